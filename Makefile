@@ -1,0 +1,46 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set everything up first; neither needs root.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test check scenarios bench install clean constraints
+
+demo: $(STAMP)
+	$(BIN)/mend demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+scenarios: $(STAMP)
+	$(BIN)/python -m tests.scenarios
+
+bench: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-bench.txt
+	$(BIN)/python -m tests.bench
+
+install: $(STAMP)
+
+$(STAMP): constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Mendstream needs Python 3.11 or later: set PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+# Pins every package, with its hashes, for `make install` and for the benchmark's peers.
+constraints: $(STAMP)
+	$(PYTHON) -m venv .venv/compile
+	.venv/compile/bin/pip install --quiet --disable-pip-version-check pip-tools
+	.venv/compile/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra dev --no-emit-index-url --no-emit-find-links \
+		--no-header --output-file constraints.txt pyproject.toml
+	.venv/compile/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra bench --no-emit-index-url --no-emit-find-links \
+		--no-header --constraint constraints.txt --output-file constraints-bench.txt pyproject.toml
+
+clean:
+	rm -rf .venv build dist *.egg-info
