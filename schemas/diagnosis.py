@@ -1,0 +1,127 @@
+"""What one snapshot says: the faults of its pods and the health of its workload. Pure reading of typed state, for every stage alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from schemas.evidence import ContainerView, PodView, Snapshot, UnitView, WorkloadView
+from schemas.words import Health
+
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable"})
+_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+_CRASH = frozenset({"CrashLoopBackOff", "RunContainerError", "StartError", "PostStartHookError"})
+_ENDED_WELL = frozenset({"", "Completed"})
+
+
+class Fault(StrEnum):
+    """What is wrong with one pod."""
+
+    CRASH = "crashes"
+    MEMORY = "is killed for lack of memory"
+    PULL = "cannot pull its image"
+    CONFIG = "lacks configuration that it refers to"
+    UNSCHEDULED = "fits no node"
+    ENDED = "has failed"
+    UNREADY = "runs but is not ready"
+
+    @property
+    def heals_by_restart(self) -> bool:
+        """Whether new pods of the same template could be better than these."""
+        return self in (Fault.CRASH, Fault.MEMORY, Fault.ENDED, Fault.UNREADY)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether waiting alone is unlikely to help: an unready pod may just be starting."""
+        return self is not Fault.UNREADY
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The health of one thing, and why, in a few words."""
+
+    health: Health
+    reason: str
+
+
+def fault_of(pod: PodView) -> Fault | None:
+    """What is wrong with a pod; None when nothing is, when it is being deleted, and while it is being started."""
+    if pod.deleting or pod.phase == "Succeeded":
+        return None
+    for container in pod.containers:
+        if (fault := _container_fault(container)) is not None:
+            return fault
+    if pod.phase == "Failed":
+        return Fault.ENDED
+    if pod.phase == "Pending":
+        return Fault.UNSCHEDULED if pod.reason == "Unschedulable" else None
+    return None if pod.ready else Fault.UNREADY
+
+
+def _container_fault(container: ContainerView) -> Fault | None:
+    if container.waiting in _PULL:
+        return Fault.PULL
+    if container.waiting in _CONFIG:
+        return Fault.CONFIG
+    if "OOMKilled" in (container.terminated, container.last_terminated if container.waiting in _CRASH else ""):
+        return Fault.MEMORY
+    if container.waiting in _CRASH or container.terminated not in _ENDED_WELL:
+        return Fault.CRASH
+    return None
+
+
+def pod_finding(pod: PodView) -> Finding:
+    """The health of a pod; one that runs but is not ready, or is being started, is progressing."""
+    fault = fault_of(pod)
+    if fault is None:
+        if pod.ready or pod.phase == "Succeeded":
+            return Finding(Health.HEALTHY, "ready" if pod.ready else "completed")
+        return Finding(Health.PROGRESSING, "is being deleted" if pod.deleting else "is being started")
+    waiting = next((container.waiting for container in pod.containers if container.waiting), pod.reason)
+    detail = f"{fault} ({waiting})" if waiting else str(fault)
+    return Finding(Health.UNHEALTHY if fault.is_broken else Health.PROGRESSING, detail)
+
+
+def workload_finding(snapshot: Snapshot) -> Finding:
+    """The health of a workload by its own counts and its pods: healthy only when it has converged and nothing is left over."""
+    workload = snapshot.workload
+    if snapshot.exists is False:
+        return Finding(Health.ABSENT, "it does not exist")
+    if workload is None:
+        return Finding(Health.UNKNOWN, "its state could not be measured")
+    if workload.progress_failed:
+        return Finding(Health.UNHEALTHY, f"its rollout is stuck: {workload.progress_failed}")
+    if workload.observed_generation < workload.generation:
+        return Finding(Health.PROGRESSING, "its controller has not seen the newest change yet")
+    return _pods_finding(workload, live_pods(snapshot))
+
+
+def live_pods(snapshot: Snapshot) -> tuple[PodView, ...]:
+    """The pods that count: not those being deleted, nor those that ended and were left lying, such as evicted ones."""
+    return tuple(pod for pod in snapshot.pods if not pod.deleting and pod.phase not in ("Failed", "Succeeded"))
+
+
+def _pods_finding(workload: WorkloadView, live: tuple[PodView, ...]) -> Finding:
+    broken = [pod for pod in live if (fault := fault_of(pod)) is not None and fault.is_broken]
+    if broken:
+        return Finding(Health.UNHEALTHY, f"{len(broken)} of its {len(live)} pods: {broken[0].name} {pod_finding(broken[0]).reason}")
+    counts = {"updated": workload.updated, "ready": workload.ready, "available": workload.available}
+    short = [f"{count} {name}" for name, count in counts.items() if count < workload.desired]
+    if short:
+        return Finding(Health.PROGRESSING, f"of {workload.desired} pods wanted: {', '.join(short)}")
+    if len(live) > workload.desired:
+        return Finding(Health.PROGRESSING, f"{len(live)} pods where {workload.desired} are wanted: old ones are still to go")
+    unwell = [pod for pod in live if fault_of(pod) is not None]
+    if unwell:  # the counts are its controller's, which comes a moment after the pods
+        return Finding(Health.PROGRESSING, f"{len(unwell)} of its {len(live)} pods: {unwell[0].name} {pod_finding(unwell[0]).reason}")
+    return Finding(Health.HEALTHY, f"{workload.available} of {workload.desired} pods available")
+
+
+def unit_finding(unit: UnitView) -> Finding:
+    """The health of a systemd unit, or of a container on a host."""
+    state = f"{unit.active} ({unit.sub})" if unit.sub else unit.active
+    if unit.active in ("active", "running"):
+        return Finding(Health.HEALTHY, state)
+    if unit.active in ("activating", "reloading", "deactivating", "created", "restarting"):
+        return Finding(Health.PROGRESSING, state)
+    return Finding(Health.UNHEALTHY, state or "unknown")

@@ -1,0 +1,319 @@
+"""What was measured: typed observations of the world, each with where it came from and how long it took."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.target import Target
+from schemas.words import CheckResult, Health, Tier, Worse
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One preflight check, really run or said not to have been. `missing` names what is lacking, such as a permission."""
+
+    name: str
+    result: CheckResult
+    detail: str = ""
+    missing: str = ""
+
+
+class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
+    """What an action would touch, measured. `score` is 0 to 100; `downtime` in seconds; `services` five at most."""
+
+    score: int
+    tier: Tier
+    pods: int = 0
+    replicas: int = 0
+    services: tuple[str, ...] = ()
+    budget_headroom: int | None = None
+    data_impact: str = "none"
+    downtime: float = 0.0
+    unmeasured: tuple[str, ...] = ()
+
+
+class ContainerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One container of a pod as its kubelet reports it; `memory_limit` and `memory_request` are bytes, None where none is set.
+
+    `message` is the kubelet's own sentence about what it waits for.
+    """
+
+    name: str
+    image: str
+    ready: bool
+    restarts: int
+    waiting: str = ""
+    terminated: str = ""
+    last_terminated: str = ""
+    exit_code: int | None = None
+    memory_limit: int | None = None
+    memory_request: int | None = None
+    message: str = ""
+
+
+class PodView(msgspec.Struct, frozen=True, kw_only=True):
+    """One pod. `reason` says why it is in its phase, such as Evicted or Unschedulable; `message` is their own sentence."""
+
+    name: str
+    uid: str
+    phase: str
+    ready: bool
+    reason: str = ""
+    node: str = ""
+    owner: str = ""
+    created_at: datetime | None = None
+    deleting: bool = False
+    message: str = ""
+    containers: tuple[ContainerView, ...] = ()
+
+
+class RevisionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision of a workload. `available` counts its pods now.
+
+    `was_available`: True when it is known that all its pods were available once, False when its rollout is known to have failed,
+    None when nothing is known; `availability` says from what.
+    """
+
+    revision: int
+    name: str
+    created_at: datetime | None = None
+    images: tuple[str, ...] = ()
+    replicas: int = 0
+    available: int = 0
+    current: bool = False
+    was_available: bool | None = None
+    availability: str = ""
+
+
+class ConditionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One condition of an object, in the words of its controller."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    since: datetime | None = None
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that the target is, or that pods of it are on. `ready` is None where it may not be read; `pods` counts the target's."""
+
+    name: str
+    ready: bool | None = None
+    exists: bool = True
+    cordoned: bool = False
+    pods: int = 0
+    conditions: tuple[ConditionView, ...] = ()
+
+
+class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
+    """A disruption budget over the target's pods: `allowed` may be disrupted now; `healthy`, `needed` and `expected` are pods."""
+
+    name: str
+    allowed: int
+    healthy: int = 0
+    needed: int = 0
+    expected: int = 0
+
+    @property
+    def deadlocked(self) -> bool:
+        """Whether it allows no disruption even when every pod is healthy."""
+        return self.expected > 0 and self.needed >= self.expected
+
+
+class AutoscalerView(msgspec.Struct, frozen=True, kw_only=True):
+    """The horizontal pod autoscaler that holds the target's number of replicas."""
+
+    name: str
+    uid: str
+    minimum: int
+    maximum: int
+    current: int = 0
+    desired: int = 0
+
+    @property
+    def maxed(self) -> bool:
+        """Whether it can give no more pods."""
+        return max(self.current, self.desired) >= self.maximum
+
+
+class GitOps(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps an object as a repository says: `tool` is Argo CD or Flux; `application` may be unknown, and then empty."""
+
+    tool: str
+    application: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.tool} application {self.application}" if self.application else self.tool
+
+
+class OwnerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One step up the chain of controllers, such as a pod's ReplicaSet."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
+    """A Deployment, StatefulSet or DaemonSet; `desired` and the other counts are pods."""
+
+    uid: str
+    generation: int
+    observed_generation: int
+    desired: int
+    updated: int
+    ready: int
+    available: int
+    revision: int | None = None
+    images: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    progress_failed: str = ""
+    conditions: tuple[ConditionView, ...] = ()
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """One Kubernetes event about the target or something it owns."""
+
+    reason: str
+    message: str
+    about: str
+    count: int = 1
+    last_at: datetime | None = None
+
+
+class UnitView(msgspec.Struct, frozen=True, kw_only=True):
+    """A systemd unit or a container on a host. `active` and `sub` are systemd's words, or the container's state.
+
+    `service` is the compose service that a container belongs to, as `project/service`; else empty.
+    """
+
+    name: str
+    active: str
+    sub: str = ""
+    since: str = ""
+    restarts: int = 0
+    service: str = ""
+
+
+class FileSystemView(msgspec.Struct, frozen=True, kw_only=True):
+    """One local file system of a host; sizes in bytes, `inodes` in pieces."""
+
+    mount: str
+    size: int
+    available: int
+    inodes: int = 0
+    inodes_available: int = 0
+
+
+class HostView(msgspec.Struct, frozen=True, kw_only=True):
+    """A host's resources; memory in bytes. What was not measured is None or empty."""
+
+    load_1: float | None = None
+    load_5: float | None = None
+    load_15: float | None = None
+    processors: int | None = None
+    memory_total: int | None = None
+    memory_available: int | None = None
+    swap_total: int | None = None
+    swap_free: int | None = None
+    file_systems: tuple[FileSystemView, ...] = ()
+
+
+METRIC_SENSOR = "metric:"
+"""How the names of sensors begin that ask Prometheus."""
+
+
+class Sensor(msgspec.Struct, frozen=True, kw_only=True):
+    """One sensor's run: `error` is empty when it succeeded."""
+
+    name: str
+    seconds: float
+    error: str = ""
+
+
+class Band(msgspec.Struct, frozen=True, kw_only=True):
+    """What is usual for a metric at one time, in its unit, from its own history; `season` is weekly, daily or trend."""
+
+    lower: float
+    upper: float
+    expected: float
+    season: str
+
+
+class MetricView(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric of the target at one time; `value` is None where it was not measured, and `note` says why.
+
+    worse            the direction in which it gets worse
+    ideal            its value when all is well, such as no restarts; None for what a healthy target uses as well
+    use              whether a target that is down has little of it as well, so that less is not always better
+    noise            a difference that says nothing, in the unit
+    age              seconds between the oldest of the samples that it is made of and the look; None where that is not known
+    history_seconds  how much of its past is known
+    baseline         what is usual at that time; None with too little history, which `note` says
+    """
+
+    name: str
+    query: str
+    value: float | None
+    unit: str
+    worse: Worse
+    ideal: float | None = None
+    use: bool = False
+    noise: float = 0.0
+    age: float | None = None
+    history_seconds: float = 0.0
+    baseline: Band | None = None
+    note: str = ""
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What all sensors together saw of one target at one time. A sensor that failed leaves its part empty and says why.
+
+    `owners` is the chain of controllers above the target, the nearest first; `nodes` are those that its pods are on.
+    """
+
+    target: Target
+    at: datetime
+    sensors: tuple[Sensor, ...]
+    exists: bool | None = None
+    workload: WorkloadView | None = None
+    pods: tuple[PodView, ...] = ()
+    revisions: tuple[RevisionView, ...] = ()
+    events: tuple[EventView, ...] = ()
+    services: tuple[str, ...] = ()
+    units: tuple[UnitView, ...] = ()
+    host: HostView | None = None
+    logs: dict[str, str] = {}
+    node: str = ""
+    node_ready: bool | None = None
+    late: bool = False
+    nodes: tuple[NodeView, ...] = ()
+    budgets: tuple[BudgetView, ...] = ()
+    autoscaler: AutoscalerView | None = None
+    gitops: GitOps | None = None
+    owners: tuple[OwnerView, ...] = ()
+    metrics: tuple[MetricView, ...] = ()
+
+    @property
+    def last_available(self) -> RevisionView | None:
+        """The newest revision before the current one that is known to have been fully available; None when none is known."""
+        known = [one for one in self.revisions if one.was_available and not one.current]
+        return max(known, key=lambda one: one.revision, default=None)
+
+    @property
+    def measured(self) -> bool:
+        """Whether any sensor of the target itself succeeded; Prometheus alone does not tell its state."""
+        return any(not sensor.error for sensor in self.sensors if not sensor.name.startswith(METRIC_SENSOR))
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was judged: what was expected of it, what was seen before and after, and what that means."""
+
+    about: str
+    health: Health
+    reason: str
+    before: str = ""
+    after: str = ""
