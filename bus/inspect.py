@@ -1,0 +1,202 @@
+"""Looking at the streams without touching them: for the ops CLI, and for whoever wonders where an event is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from bus import names
+from bus.channel import Channel
+from bus.connect import Bus
+from bus.scripts import script
+from schemas.codec import decode, peek
+from schemas.errors import SchemaError
+from schemas.event import Event
+from schemas.events import TOPICS
+from schemas.identity import time_of
+
+_PAGE = 500
+_BLOCK = 1.0
+
+
+class GroupRow(msgspec.Struct, frozen=True):
+    """A consumer group on one stream: `lag` not yet delivered, `pending` not yet settled, `oldest` of both in seconds."""
+
+    name: str
+    lag: int
+    pending: int
+    oldest: float
+    consumers: int
+
+
+class StreamRow(msgspec.Struct, frozen=True):
+    """A stream and its groups."""
+
+    partition: int
+    topic: str
+    length: int
+    groups: tuple[GroupRow, ...]
+
+
+class PendingRow(msgspec.Struct, frozen=True):
+    """An entry that a consumer holds: `idle` seconds since it was last delivered or kept by a heartbeat."""
+
+    partition: int
+    entry: str
+    consumer: str
+    idle: float
+    deliveries: int
+
+
+class EntryRow(msgspec.Struct, frozen=True):
+    """One entry of a stream, appended at `at`; `event` is None for bytes that are no event known here."""
+
+    partition: int
+    topic: str
+    entry: str
+    at: datetime
+    body: bytes
+    event: Event | None
+
+
+class DelayedRow(msgspec.Struct, frozen=True):
+    """How many events wait for their time, and the soonest."""
+
+    partition: int
+    events: int
+    soonest: datetime | None
+
+
+async def streams(bus: Bus) -> list[StreamRow]:
+    """Every stream that exists, with its groups. Raises BusUnavailable."""
+    rows = []
+    for partition in range(bus.partitions):
+        channel = bus.channel(partition)
+        for topic in TOPICS:
+            key = names.stream(partition, topic)
+            if await channel.call("EXISTS", key):
+                rows.append(StreamRow(partition, topic, await channel.call("XLEN", key), await _groups(channel, key)))
+    return rows
+
+
+async def _groups(channel: Channel, key: bytes) -> tuple[GroupRow, ...]:
+    groups = []
+    for flat in await channel.call("XINFO", "GROUPS", key):
+        group = dict(zip(flat[::2], flat[1::2], strict=True))
+        [(_, lag, pending, oldest)] = await channel.run(script("backlog"), [key], [group[b"name"]])
+        groups.append(GroupRow(group[b"name"].decode(), lag, pending, oldest / 1000, group[b"consumers"]))
+    return tuple(groups)
+
+
+async def pending(bus: Bus, topic: str, group: str, limit: int = 100) -> list[PendingRow]:
+    """What a group has been given and has not settled, oldest first, `limit` of each partition. Raises GroupMissing."""
+    rows = []
+    for partition in range(bus.partitions):
+        answer = await bus.channel(partition).call("XPENDING", names.stream(partition, topic), group, "-", "+", limit)
+        rows += [PendingRow(partition, entry.decode(), consumer.decode(), idle / 1000, count) for entry, consumer, idle, count in answer]
+    return rows
+
+
+async def delayed(bus: Bus) -> list[DelayedRow]:
+    """What waits for its time, for each partition. Raises BusUnavailable."""
+    rows = []
+    for partition in range(bus.partitions):
+        key, channel = names.delayed(partition), bus.channel(partition)
+        first = await channel.call("ZRANGE", key, 0, 0, "WITHSCORES")
+        soonest = datetime.fromtimestamp(float(first[1]) / 1000, UTC) if first else None
+        rows.append(DelayedRow(partition, await channel.call("ZCARD", key), soonest))
+    return rows
+
+
+async def tail(
+    bus: Bus,
+    topic: str,
+    *,
+    last: int = 10,
+    follow: bool = False,
+    kind: str = "",
+    incident: str = "",
+) -> AsyncIterator[EntryRow]:
+    """The `last` entries of each partition, in the order of their time, then with `follow` whatever comes, until it is closed.
+
+    Only events of one type or of one incident where given. Raises BusUnavailable.
+    """
+    found: list[EntryRow] = []
+    cursors: dict[int, bytes] = {}
+    for partition in range(bus.partitions):
+        page = await bus.channel(partition).call("XREVRANGE", names.stream(partition, topic), "+", "-", "COUNT", max(last, 1))
+        cursors[partition] = page[0][0] if page else b"0-0"
+        found += [_row(partition, topic, entry, fields) for entry, fields in page[:last]]
+    for row in sorted(found, key=lambda row: (row.at, row.partition, _sequence(row.entry))):
+        if _fits(row, kind, incident):
+            yield row
+    if follow:
+        async for row in _follow(bus, topic, cursors):
+            if _fits(row, kind, incident):
+                yield row
+
+
+async def _follow(bus: Bus, topic: str, cursors: dict[int, bytes]) -> AsyncIterator[EntryRow]:
+    """New entries of all partitions in turn; each turn blocks on a connection of its own, so that appends never wait."""
+    channels = {partition: Channel(bus.route, partition, timeout=bus.timeout) for partition in cursors}
+    block = int(_BLOCK * 1000 / len(channels)) or 1
+    try:
+        while True:
+            for partition, channel in channels.items():
+                key = names.stream(partition, topic)
+                answer = await channel.call("XREAD", "COUNT", _PAGE, "BLOCK", block, "STREAMS", key, cursors[partition])
+                for entry, fields in answer[0][1] if answer else ():
+                    cursors[partition] = entry
+                    yield _row(partition, topic, entry, fields)
+    finally:
+        for channel in channels.values():
+            await channel.close()
+
+
+async def find(bus: Bus, event: str, *, topics: Sequence[str] = TOPICS, within: timedelta = timedelta(days=1)) -> EntryRow | None:
+    """The entry that holds the event of this id: looked for from a minute before the time in the id until `within` after it.
+
+    An answer's id carries the time of what it answers, so it may lie much later. Raises InvalidIdentifier, BusUnavailable.
+    """
+    born = time_of(event)
+    first, final = (f"{int(time.timestamp() * 1000)}" for time in (born - timedelta(minutes=1), born + within))
+    needle = b'"' + event.encode() + b'"'
+    for partition in range(bus.partitions):
+        for topic in topics:
+            start = first
+            while True:
+                page = await bus.channel(partition).call("XRANGE", names.stream(partition, topic), start, final, "COUNT", _PAGE)
+                for entry, fields in page:
+                    if any(needle in field for field in fields[1::2]) and peek(_body(fields))[1] == event:
+                        return _row(partition, topic, entry, fields)
+                if len(page) < _PAGE:
+                    break
+                start = "(" + page[-1][0].decode()
+    return None
+
+
+def _body(fields: list[Any]) -> bytes:
+    return bytes(dict(zip(fields[::2], fields[1::2], strict=False)).get(b"e", b""))
+
+
+def _row(partition: int, topic: str, entry: bytes, fields: list[Any]) -> EntryRow:
+    body = _body(fields)
+    event: Event | None
+    try:
+        event = decode(body)
+    except SchemaError:
+        event = None
+    at = datetime.fromtimestamp(int(entry.split(b"-")[0]) / 1000, UTC)
+    return EntryRow(partition, topic, entry.decode(), at, body, event)
+
+
+def _sequence(entry: str) -> int:
+    return int(entry.split("-")[1])
+
+
+def _fits(row: EntryRow, kind: str, incident: str) -> bool:
+    name, _, of = peek(row.body)
+    return (not kind or kind == name) and (not incident or incident == of)
