@@ -1,0 +1,1 @@
+"""The stores: migrations in plain SQL, and one module with its queries for each store."""

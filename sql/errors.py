@@ -1,0 +1,15 @@
+"""What can go wrong between a stage and its store."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The root of this package's errors."""
+
+
+class StoreUnavailable(StoreError):
+    """Postgres cannot be reached or is shutting down: nothing was changed. Check `mend doctor` and the server's log."""
+
+
+class MigrationChanged(StoreError):
+    """A migration that was applied has another checksum than its file: restore the file, or start a new database."""

@@ -1,0 +1,205 @@
+"""The event log: every event that ever flowed, once, by the month in its id. It is the audit trail and the source of rebuilds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from schemas.identity import is_identifier, time_of
+from sql.database import Connection, Database
+
+_PARTITIONS = 0x6C6F6773  # keeps this advisory lock apart from others
+
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+class Archived(Protocol):
+    """One event as the archive read it: its header, its bytes, and where it stood in Redis.
+
+    `born` is the time in its id (UTC), `by` who told it, `body` its JSON, `entry` its stream id in its partition.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def born(self) -> datetime: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def incident(self) -> str: ...
+    @property
+    def cause(self) -> str: ...
+    @property
+    def by(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def body(self) -> str | bytes: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def entry(self) -> str: ...
+
+
+class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of the log; `stored_at` is when the archive wrote it."""
+
+    id: str
+    born: datetime
+    type: str
+    topic: str
+    incident: str
+    cause: str
+    by: str
+    at: datetime
+    body: str
+    partition: int
+    entry: str
+    stored_at: datetime
+
+
+class UnreadableRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that is no event, byte for byte."""
+
+    topic: str
+    partition: int
+    entry: str
+    body: bytes
+
+
+_COLUMNS = "id, born, type, topic, incident, cause, told_by, at, body, partition, entry"
+_TYPES = "$1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::text[]"
+_STORE = f"""
+INSERT INTO event_log ({_COLUMNS}) SELECT * FROM unnest({_TYPES}, $10::int[], $11::text[]) ON CONFLICT DO NOTHING
+"""
+_STORE_UNREADABLE = """
+INSERT INTO unreadable (topic, partition, entry, body) SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bytea[])
+ON CONFLICT DO NOTHING
+"""
+_SELECT = f"SELECT {_COLUMNS.replace('told_by', 'told_by AS by')}, stored_at FROM event_log"
+_OF_INCIDENT = f"""
+WITH RECURSIVE own AS (
+    {_SELECT} WHERE incident = $1 AND incident <> '' ORDER BY at, id LIMIT $2
+), above AS (
+    SELECT DISTINCT cause, 1 AS step FROM own WHERE cause <> '' AND cause NOT IN (SELECT id FROM own)
+    UNION
+    SELECT e.cause, step + 1 FROM above JOIN event_log e ON e.id = above.cause WHERE e.cause <> '' AND step < 20
+)
+SELECT * FROM own
+UNION
+{_SELECT} WHERE id IN (SELECT cause FROM above) AND incident <> $1
+ORDER BY at, id
+"""
+_STORED = _SELECT + " WHERE (stored_at, id) > ($1, $2) ORDER BY stored_at, id LIMIT $3"
+_ARCHIVED = "SELECT id FROM event_log WHERE id = ANY($1) AND born BETWEEN $2 AND $3"
+_ARCHIVED_ODD = "SELECT id FROM event_log WHERE id = ANY($1)"
+
+
+async def store(database: Database, rows: Sequence[Archived]) -> int:
+    """Writes the rows that the log does not have yet, all or none, and returns how many those were. Raises StoreUnavailable."""
+    columns: list[list[object]] = [
+        _texts(row.id for row in rows),
+        [_time(row.born) for row in rows],
+        _texts(row.type for row in rows),
+        _texts(row.topic for row in rows),
+        _texts(row.incident for row in rows),
+        _texts(row.cause for row in rows),
+        _texts(row.by for row in rows),
+        [_time(row.at) for row in rows],
+        _texts(row.body if isinstance(row.body, str) else row.body.decode("utf-8", "replace") for row in rows),
+        [row.partition for row in rows],
+        _texts(row.entry for row in rows),
+    ]
+    async with database.connection() as connection:
+        answer: str = await connection.execute(_STORE, *columns)
+    return int(answer.rsplit(maxsplit=1)[-1])
+
+
+def _texts(values: Iterable[str]) -> list[object]:
+    """Texts that Postgres can hold: a NUL, which it cannot, is left out. In a body it is escaped by JSON and stays."""
+    return [value.replace("\0", "") if "\0" in value else value for value in values]
+
+
+def _time(time: datetime) -> datetime:
+    """A time that Postgres and Python can both hold, for a header that claims another; the body keeps the claim."""
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return min(max(time, _EARLIEST), _LATEST)
+
+
+async def store_unreadable(database: Database, rows: Sequence[UnreadableRow]) -> None:
+    """Keeps what is no event, byte for byte, once. Raises StoreUnavailable."""
+    columns = [[getattr(row, name) for row in rows] for name in UnreadableRow.__struct_fields__]
+    async with database.connection() as connection:
+        await connection.execute(_STORE_UNREADABLE, *columns)
+
+
+async def unreadable(connection: Connection, limit: int = 100) -> list[UnreadableRow]:
+    """What was no event, newest first."""
+    query = "SELECT topic, partition, entry, body FROM unreadable ORDER BY stored_at DESC LIMIT $1"
+    return [UnreadableRow(**dict(row)) for row in await connection.fetch(query, limit)]
+
+
+async def find_event(connection: Connection, event: str) -> LoggedEvent | None:
+    """The event with this id, or None."""
+    if not is_identifier(event):
+        row = await connection.fetchrow(_SELECT + " WHERE id = $1", event.replace("\0", ""))
+    else:
+        row = await connection.fetchrow(_SELECT + " WHERE id = $1 AND born = $2", event, time_of(event))
+    return None if row is None else LoggedEvent(**dict(row))
+
+
+async def events_of_incident(connection: Connection, incident: str, limit: int = 5000) -> list[LoggedEvent]:
+    """The events of an incident, oldest first, `limit` at most, and before them the ones that they answer, such as the signal."""
+    return [LoggedEvent(**dict(row)) for row in await connection.fetch(_OF_INCIDENT, incident, limit)]
+
+
+async def stored_after(connection: Connection, time: datetime, id: str = "", limit: int = 500) -> list[LoggedEvent]:  # noqa: A002
+    """The events stored after a time, and after this id at that very time, in the order in which they were stored."""
+    return [LoggedEvent(**dict(row)) for row in await connection.fetch(_STORED, time, id, limit)]
+
+
+async def archived(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Which of the ids the log has. One that is not of our form carries no time, and is looked for in every partition."""
+    times = {event: time_of(event) for event in ids if is_identifier(event)}
+    odd = [event for event in ids if event not in times and "\0" not in event]
+    rows = await connection.fetch(_ARCHIVED, list(times), min(times.values()), max(times.values())) if times else []
+    rows += await connection.fetch(_ARCHIVED_ODD, odd) if odd else []
+    return {row["id"] for row in rows}
+
+
+async def make_partitions(database: Database, now: datetime, ahead: int = 2) -> list[str]:
+    """Makes the log's partitions of this month and the `ahead` next, where they are missing; returns the names made.
+
+    What a missing partition left in the default one moves into it. Raises StoreUnavailable.
+    """
+    month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    made = []
+    async with database.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _PARTITIONS)
+        for _ in range(ahead + 1):
+            following = (month + timedelta(days=32)).replace(day=1)
+            name = f"event_log_{month:%Y_%m}"
+            if await connection.fetchval("SELECT to_regclass($1)", name) is None:
+                await _make_partition(connection, name, month, following)
+                made.append(name)
+            month = following
+    return made
+
+
+async def _make_partition(connection: Connection, name: str, since: datetime, until: datetime) -> None:
+    """A table of the month, filled from the default partition before it is attached: Postgres refuses to attach it otherwise."""
+    await connection.execute(f"CREATE TABLE {name} (LIKE event_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+    await connection.execute("LOCK TABLE event_log_default IN ACCESS EXCLUSIVE MODE")
+    await connection.execute(
+        f"WITH moved AS (DELETE FROM event_log_default WHERE born >= $1 AND born < $2 RETURNING *) INSERT INTO {name} SELECT * FROM moved",
+        since,
+        until,
+    )
+    await connection.execute(f"ALTER TABLE event_log ATTACH PARTITION {name} FOR VALUES FROM ('{since}') TO ('{until}')")

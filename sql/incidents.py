@@ -1,0 +1,178 @@
+"""The incidents: what is open, what was done about it, and how it ended. Every stage may ask; each writes only its own part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from schemas.target import Kind, Target
+from schemas.text import clean
+from schemas.words import Disposition, IncidentState, Severity
+from sql.database import Connection, Row
+
+WHAT_LIMIT = 500  # characters of one line of a timeline
+
+
+class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One incident. `firing` counts the signals that still speak of it, `signals` all that ever did; times are UTC.
+
+    `alerts` are the names of its alerts in the order they came, 50 at most; `services` the ones its alerts named.
+    `disposition` is set once it resolved; `succeeded`, `effectiveness` (1 to 5) and `notes` are its outcome, where known.
+    """
+
+    id: str
+    key: str
+    state: IncidentState
+    severity: Severity
+    target: Target
+    title: str
+    alerts: tuple[str, ...]
+    labels: dict[str, str]
+    opened_at: datetime
+    resolved_at: datetime | None
+    firing: int
+    signals: int = 1
+    services: tuple[str, ...] = ()
+    closed_at: datetime | None = None
+    executed: bool = False
+    rejected: bool = False
+    disposition: Disposition | None = None
+    succeeded: bool | None = None
+    effectiveness: int | None = None
+    notes: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still accepts proposals."""
+        return self.state in (IncidentState.INVESTIGATING, IncidentState.MITIGATING)
+
+
+class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was done about an incident; `event` is the id of the event that says so."""
+
+    incident: str
+    event: str
+    at: datetime
+    by: str
+    what: str
+
+
+class RecurrenceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How often one problem came, and how often each disposition ended it."""
+
+    anomaly: str
+    count: int
+    dispositions: dict[Disposition, int]
+    last_at: datetime
+
+
+_INCIDENT = """
+SELECT i.*, ARRAY(SELECT alert FROM incident_alerts a WHERE a.incident = i.id ORDER BY place LIMIT 50) AS alerts
+  FROM incidents i
+"""
+_TIMELINE = """
+INSERT INTO incident_timeline (incident, event, what, by, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
+"""
+_MITIGATING = """
+UPDATE incidents SET state = 'MITIGATING', executed = true, automatic = automatic AND $2, succeeded = NULL
+ WHERE id = $1 AND state IN ('INVESTIGATING', 'MITIGATING')
+"""
+_OUTCOME = """
+UPDATE incidents SET succeeded = $2, effectiveness = coalesce($3, effectiveness), notes = CASE WHEN $4 = '' THEN notes ELSE $4 END
+ WHERE id = $1
+"""
+
+
+async def get_incident(connection: Connection, incident: str) -> IncidentRow | None:
+    """The incident with this id, or None."""
+    row = await connection.fetchrow(_INCIDENT + "WHERE i.id = $1", incident)
+    return None if row is None else _incident(row)
+
+
+async def open_incident_of(connection: Connection, key: str) -> IncidentRow | None:
+    """The open incident of a target, by its incident key, or None."""
+    row = await connection.fetchrow(_INCIDENT + "WHERE i.key = $1 AND i.state IN ('INVESTIGATING', 'MITIGATING')", key)
+    return None if row is None else _incident(row)
+
+
+async def list_incidents(connection: Connection, limit: int = 100, states: Sequence[IncidentState] = ()) -> list[IncidentRow]:
+    """The newest incidents first, `limit` at most; only those in one of `states`, where any are named."""
+    query = _INCIDENT + "WHERE cardinality($2::text[]) = 0 OR i.state = ANY($2) ORDER BY i.opened_at DESC, i.id DESC LIMIT $1"
+    return [_incident(row) for row in await connection.fetch(query, limit, [str(state) for state in states])]
+
+
+async def firing_signals(connection: Connection, incident: str) -> int:
+    """How many signals of the incident still fire; 0 for an unknown one."""
+    count = await connection.fetchval("SELECT firing FROM incidents WHERE id = $1", incident)
+    return int(count or 0)
+
+
+async def mark_mitigating(connection: Connection, incident: str, automatic: bool = True) -> None:
+    """Something is being done about it: for who is about to change the world (an observation is no mitigation).
+
+    `automatic` says that no person signed. How an earlier attempt ended counts no more. An incident that is not open is left
+    as it is.
+    """
+    await connection.execute(_MITIGATING, incident, automatic)
+
+
+async def mark_rejected(connection: Connection, incident: str) -> None:
+    """A person rejected an action for it; it is its disposition, if nothing else was executed."""
+    await connection.execute("UPDATE incidents SET rejected = true WHERE id = $1", incident)
+
+
+async def record_outcome(connection: Connection, incident: str, *, succeeded: bool, effectiveness: int | None, notes: str) -> None:
+    """How it went: whether the execution succeeded, its effectiveness from 1 to 5 where known, and what was learned."""
+    await connection.execute(_OUTCOME, incident, succeeded, effectiveness, clean(notes))
+
+
+async def add_timeline(connection: Connection, *, incident: str, event: str, at: datetime, by: str, what: str) -> None:
+    """One line of the timeline; the same line of the same event is kept once. The texts are cleaned and bounded."""
+    await connection.execute(_TIMELINE, incident, event, clean(what, WHAT_LIMIT), clean(by, 128), at)
+
+
+async def timeline(connection: Connection, incident: str, limit: int = 1000) -> list[TimelineRow]:
+    """Everything that was done about it, oldest first, `limit` lines at most."""
+    query = "SELECT incident, event, at, by, what FROM incident_timeline WHERE incident = $1 ORDER BY at, place LIMIT $2"
+    return [TimelineRow(**dict(row)) for row in await connection.fetch(query, incident, limit)]
+
+
+async def get_recurrence(connection: Connection, anomaly: str) -> RecurrenceRow | None:
+    """How often the problem of this anomaly key came, or None when it never did."""
+    row = await connection.fetchrow("SELECT * FROM recurrences WHERE anomaly = $1", anomaly)
+    if row is None:
+        return None
+    dispositions = {disposition: row[disposition.value] for disposition in Disposition}
+    return RecurrenceRow(anomaly=anomaly, count=row["count"], dispositions=dispositions, last_at=row["last_at"])
+
+
+def target_in(row: Row) -> Target:
+    """The target that a row of `incidents` is about."""
+    return Target(cluster=row["cluster"], kind=Kind(row["kind"]), namespace=row["namespace"], name=row["name"])
+
+
+def _incident(row: Row) -> IncidentRow:
+    return IncidentRow(
+        id=row["id"],
+        key=row["key"],
+        state=IncidentState(row["state"]),
+        severity=Severity(row["severity"]),
+        target=target_in(row),
+        title=row["title"],
+        alerts=tuple(row["alerts"]),
+        labels=msgspec.json.decode(row["labels"], type=dict[str, str]),
+        opened_at=row["opened_at"],
+        resolved_at=row["resolved_at"],
+        firing=row["firing"],
+        signals=row["signals"],
+        services=tuple(row["services"]),
+        closed_at=row["closed_at"],
+        executed=row["executed"],
+        rejected=row["rejected"],
+        disposition=Disposition(row["disposition"]) if row["disposition"] else None,
+        succeeded=row["succeeded"],
+        effectiveness=row["effectiveness"],
+        notes=row["notes"],
+    )

@@ -1,0 +1,41 @@
+"""What was put forward for each incident: one row, which keeps a storm of updates from proposing twice."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from schemas.words import Severity
+from sql.database import Connection
+
+ProposalKind = Literal["action", "observation", "people"]
+
+_NOTE = """
+INSERT INTO proposals (incident, event, kind, severity, at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (incident) DO UPDATE SET event = excluded.event, kind = excluded.kind, severity = excluded.severity, at = excluded.at
+"""
+
+
+class ProposalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest answer to an incident: an action, an observation, or a question to people. `event` is the id of what told it."""
+
+    incident: str
+    event: str
+    kind: str
+    severity: Severity
+    at: datetime
+
+
+async def latest_proposal(connection: Connection, incident: str, *, lock: bool = False) -> ProposalRow | None:
+    """The newest answer to an incident, or None; `lock` keeps other proposers out until the transaction ends."""
+    row = await connection.fetchrow(f"SELECT * FROM proposals WHERE incident = $1{' FOR UPDATE' if lock else ''}", incident)
+    if row is None:
+        return None
+    return ProposalRow(incident=row["incident"], event=row["event"], kind=row["kind"], severity=Severity(row["severity"]), at=row["at"])
+
+
+async def note_proposal(connection: Connection, incident: str, *, event: str, kind: ProposalKind, severity: Severity, at: datetime) -> None:
+    """Remembers what was put forward, in place of what was before."""
+    await connection.execute(_NOTE, incident, event, kind, severity.value, at)
