@@ -1,0 +1,1 @@
+"""The world outside: Kubernetes, hosts over SSH, Alertmanager, Prometheus and notification channels."""

@@ -1,0 +1,1 @@
+"""Alertmanager: the webhook that it sends, and its API that says what still fires."""

@@ -1,0 +1,94 @@
+"""Asks Alertmanager's API (v2) whether an alert still fires."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from adapters.alertmanager.fingerprint import fingerprint_of
+from adapters.credentials import authorization
+from adapters.errors import Refused, Transient
+from schemas.secret import Secret
+from schemas.text import clean
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_LARGEST = 16 * 1024 * 1024  # bytes of an answer
+_PLAIN = re.compile(r"[a-zA-Z0-9_.:-]{1,128}")
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    labels: dict[str, str]
+    fingerprint: str
+
+
+_decode = msgspec.json.Decoder(list[_Listed]).decode
+
+
+class AlertmanagerClient:
+    """One Alertmanager at `url`. `timeout` is in seconds; the credential is a bearer token, or a user name and password."""
+
+    def __init__(
+        self, url: str, *, token: Secret | None = None, username: str = "", password: Secret | None = None, timeout: float = 8.0
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._username = username
+        self._password = password
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def is_firing(self, labels: Mapping[str, str]) -> bool:
+        """Whether an alert with exactly these labels fires now, silenced or not.
+
+        Raises Transient when Alertmanager cannot be asked, Refused when it does not let us.
+        """
+        wanted = fingerprint_of(labels)
+        name = labels.get("alertname", "")
+        matchers = [f'alertname="{name}"'] if _PLAIN.fullmatch(name) else []
+        return any(alert.fingerprint == wanted for alert in await self._list(matchers))
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _list(self, matchers: list[str]) -> list[_Listed]:
+        import aiohttp
+
+        parameters = [("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true")]
+        parameters += [("filter", matcher) for matcher in matchers]
+        try:
+            async with self._opened().get(f"{self._url}/api/v2/alerts", params=parameters) as answer:
+                body = await answer.content.read(_LARGEST + 1)
+                while len(body) <= _LARGEST and not answer.content.at_eof():
+                    body += await answer.content.read(_LARGEST + 1 - len(body))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Transient(f"Alertmanager cannot be asked: {clean(str(error) or type(error).__name__, 200)}") from error
+        return _alerts(answer.status, body)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        if self._session is None:
+            headers = authorization(self._token, self._username, self._password)
+            self._session = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=self._timeout))
+        return self._session
+
+
+def _alerts(status: int, body: bytes) -> list[_Listed]:
+    """The alerts in an answer of the API."""
+    if status in (401, 403):
+        raise Refused(f"Alertmanager does not let us ask (status {status}): check its credential")
+    if status >= 500 or status == 429:
+        raise Transient(f"Alertmanager answers with status {status}")
+    if status != 200 or len(body) > _LARGEST:
+        raise Refused(f"Alertmanager's API answers with status {status} and {len(body)} bytes: check its URL")
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"this is no answer of Alertmanager's API v2: {clean(str(error), 200)}; check its URL") from error

@@ -1,0 +1,220 @@
+"""What one look at a target reads, each thing once, however many sensors ask for it.
+
+Sensors build on one another: pods need the workload's selector, events the UIDs of pods, nodes the pods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from adapters.errors import AdapterError
+from adapters.kubernetes.client import Client
+from adapters.kubernetes.errors import Forbidden, NotFound
+from adapters.kubernetes.objects import (
+    Anything,
+    ApiGroup,
+    Autoscaler,
+    Budget,
+    ControllerRevision,
+    Event,
+    List,
+    Metadata,
+    Node,
+    OwnerReference,
+    Pod,
+    Selector,
+    Service,
+    Workload,
+)
+from adapters.kubernetes.resources import (
+    AUTOSCALERS,
+    CONTROLLER_REVISIONS,
+    EVENTS,
+    JOBS,
+    NODES,
+    PODS,
+    REPLICASETS,
+    SERVICES,
+    Resource,
+    budgets,
+    path_of,
+)
+from schemas.target import Kind, Target
+
+T = TypeVar("T")
+_EVENT_PAGES = 5
+_CHAIN = 5
+_CONTROLLERS: dict[str, Resource] = {"ReplicaSet": REPLICASETS, "Job": JOBS}
+
+
+class Look:
+    """One look at one target. Every method raises what `Client.read` raises."""
+
+    def __init__(self, client: Client, target: Target) -> None:
+        self._client = client
+        self.target = target
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+
+    async def end(self) -> None:
+        """Stops what is still being read."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _once(self, name: str, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of `read`, run once for all sensors; one sensor's time limit does not end it for the others."""
+        if name not in self._tasks:
+            self._tasks[name] = asyncio.create_task(read())
+        result: T = await asyncio.shield(self._tasks[name])
+        return result
+
+    async def workload(self) -> Workload:
+        return await self._once("workload", lambda: self._client.read(path_of(self.target), Workload))
+
+    async def metadata(self) -> Metadata:
+        """The target's own, of whatever kind it is."""
+        if self.target.kind.is_workload:
+            return (await self.workload()).metadata
+        return (await self._once("object", lambda: self._client.read(path_of(self.target), Anything))).metadata
+
+    async def sets(self) -> list[Workload]:
+        """The ReplicaSets that the Deployment owns."""
+        return await self._once("sets", lambda: self._owned_by_workload(REPLICASETS, Workload))
+
+    async def controller_revisions(self) -> list[ControllerRevision]:
+        """The ControllerRevisions that the StatefulSet or DaemonSet owns."""
+        return await self._once("revisions", lambda: self._owned_by_workload(CONTROLLER_REVISIONS, ControllerRevision))
+
+    async def _owned_by_workload(self, resource: Resource, kind: type[T]) -> list[T]:
+        workload = await self.workload()
+        listed: list[Any] = await self._selected(resource.path(self.target.namespace), kind, workload.spec.selector)
+        return [item for item in listed if (owner := item.metadata.controller) is not None and owner.uid == workload.metadata.uid]
+
+    async def pods(self) -> list[Pod]:
+        """The pods of the target: of a workload by selector and owner, of a node all that are bound to it, of a pod itself."""
+        return await self._once("pods", self._read_pods)
+
+    async def _read_pods(self) -> list[Pod]:
+        target = self.target
+        if target.kind is Kind.POD:
+            return [await self._client.read(path_of(target), Pod)]
+        if target.kind is Kind.NODE:
+            path_of(target)
+            return await self._client.read_all(PODS.path(), Pod, query={"fieldSelector": f"spec.nodeName={target.name}"})
+        if target.kind is Kind.JOB:
+            selector: Selector | None = Selector(match_labels={"job-name": target.name})
+        else:
+            selector = (await self.workload()).spec.selector
+        listed, owned = await asyncio.gather(self._selected(PODS.path(target.namespace), Pod, selector), self._owned())
+        return [pod for pod in listed if (owner := pod.metadata.controller) is not None and owned(owner)]
+
+    async def _owned(self) -> Callable[[OwnerReference], bool]:
+        """Whether an owner of pods is the target, or one of its ReplicaSets: by UID, or by name where these may not be listed."""
+        target = self.target
+        if target.kind is not Kind.DEPLOYMENT:
+            uid = (await self.metadata()).uid
+            return lambda owner: owner.uid == uid
+        try:
+            uids = {item.metadata.uid for item in await self.sets()}
+        except Forbidden:
+            return lambda owner: owner.kind == "ReplicaSet" and owner.name.rpartition("-")[0] == target.name
+        return lambda owner: owner.uid in uids
+
+    async def _selected(self, path: str, kind: type[T], selector: Selector | None) -> list[T]:
+        return await self._client.read_all(path, kind, query={"labelSelector": text} if selector and (text := selector.query()) else {})
+
+    async def pod_labels(self) -> dict[str, str]:
+        """The labels that the target's pods have, or are to have."""
+        if self.target.kind is Kind.POD:
+            return (await self.pods())[0].metadata.labels or {}
+        return ((await self.workload()).spec.template.get("metadata") or {}).get("labels") or {}
+
+    async def services(self) -> list[str]:
+        """Names of the services whose selector matches the target's pods, in order."""
+        labels = await self.pod_labels()
+        listed = await self._client.read_all(SERVICES.path(self.target.namespace), Service)
+        return sorted(service.metadata.name for service in listed if service.selects(labels))
+
+    async def budgets(self) -> list[Budget]:
+        """The disruption budgets of the target's namespace, in the version of the policy API that this server has."""
+        return await self._once("budgets", self._read_budgets)
+
+    async def _read_budgets(self) -> list[Budget]:
+        if "policy" not in self._client.discovered:
+            group = await self._client.read("/apis/policy", ApiGroup)
+            versions = [item.version for item in group.versions]
+            self._client.discovered["policy"] = "v1" if "v1" in versions else versions[0]
+        return await self._client.read_all(budgets(self._client.discovered["policy"]).path(self.target.namespace), Budget)
+
+    async def autoscaler(self) -> Autoscaler | None:
+        """The autoscaler that holds the target's number of replicas; the first by name, should there be several."""
+        target = self.target
+        listed = await self._client.read_all(AUTOSCALERS.path(target.namespace), Autoscaler)
+        refs = [(item, item.spec.scale_target_ref) for item in listed]
+        found = [item for item, ref in refs if (ref.kind, ref.name) == (str(target.kind), target.name)]
+        return min(found, key=lambda item: item.metadata.name, default=None)
+
+    async def node(self, name: str) -> Node:
+        return await self._once(f"node {name}", lambda: self._client.read(NODES.path("", name), Node))
+
+    async def everything_placed(self) -> tuple[list[Node], list[Pod]]:
+        """All nodes, and all pods of the cluster that are not over."""
+        query = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+        nodes, pods = await asyncio.gather(self._client.read_all(NODES.path(), Node), self._client.read_all(PODS.path(), Pod, query=query))
+        return nodes, pods
+
+    async def owners(self) -> list[OwnerReference]:
+        """The controllers above the target, the nearest first, as far up as can be read."""
+        chain: list[OwnerReference] = []
+        owner = (await self.metadata()).controller
+        while owner is not None and len(chain) < _CHAIN:
+            chain.append(owner)
+            resource = _CONTROLLERS.get(owner.kind)
+            owner = await self._above(resource, owner.name) if resource else None
+        return chain
+
+    async def _above(self, resource: Resource, name: str) -> OwnerReference | None:
+        try:
+            return (await self._client.read(resource.path(self.target.namespace, name), Anything)).metadata.controller
+        except (NotFound, Forbidden):
+            return None
+
+    async def uids(self) -> set[str]:
+        """The UIDs that events about the target, or about what it owns, may carry."""
+        kind = self.target.kind
+        uids = {(await self.metadata()).uid}
+        if kind is Kind.NODE:
+            return uids | {self.target.name}  # kubelets write a node's name for its UID
+        if kind is Kind.NAMESPACE:
+            return uids
+        parts: list[Awaitable[list[Any]]] = [self.pods()]
+        if kind is Kind.DEPLOYMENT:
+            parts.append(self.sets())
+        for items in await asyncio.gather(*parts, return_exceptions=True):
+            if not isinstance(items, BaseException):
+                uids |= {item.metadata.uid for item in items}
+            elif not isinstance(items, AdapterError):
+                raise items
+        return uids
+
+    async def events(self) -> list[Event]:
+        """Events of the target's namespace, a few pages at most; a node's are kept in `default`."""
+        path = EVENTS.path(self.target.namespace or "default")
+        query: dict[str, str] = {"limit": str(self._client.page)}
+        events: list[Event] = []
+        for _ in range(_EVENT_PAGES):
+            page = await self._client.read(path, List[Event], query=query)
+            events.extend(page.all)
+            query["continue"] = str(page.metadata.get("continue") or "")
+            if not query["continue"]:
+                break
+        return events
+
+    async def log(self, pod: str, container: str, *, lines: int, size: int, previous: bool) -> bytes:
+        """The last lines of a container, `size` bytes at most; of the run before where `previous`."""
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(size)}
+        query |= {"previous": "true"} if previous else {}
+        data = await self._client.request("GET", PODS.path(self.target.namespace, pod, "log"), query=query)
+        return data[-size:]

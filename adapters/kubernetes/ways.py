@@ -1,0 +1,118 @@
+"""The ways to a cluster: a kubeconfig, the service account of a pod, or a plain URL. The client library is loaded here, not before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from adapters.errors import WrongSettings
+from adapters.kubernetes.client import Client
+from schemas.text import clean
+
+_CONNECTIONS = 16
+
+
+async def by_url(server: str) -> Client:
+    """A server without credentials, such as the sandbox. Raises WrongSettings."""
+    from kubernetes_asyncio.client import Configuration
+
+    if urlsplit(server).scheme not in ("http", "https"):
+        raise WrongSettings(f"{clean(server, 100)!r} is not the URL of an API server: write it as http://HOST:PORT or https://HOST:PORT")
+    configuration: Any = Configuration()
+    configuration.host = server.rstrip("/")
+    return _client(configuration, None)
+
+
+async def in_cluster() -> Client:
+    """The service account of the pod that this runs in. Raises WrongSettings."""
+    from kubernetes_asyncio.client import Configuration
+    from kubernetes_asyncio.config import ConfigException, load_incluster_config
+
+    configuration: Any = Configuration()
+    try:
+        load: Any = load_incluster_config
+        load(client_configuration=configuration)
+    except (ConfigException, OSError) as error:
+        raise WrongSettings(
+            f"this process is not in a pod with a service account ({clean(str(error), 150)}): run it in one, or set a kubeconfig"
+        ) from error
+    return _client(configuration, None)
+
+
+async def by_kubeconfig(path: str, context: str = "") -> Client:
+    """One context of a kubeconfig file, the current one when `context` is empty. Raises WrongSettings.
+
+    `path` may be a list, as in KUBECONFIG: the files are merged as kubectl merges them.
+    """
+    from kubernetes_asyncio.client import Configuration
+    from kubernetes_asyncio.config import load_kube_config
+
+    place = _existing(path)
+    configuration: Any = Configuration()
+
+    async def load() -> None:
+        loaded: Any = load_kube_config
+        await loaded(config_file=place, context=context or None, client_configuration=configuration, persist_config=False)
+
+    async def explained() -> None:
+        await _explained(load, place, context)
+
+    await explained()
+    if urlsplit(str(configuration.host)).scheme not in ("http", "https"):
+        raise WrongSettings(f"{place}: the cluster's `server` is not a URL: write it as https://HOST:PORT")
+    return _client(configuration, explained)
+
+
+def _existing(paths: str) -> str:
+    """Those of the paths (a list, as KUBECONFIG may be one) that are files. Raises WrongSettings when there is none."""
+    files = [str(place) for path in paths.split(os.pathsep) if path and (place := Path(path).expanduser()).is_file()]
+    if not files:
+        raise WrongSettings(f"there is no kubeconfig file {paths}: correct the path, or unset it to run inside a cluster")
+    return os.pathsep.join(files)
+
+
+async def _explained(load: Callable[[], Awaitable[None]], place: str, context: str) -> None:
+    """Runs `load`; whatever is wrong with the file becomes one sentence, which never quotes the file's content."""
+    from kubernetes_asyncio.config import ConfigException
+    from yaml import YAMLError
+
+    try:
+        await load()
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise WrongSettings(f"{place} is not valid YAML{where}: write it again with `kubectl config view --raw`") from error
+    except ConfigException as error:
+        named = f" for context {context!r}" if context else ""
+        why = clean(str(error).replace("Invalid kube-config file. ", "").replace(f" in {place}", ""), 200)
+        raise WrongSettings(f"{place} is not a usable kubeconfig{named}: {why}; correct it, or name another context") from error
+    except OSError as error:
+        raise WrongSettings(
+            f"{place} cannot be read: {error.strerror or type(error).__name__}; check the file, and the files and programs it names"
+        ) from error
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WrongSettings(
+            f"{place} is not a usable kubeconfig: it needs clusters, users, contexts and current-context, each complete"
+        ) from error
+
+
+def _client(configuration: Any, refresh: Callable[[], Awaitable[None]] | None) -> Client:
+    """A client; a server on loopback is never reached through a proxy of the environment."""
+    from aiohttp import ClientSession, TCPConnector
+    from kubernetes_asyncio.client import ApiClient
+
+    configuration.connection_pool_maxsize = _CONNECTIONS
+    try:
+        api: Any = ApiClient(configuration)
+    except OSError as error:  # ssl.SSLError is one
+        raise WrongSettings(
+            f"the certificates for {configuration.host} cannot be used ({clean(str(error), 150)}): correct them in the kubeconfig"
+        ) from error
+    if urlsplit(configuration.host).scheme == "http" and urlsplit(configuration.host).hostname in ("127.0.0.1", "::1", "localhost"):
+        # The session was made a moment ago and holds no connection: dropping it closes nothing that is open.
+        api.rest_client.pool_manager.detach()
+        api.rest_client.pool_manager = ClientSession(connector=TCPConnector(limit=_CONNECTIONS))
+    return Client(api, refresh)

@@ -1,0 +1,189 @@
+"""Metrics of a target and the state of an alert, from the Prometheus of its cluster and from Alertmanager."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from adapters.alertmanager.client import AlertmanagerClient
+from adapters.errors import AdapterError, WrongSettings
+from adapters.ports import Forecast, Measurement, Usual
+from adapters.prometheus.client import PrometheusClient, shown
+from adapters.prometheus.history import read_history
+from adapters.prometheus.options import PrometheusOptions
+from adapters.prometheus.probes import Question, questions
+from adapters.prometheus.selection import label_name
+from adapters.prometheus.state import alertmanager_says, prometheus_says
+from schemas.evidence import METRIC_SENSOR, MetricView, Sensor
+from schemas.target import Target
+from schemas.text import clean
+
+T = TypeVar("T")
+
+
+class PrometheusMetrics:
+    """`adapters.ports.Metrics` over the Prometheus servers and Alertmanagers of the settings.
+
+    servers        by the name of the cluster or host group whose metrics they have
+    alertmanagers  asked, all of them, whether an alert fires
+    forecast       tells what is usual from samples, in a thread of its own; without it, nothing is said of that
+
+    Raises WrongSettings when two servers are said to have the metrics of every cluster.
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str, PrometheusOptions],
+        *,
+        clock: Callable[[], datetime],
+        alertmanagers: Sequence[AlertmanagerClient] = (),
+        forecast: Forecast | None = None,
+    ) -> None:
+        self._servers = {name: _Server(name, options) for name, options in servers.items()}
+        shared = [server for server in self._servers.values() if server.label]
+        if len(shared) > 1:
+            names = ", ".join(sorted(server.name for server in shared))
+            raise WrongSettings(f"only one Prometheus may have a cluster_label, for it answers for all other clusters: {names} do")
+        self._shared = shared[0] if shared else None
+        self._alertmanagers = tuple(alertmanagers)
+        self._clock = clock
+        self._forecast = forecast
+
+    async def measure(
+        self, target: Target, alerts: Sequence[str], labels: Mapping[str, str], at: datetime, *, usual_until: datetime | None = None
+    ) -> Measurement:
+        """See `adapters.ports.Metrics`. Nothing is asked, and there is no sensor, where no Prometheus is in the settings."""
+        if not self._servers:
+            return Measurement()
+        server = self._server_of(target.cluster)
+        if server is None:
+            error = f"no Prometheus in the settings has the metrics of {clean(target.cluster, 128)!r}: add it under [prometheus]"
+            return Measurement(sensors=(Sensor(name=f"{METRIC_SENSOR}prometheus", seconds=0.0, error=error),))
+        asked = questions(target, alerts, labels, cluster_label=server.label)
+        until = usual_until if self._forecast is not None else None
+        parts = await asyncio.gather(*(self._answer(server, question, at, until) for question in asked))
+        return Measurement(metrics=tuple(view for view, _ in parts), sensors=tuple(sensor for _, sensors in parts for sensor in sensors))
+
+    async def firing(self, labels: Mapping[str, str], *, cluster: str = "") -> bool | None:
+        """Whether the alert with these labels holds now, by its rule in Prometheus and by what Alertmanager still hears.
+
+        One that says yes is enough. No is only said when nobody who should know was away: Alertmanager forgets an alert
+        whose Prometheus is silent. None when nobody could be asked, or nobody who was knows of such an alert.
+        """
+        now = self._clock().timestamp()
+        own = self._server_of(cluster)
+        servers = ([own] if own else []) if cluster else list(self._servers.values())
+        rules, heard = await asyncio.gather(
+            asyncio.gather(*(prometheus_says(server.client, labels, now) for server in servers)),
+            asyncio.gather(*(alertmanager_says(client, labels) for client in self._alertmanagers)),
+        )
+        answers = (*rules, *heard)
+        if any(answer.fires for answer in answers):
+            return True
+        if any(answer.away for answer in rules):
+            return None
+        return False if any(answer.fires is False for answer in answers) else None
+
+    async def close(self) -> None:
+        await asyncio.gather(
+            *(server.client.close() for server in self._servers.values()), *(client.close() for client in self._alertmanagers)
+        )
+
+    def _server_of(self, cluster: str) -> _Server | None:
+        return self._servers.get(cluster, self._shared)
+
+    async def _answer(self, server: _Server, question: Question, at: datetime, until: datetime | None) -> _Answer:
+        """One metric, and the sensors that it took."""
+        name, view = f"{METRIC_SENSOR}{question.probe.name}", _blank(question)
+        if not question.query:
+            return view, (Sensor(name=name, seconds=0.0, error=f"not asked: {question.refusal}"),)
+        if until is None:
+            value, sensor = await _timed(name, _read(server.client, question, at))
+            return _with_value(view, value, sensor), (sensor,)
+        (value, sensor), (usual, past) = await asyncio.gather(
+            _timed(name, _read(server.client, question, at)), _timed(f"{name} usual", self._usual(server, question.query, at, until))
+        )
+        return _with_usual(_with_value(view, value, sensor), usual, past), (sensor, past)
+
+    async def _usual(self, server: _Server, query: str, at: datetime, until: datetime) -> Usual:
+        assert self._forecast is not None
+        samples, step = await read_history(server.client, server.options, query, until=until.timestamp())
+        return await asyncio.to_thread(self._forecast, samples, at.timestamp(), step)
+
+
+class _Server:
+    """One Prometheus of the settings. Raises WrongSettings when its label is none."""
+
+    def __init__(self, name: str, options: PrometheusOptions) -> None:
+        self.name = name
+        self.options = options
+        self.client = PrometheusClient(options)
+        self.label = label_name(options.cluster_label) if options.cluster_label else ""
+
+
+class _Value(msgspec.Struct, frozen=True):
+    """A value, NaN included, and its age in seconds; None for what is not there."""
+
+    number: float | None
+    age: float | None
+
+
+_Answer = tuple[MetricView, tuple[Sensor, ...]]
+
+
+async def _read(client: PrometheusClient, question: Question, at: datetime) -> _Value:
+    number, sampled = await asyncio.gather(
+        client.query(question.query, at.timestamp()), client.query(question.sampled, at.timestamp()), return_exceptions=True
+    )
+    if isinstance(number, BaseException):
+        raise number
+    return _Value(number, at.timestamp() - sampled if isinstance(sampled, float) and math.isfinite(sampled) else None)
+
+
+async def _timed(name: str, look: Awaitable[T]) -> tuple[T | None, Sensor]:
+    """What a look found, and its record; an error is only recorded."""
+    start, found, error = time.perf_counter(), None, ""
+    try:
+        found = await look
+    except AdapterError as failure:
+        error = shown(failure)
+    return found, Sensor(name=name, seconds=round(time.perf_counter() - start, 4), error=error)
+
+
+def _blank(question: Question) -> MetricView:
+    probe = question.probe
+    return MetricView(
+        name=probe.name,
+        query=question.query,
+        value=None,
+        unit=probe.unit,
+        worse=probe.worse,
+        ideal=probe.ideal,
+        use=probe.use,
+        noise=probe.noise,
+        note=question.refusal,
+    )
+
+
+def _with_value(view: MetricView, value: _Value | None, sensor: Sensor) -> MetricView:
+    if value is None:
+        return msgspec.structs.replace(view, note=sensor.error)
+    if value.number is None:
+        return msgspec.structs.replace(view, note="Prometheus has no such series now")
+    if not math.isfinite(value.number):
+        return msgspec.structs.replace(view, note=f"Prometheus says {value.number}", age=value.age)
+    return msgspec.structs.replace(view, value=value.number, age=value.age)
+
+
+def _with_usual(view: MetricView, usual: Usual | None, sensor: Sensor) -> MetricView:
+    said = f"what is usual is not known: {sensor.error}" if usual is None else usual.note
+    note = "; ".join(text for text in (view.note, said) if text)
+    if usual is None:
+        return msgspec.structs.replace(view, note=note)
+    return msgspec.structs.replace(view, note=note, baseline=usual.band, history_seconds=usual.history)

@@ -1,0 +1,54 @@
+"""What a command on a host said."""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.errors import Refused
+from schemas.text import clean
+
+
+class ToolMissing(Refused):
+    """The host does not have the tool, or the account does not find it."""
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """A command's end. `exit` is None when a signal ended it, or when it was ended for saying too much (`truncated`).
+
+    `out` and `err` are as they came: hostile until cleaned.
+    """
+
+    exit: int | None
+    out: str = ""
+    err: str = ""
+    signal: str = ""
+    truncated: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        return self.exit == 0
+
+    @property
+    def missing(self) -> bool:
+        """Whether the tool itself is not there: by the exit of `env`, or by what sudo says."""
+        return self.exit == 127 or (self.err.startswith("sudo:") and "command not found" in self.err)
+
+    @property
+    def denied(self) -> bool:
+        """Whether sudo did not run it, so that nothing happened."""
+        return self.exit == 1 and self.err.startswith("sudo:")
+
+    def refusal(self, what: str, tool: str) -> Refused:
+        """The error for a command that had to succeed: `what` could not be done, and why."""
+        kind = ToolMissing if self.missing else Refused
+        return kind(f"{what}: {self.complaint(tool)}")
+
+    def complaint(self, tool: str) -> str:
+        """One line for people: why `tool` did not do it."""
+        if self.missing:
+            return f"{tool} is not installed on the host, or not on the account's PATH"
+        if self.truncated and self.exit is None:
+            return f"{tool} said more than may be read"
+        ending = f"was ended by signal {self.signal}" if self.signal else f"exited with {self.exit}"
+        words = " ".join(clean(self.err or self.out, 600).split())
+        return f"{tool} {ending}: {words}" if words else f"{tool} {ending}"

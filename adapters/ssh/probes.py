@@ -1,0 +1,126 @@
+"""The sensors of a host: each one runs ordinary tools that only look, and reads what they say into typed views."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from adapters.errors import Refused
+from adapters.ssh.arguments import checked_name
+from adapters.ssh.remote import Remote
+from adapters.ssh.subject import CONTAINER_FORMAT, container_state, unit_blocks, unit_state
+from schemas.evidence import FileSystemView, HostView, UnitView
+from schemas.text import clean
+
+UNITS_KEPT = 200
+CONTAINERS_KEPT = 100
+FILE_SYSTEMS_KEPT = 64
+LOG_LINES = 50
+LOG_LIMIT = 8000
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What one sensor saw; only its own part is filled. `resources` are fields of HostView."""
+
+    resources: dict[str, object] = {}
+    units: tuple[UnitView, ...] = ()
+    logs: dict[str, str] = {}
+
+
+async def _output(remote: Remote, *arguments: str, tool: str = "", whole: bool = True) -> str:
+    """What a command printed. Raises Refused when it failed or, with `whole`, printed more than may be read."""
+    result = await remote.read(*arguments)
+    if (result.succeeded and not result.truncated) or (result.truncated and not whole):
+        return result.out
+    raise Refused(result.complaint(tool or arguments[0]))
+
+
+async def load(remote: Remote) -> Reading:
+    averages, processors = await asyncio.gather(_output(remote, "cat", "/proc/loadavg"), _output(remote, "nproc"))
+    one, five, fifteen = (float(word) for word in averages.split()[:3])
+    return Reading(resources={"load_1": one, "load_5": five, "load_15": fifteen, "processors": int(processors)})
+
+
+async def memory(remote: Remote) -> Reading:
+    lines = (line.split() for line in (await _output(remote, "cat", "/proc/meminfo")).splitlines())
+    kibibytes = {words[0].rstrip(":"): int(words[1]) for words in lines if len(words) >= 2}
+    names = {"memory_total": "MemTotal", "memory_available": "MemAvailable", "swap_total": "SwapTotal", "swap_free": "SwapFree"}
+    return Reading(resources={field: kibibytes[name] * 1024 for field, name in names.items() if name in kibibytes})
+
+
+async def disk(remote: Remote) -> Reading:
+    text = await _output(
+        remote, "df", "--local", "--block-size=1", "--output=size,avail,itotal,iavail,target", "-x", "squashfs", "-x", "devtmpfs"
+    )
+    found = tuple(_file_system(line) for line in text.splitlines()[1 : FILE_SYSTEMS_KEPT + 1])
+    return Reading(resources={"file_systems": found})
+
+
+def _file_system(line: str) -> FileSystemView:
+    size, available, inodes, inodes_available, mount = line.split(maxsplit=4)
+    numbers = [int(word) if word.isdecimal() else 0 for word in (size, available, inodes, inodes_available)]
+    return FileSystemView(mount=clean(mount, 256), size=numbers[0], available=numbers[1], inodes=numbers[2], inodes_available=numbers[3])
+
+
+async def processes(remote: Remote) -> Reading:
+    """The ten busiest by name; their arguments are not asked for, since passwords stand in them."""
+    text = await _output(remote, "ps", "-eo", "pid,pcpu,pmem,rss,comm", "--sort=-pcpu", whole=False)
+    return Reading(logs={"processes": clean("\n".join(text.splitlines()[:11]), LOG_LIMIT)})
+
+
+async def journal(remote: Remote) -> Reading:
+    text = await _output(
+        remote, "journalctl", "--no-pager", "--quiet", f"--lines={LOG_LINES}", "--priority=warning", "--output=short-iso", whole=False
+    )
+    return Reading(logs={"journal": clean(text[-LOG_LIMIT:], LOG_LIMIT)})
+
+
+async def units(remote: Remote) -> Reading:
+    """Every service, socket and timer that is loaded: those in trouble first, then by name."""
+    text = await _output(
+        remote,
+        "systemctl",
+        "show",
+        "--property=Id,LoadState,ActiveState,SubState,StateChangeTimestamp,NRestarts",
+        "*.service",
+        "*.socket",
+        "*.timer",
+    )
+    blocks = [block for block in unit_blocks(text) if block.get("LoadState") != "not-found"]
+    found = sorted((unit_state(block).view for block in blocks), key=lambda unit: (unit.active not in ("failed", "activating"), unit.name))
+    return Reading(units=tuple(found[:UNITS_KEPT]))
+
+
+async def containers(remote: Remote) -> Reading:
+    listing = await _output(remote, *remote.privileged("docker", "ps", "--all", "--format={{.Names}}"), tool="docker")
+    names = [checked_name("container", line.strip()) for line in listing.splitlines() if line.strip()][:CONTAINERS_KEPT]
+    if not names:
+        return Reading()
+    arguments = remote.privileged("docker", "inspect", "--type=container", f"--format={CONTAINER_FORMAT}", *names)
+    result = await remote.read(*arguments)
+    # A container that went away between the two commands makes the second one fail, with the others still printed.
+    found = tuple(container_state(line).view for line in result.out.splitlines() if line.strip())
+    if not found:
+        raise Refused(result.complaint("docker"))
+    return Reading(units=found)
+
+
+SENSORS: dict[str, Callable[[Remote], Awaitable[Reading]]] = {
+    "load": load,
+    "memory": memory,
+    "disk": disk,
+    "processes": processes,
+    "journal": journal,
+    "units": units,
+    "containers": containers,
+}
+
+
+def merged(readings: list[Reading]) -> tuple[HostView | None, tuple[UnitView, ...], dict[str, str]]:
+    """All readings as a snapshot's parts: resources, units, logs."""
+    resources = {name: value for reading in readings for name, value in reading.resources.items()}
+    host = msgspec.convert(resources, HostView) if resources else None
+    logs = {name: text for reading in readings for name, text in reading.logs.items()}
+    return host, tuple(unit for reading in readings for unit in reading.units), logs

@@ -1,0 +1,194 @@
+"""What a host action is about: a systemd unit or a container, as its own tool describes it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from adapters.errors import Refused, Transient
+from adapters.ssh.arguments import checked_name
+from adapters.ssh.completed import Completed
+from adapters.ssh.remote import Remote
+from schemas.action import unit_name
+from schemas.evidence import UnitView
+from schemas.text import clean
+
+NOT_STARTED = "not-started"
+UNIT_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,InvocationID,StateChangeTimestamp,StateChangeTimestampMonotonic,NRestarts,Job,"
+    "RequiredBy,BoundBy,ConsistsOf"
+)
+CONTAINER_FORMAT = (
+    '{"id":{{json .Id}},"name":{{json .Name}},"status":{{json .State.Status}},"started":{{json .State.StartedAt}},'
+    '"restarts":{{json .RestartCount}},"health":"{{if .State.Health}}{{.State.Health.Status}}{{end}}",'
+    '"project":{{json (index .Config.Labels "com.docker.compose.project")}},'
+    '"service":{{json (index .Config.Labels "com.docker.compose.service")}}}'
+)
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at a unit or container.
+
+    uid         changes with every start: a unit's InvocationID, a container's id and start time; `not-started` before the first start
+    busy        it is being started or stopped right now, so that the next look may differ
+    changed     when its state last changed, in its tool's own words: the same words, the same state throughout
+    dependents  units that are stopped or restarted together with it
+    unusable    why it cannot be restarted, such as `masked`
+    """
+
+    uid: str
+    view: UnitView
+    busy: bool
+    changed: str
+    dependents: tuple[str, ...] = ()
+    unusable: str = ""
+
+
+class Subject(Protocol):
+    """Something on a host that can be restarted by name."""
+
+    what: str
+    name: str
+    tool: str
+
+    @property
+    def restart(self) -> tuple[str, ...]:
+        """The arguments that restart it, without sudo."""
+        ...
+
+    async def look(self, remote: Remote) -> State | None:
+        """How it is now, None when the host has none of that name. Raises Refused, Transient."""
+        ...
+
+    async def names(self, remote: Remote) -> tuple[str, ...]:
+        """The names of its kind that the host has. Raises Refused, Transient."""
+        ...
+
+
+class Unit:
+    """A systemd unit."""
+
+    what = "systemd unit"
+    tool = "systemctl"
+
+    def __init__(self, name: str) -> None:
+        self.name = unit_name(checked_name(self.what, name))
+
+    @property
+    def restart(self) -> tuple[str, ...]:
+        return ("systemctl", "restart", self.name)
+
+    async def look(self, remote: Remote) -> State | None:
+        result = await remote.read("systemctl", "show", f"--property={UNIT_PROPERTIES}", self.name)
+        if not result.succeeded:
+            raise result.refusal(f"host {remote.name} cannot say how {self.name} is", self.tool)
+        blocks = unit_blocks(result.out)
+        if not blocks or "LoadState" not in blocks[0]:
+            raise Refused(f"host {remote.name} cannot say how {self.name} is: systemctl named no state")
+        return None if blocks[0]["LoadState"] == "not-found" else unit_state(blocks[0])
+
+    async def names(self, remote: Remote) -> tuple[str, ...]:
+        result = await remote.read("systemctl", "show", "--property=Id", "*.service")
+        return tuple(block["Id"] for block in unit_blocks(result.out) if "Id" in block)
+
+
+class Container:
+    """A Docker container."""
+
+    what = "container"
+    tool = "docker"
+
+    def __init__(self, name: str) -> None:
+        self.name = checked_name(self.what, name)
+
+    @property
+    def restart(self) -> tuple[str, ...]:
+        return ("docker", "restart", self.name)
+
+    async def look(self, remote: Remote) -> State | None:
+        result = await remote.read(*remote.privileged("docker", "inspect", "--type=container", f"--format={CONTAINER_FORMAT}", self.name))
+        if result.succeeded:
+            return container_state(result.out)
+        if result.exit == 1 and "no such" in result.err.lower():
+            return None
+        raise unanswered(result, f"host {remote.name} cannot say how container {self.name} is")
+
+    async def names(self, remote: Remote) -> tuple[str, ...]:
+        result = await remote.read(*remote.privileged("docker", "ps", "--all", "--format={{.Names}}"))
+        return tuple(line.strip() for line in result.out.splitlines() if line.strip())
+
+
+def unanswered(result: Completed, what: str) -> Transient | Refused:
+    """The error for a docker command that only looks and failed: transient where its daemon was away."""
+    refusal = result.refusal(what, "docker")
+    return Transient(str(refusal)) if "cannot connect" in result.err.lower() else refusal
+
+
+def unit_blocks(text: str) -> list[dict[str, str]]:
+    """`systemctl show`'s output, one dict for each unit."""
+    blocks = []
+    for block in text.split("\n\n"):
+        pairs = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if pairs:
+            blocks.append(pairs)
+    return blocks
+
+
+def unit_state(block: dict[str, str]) -> State:
+    """One block of `systemctl show` as a state."""
+    active = block.get("ActiveState", "")
+    job = block.get("Job", "").strip()
+    named = " ".join(block.get(key, "") for key in ("RequiredBy", "BoundBy", "ConsistsOf")).split()
+    restarts = block.get("NRestarts", "")
+    load = block.get("LoadState", "")
+    return State(
+        uid=clean(block.get("InvocationID", ""), 64) or NOT_STARTED,
+        view=UnitView(
+            name=clean(block.get("Id", ""), 128),
+            active=clean(active, 32),
+            sub=clean(block.get("SubState", ""), 32),
+            since=clean(block.get("StateChangeTimestamp", ""), 64),
+            restarts=int(restarts) if restarts.isdecimal() else 0,
+        ),
+        busy=active in ("activating", "deactivating", "reloading") or job not in ("", "0"),
+        changed=clean(block.get("StateChangeTimestampMonotonic", ""), 32),
+        dependents=tuple(dict.fromkeys(clean(name, 128) for name in named if not name.endswith(".target"))),
+        unusable="" if load == "loaded" else clean(load, 32),
+    )
+
+
+class _Inspected(msgspec.Struct):
+    """What CONTAINER_FORMAT asks for."""
+
+    id: str
+    name: str
+    status: str
+    started: str
+    restarts: int
+    health: str
+    project: str = ""
+    service: str = ""
+
+
+def container_state(text: str) -> State:
+    """One line of `docker inspect` by CONTAINER_FORMAT as a state. Raises Refused when it is something else."""
+    try:
+        found = msgspec.json.decode(text, type=_Inspected)
+    except msgspec.DecodeError as error:
+        raise Refused(f"docker inspect answered in a form that is not known: {clean(str(error), 200)}") from error
+    started = clean(found.started, 64)
+    uid = clean(found.id, 64)
+    return State(
+        uid=NOT_STARTED if started.startswith("0001-") else f"{uid}@{started}",
+        view=UnitView(
+            name=clean(found.name.removeprefix("/"), 128),
+            active=clean(found.status, 32),
+            sub=clean(found.health, 32),
+            since=started,
+            restarts=found.restarts,
+            service=clean(f"{found.project}/{found.service}", 256) if found.service else "",
+        ),
+        busy=found.status in ("restarting", "removing"),
+        changed=f"{clean(found.status, 32)} {started}",
+    )
