@@ -1,0 +1,1 @@
+"""Why events flow: one package per stage. A stage reads top-down as policy."""

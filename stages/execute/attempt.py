@@ -1,0 +1,215 @@
+"""One attempt at an approved action: the named steps from the ledger's state to an ending.
+
+ledger     what is done
+pending    authority, snapshot, preflight, `running` is committed, side effect
+running    somebody began and did not tell, so the side effect is looked for first:
+             it is there            succeeded
+             it is surely not there as pending
+             nobody can tell        unknown, said out loud
+an end     nothing: it was told when it ended
+
+A crash before `running` was committed leaves `pending`: nothing was changed. A crash after it leaves `running`, whether
+before, in or after the side effect. So a side effect is never begun without a row that says so, and never repeated unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from adapters.errors import AdapterError, OutcomeUnknown, Refused, TargetMissing
+from adapters.ports import Preflight, World
+from bus.handler import Clock, Retry
+from schemas.action import EvictPod, describe, is_observation
+from schemas.evidence import Check, Snapshot
+from schemas.identity import derived_id
+from schemas.target import Kind
+from schemas.text import clean
+from schemas.words import CheckResult, OperationState, Outcome, Tier
+from sql.approvals import ApprovalRow, SignatureRow
+from sql.database import Connection, Database
+from sql.evidence import store_snapshot
+from sql.incidents import add_timeline, mark_mitigating
+from sql.operations import Lease, Operation, start_operation
+from stages.execute.authority import is_shadowed, refusal
+from stages.execute.classify import is_transient
+from stages.execute.ending import Ending, ended, later
+from stages.execute.options import ExecuteOptions
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to make one attempt: the approval with its signatures, the operation as it was found, and the lease."""
+
+    approval: ApprovalRow
+    signatures: Sequence[SignatureRow]
+    operation: Operation
+    lease: Lease
+    attempt: int
+    event: str
+    by: str
+
+    @property
+    def before(self) -> str:
+        """The id of the snapshot from before the operation."""
+        return self.operation.before or derived_id(self.operation.id, "execute", 1)
+
+
+class Attempt:
+    """Runs one claim to its ending.
+
+    `begun_at` is when this attempt began the side effect, in this process or in one that was cut off; `has_before` whether
+    the snapshot from before the operation is stored.
+    """
+
+    def __init__(self, claim: Claim, *, database: Database, world: World, options: ExecuteOptions, clock: Clock) -> None:
+        self.claim = claim
+        self._doubtful = claim.operation.state is OperationState.RUNNING
+        cut_off = self._doubtful and claim.operation.attempts == claim.attempt
+        self.begun_at: datetime | None = claim.operation.started_at if cut_off else None
+        self.has_before = bool(claim.operation.before)
+        self._action = claim.approval.action
+        self._database = database
+        self._world = world
+        self._options = options
+        self._clock = clock
+
+    async def run(self) -> Ending:
+        """The ending; raises Retry when another executor came first, and what the store raises."""
+        try:
+            return await self._recover() or self._authorize() or await self._act()
+        except TargetMissing as error:
+            near = f"; the nearest names: {', '.join(error.nearest[:5])}" if error.nearest else ""
+            return self._gone(f"{error}{near}")
+        except Refused as error:
+            return ended(Outcome.REFUSED, error=str(error))
+        except AdapterError as error:
+            if not is_transient(error, self._action.target):
+                return ended(Outcome.FAILED, error=str(error))
+            return self._later(error, touched=False) or ended(Outcome.FAILED, error=self._exhausted(error))
+
+    async def _recover(self) -> Ending | None:
+        """What became of a side effect that was begun before; None when it did not happen, or was never begun."""
+        if not self._doubtful or is_observation(self._action):
+            return None
+        return await self._look_for("an earlier attempt was cut off")
+
+    async def _look_for(self, doubt: str) -> Ending | None:
+        """Whether the side effect is there; None when it surely is not."""
+        try:
+            found = await self._world.find(self._action, operation=self.claim.operation.id, uid=self.claim.approval.target_uid)
+        except AdapterError as error:
+            doubt = f"{doubt}, and it cannot be looked for: {error}"
+            return self._later(doubt, touched=True) or ended(Outcome.UNKNOWN, error=doubt)
+        if found:
+            return ended(Outcome.SUCCEEDED, output=f"{describe(self._action)}: found done ({doubt})")
+        return ended(Outcome.UNKNOWN, error=f"{doubt}: whether it happened cannot be told") if found is None else None
+
+    def _authorize(self) -> Ending | None:
+        reason = refusal(self.claim.approval, self.claim.signatures, self._clock(), self._options.grant)
+        if reason:
+            return ended(Outcome.REFUSED, error=reason)
+        if is_shadowed(self.claim.approval):
+            return ended(Outcome.SHADOWED, output=f"shadow mode: {describe(self._action)} was not run")
+        return None
+
+    async def _act(self) -> Ending:
+        before = None if self.has_before else await self._observe()
+        if not is_observation(self._action) and (blocked := self._blocked(await self._world.preflight(self._action))):
+            return blocked
+        await self._start(before)
+        return await self._apply()
+
+    async def _observe(self) -> Snapshot | None:
+        """The state before: of the workload, where the action is about one of its pods, for that is what must be well afterwards."""
+        target = self._action.target
+        try:
+            async with asyncio.timeout(self._options.observe_limit):
+                if target.kind is Kind.POD:
+                    target = await self._world.owner(target)
+                return await self._world.observe(target)
+        except TimeoutError:
+            return None
+
+    def _blocked(self, preflight: Preflight) -> Ending | None:
+        """What speaks against it now, though it was approved."""
+        failed = [check for check in preflight.checks if check.result is CheckResult.FAILED]
+        if not preflight.uid and any(check.name.startswith("target") for check in failed):
+            return self._gone(_said(failed))
+        if failed and self._awaits_budget(failed):
+            return self._later(_said(failed), touched=False) or ended(Outcome.REFUSED, error=self._exhausted(_said(failed)))
+        if failed:
+            return ended(Outcome.REFUSED, error=_said(failed))
+        if preflight.blast.tier is Tier.BLOCKED:
+            return ended(Outcome.REFUSED, error=f"its blast radius is in the blocked tier now (score {preflight.blast.score} of 100)")
+        passed = {check.name for check in self.claim.approval.checks if check.result is CheckResult.PASSED}
+        unsure = [check for check in preflight.checks if check.result is CheckResult.NOT_CHECKED and check.name in passed]
+        if unsure:
+            error = f"what was checked when it was approved cannot be checked now: {_said(unsure)}"
+            return self._later(error, touched=False) or ended(Outcome.REFUSED, error=error)
+        if preflight.uid != self.claim.approval.target_uid:
+            target = self._action.target
+            return ended(Outcome.REFUSED, error=f"{target} is not the one that was approved: its UID has changed since")
+        if preflight.basis != self.claim.approval.basis:
+            error = f"what this would change of {self._action.target} was changed since it was proposed: look again, and approve it anew"
+            return ended(Outcome.REFUSED, error=error)
+        return None
+
+    def _awaits_budget(self, failed: Sequence[Check]) -> bool:
+        """Whether only a disruption budget is in the way of an eviction: it may open; it is never gone around by a delete."""
+        names = {check.name for check in failed}
+        return isinstance(self._action, EvictPod) and "disruption_budget" in names and names <= {"disruption_budget", "dry_run"}
+
+    async def _start(self, before: Snapshot | None) -> None:
+        """Commits `running`, before the world is touched. Raises Retry when the lease was lost."""
+        claim, at = self.claim, self._clock()
+        async with self._database.transaction() as connection:
+            if before is not None:
+                await self._keep_before(connection, before)
+            begun = await start_operation(
+                connection, claim.operation.id, claim.lease, attempt=claim.attempt, at=at, before=claim.before if self.has_before else ""
+            )
+            if not begun:
+                raise Retry(1.0, f"another executor took over operation {claim.operation.id}")
+            if not is_observation(self._action):
+                await mark_mitigating(connection, claim.approval.incident, claim.approval.automatic)
+            what = f"attempt {claim.attempt} begins: {describe(self._action)}"
+            await add_timeline(connection, incident=claim.approval.incident, event=claim.event, at=at, by=claim.by, what=what)
+        self.begun_at = at
+
+    async def _keep_before(self, connection: Connection, snapshot: Snapshot) -> None:
+        await store_snapshot(connection, id=self.claim.before, incident=self.claim.approval.incident, phase="before", snapshot=snapshot)
+        self.has_before = True
+
+    async def _apply(self) -> Ending:
+        """The side effect. What raises anything but the world's errors stays `running`, so that the next delivery looks first."""
+        claim = self.claim
+        try:
+            async with asyncio.timeout(self._options.apply_limit):
+                applied = await self._world.apply(
+                    self._action, operation=claim.operation.id, token=claim.lease.token, uid=claim.approval.target_uid
+                )
+        except (OutcomeUnknown, TimeoutError) as error:
+            doubt = str(error) or f"no answer within {self._options.apply_limit:g} s"
+            if is_observation(self._action):
+                return self._later(doubt, touched=False) or ended(Outcome.FAILED, error=self._exhausted(doubt))
+            found = await self._look_for(doubt)
+            return found or self._later(doubt, touched=True) or ended(Outcome.UNKNOWN, error=self._exhausted(doubt))
+        return ended(Outcome.SUCCEEDED, output=applied.output)
+
+    def _gone(self, error: str) -> Ending:
+        """The target is not there; after an attempt in doubt that may be its very doing."""
+        return ended(Outcome.UNKNOWN if self._doubtful else Outcome.DRY_RUN_BLOCKED, error=error)
+
+    def _later(self, error: object, *, touched: bool) -> Ending | None:
+        """A later attempt, where one is left. What was once in doubt is looked for before every further attempt."""
+        return later(error, touched=touched or self._doubtful) if self.claim.attempt <= self._options.retries else None
+
+    def _exhausted(self, error: object) -> str:
+        return f"{error} (attempt {self.claim.attempt} of {self._options.retries + 1})"
+
+
+def _said(checks: Sequence[Check]) -> str:
+    return clean("; ".join(f"{check.name}: {check.detail or check.missing or 'failed'}" for check in checks), 1500)

@@ -1,0 +1,121 @@
+"""What a person is asked at three in the morning: what happened, and what is to be decided or done about it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.action import Action, RollBackWorkload, describe
+from schemas.events import DeadLettered, ExecutionFinished, VerificationFinished
+from schemas.evidence import Snapshot
+from schemas.words import DeadReason, FailureClass, Outcome, Verdict
+
+_UNHEALED = 0.5  # self-healing score under which going back is put to people
+
+_REMEDIES = {
+    FailureClass.PERMISSION: "give the permission that the error names",
+    FailureClass.TIMEOUT: "look whether the target and its cluster still answer",
+    FailureClass.NETWORK: "look whether the cluster or host can be reached from here",
+    FailureClass.RESOURCE: "look for what ran out (memory, disk, quota)",
+    FailureClass.KUBERNETES: "look at the target's events",
+    FailureClass.UNKNOWN: "look at the target",
+}
+_DEAD_REMEDIES = {
+    DeadReason.UNDECODABLE: "Who wrote it? It is no event and can only be dropped",
+    DeadReason.UNKNOWN_TYPE: "Upgrade the stage that could not read it, then replay it",
+    DeadReason.REJECTED: "Is what it tells true? Correct what the error names and replay it, or drop it",
+    DeadReason.EXHAUSTED: "Mend what the error names, then replay it",
+    DeadReason.CRASHED: "It ends the process that handles it: report the error, and replay it once that is mended",
+}
+
+
+def about_execution(event: ExecutionFinished, failure: FailureClass) -> tuple[str, str]:
+    """Reason and question for an execution that did not do what was approved."""
+    what, target = describe(event.action), event.action.target
+    where = f"`mend incidents show {event.incident}` has the story."
+    match event.outcome:
+        case Outcome.UNKNOWN:
+            reason = f"nobody can say whether '{what}' happened: {event.error}"
+            return reason, f"Look at {target} before anybody does it again: did it happen? It is not repeated by itself. {where}"
+        case Outcome.REFUSED:
+            reason = f"'{what}' was refused and nothing was changed: {event.error}"
+            return reason, f"Is it still wanted as things are now? Then propose or do it anew. {where}"
+        case Outcome.DRY_RUN_BLOCKED:
+            reason = f"the dry run of '{what}' stopped it and nothing was changed: {event.error}"
+            return reason, f"Mend what the dry run found, or repair {target} by hand. {where}"
+        case _:
+            attempts = f"{event.attempts} attempt{'s' if event.attempts != 1 else ''}"
+            reason = f"'{what}' failed after {attempts} ({failure.value}): {event.error or 'no error was told'}"
+            return reason, f"Please {_REMEDIES[failure]}, then repair {target} by hand: nothing more is tried by itself. {where}"
+
+
+class Back(msgspec.Struct, frozen=True, kw_only=True):
+    """A way back that is put to people, and why it is one."""
+
+    action: Action
+    why: str
+
+
+def is_unhealed(event: VerificationFinished) -> bool:
+    """Whether so little was healed that a way back is put to people. What was not measured is no reason for one."""
+    return event.measured and event.score < _UNHEALED
+
+
+def way_back(event: VerificationFinished, inverse: Action | None, after: Snapshot | None) -> Back | None:
+    """The inverse that was stored with the approval, else the last revision that is known to have been fully available."""
+    if not is_unhealed(event):
+        return None
+    if inverse is not None:
+        return Back(action=inverse, why="as it was before the action")
+    revision = after.last_available if after is not None and after.target.kind.is_workload else None
+    if after is None or revision is None:
+        return None
+    known = f" ({revision.availability})" if revision.availability else ""
+    rollback = RollBackWorkload(target=after.target, to_revision=revision.revision)
+    return Back(action=rollback, why=f"the last one that is known to have been fully available{known}")
+
+
+def about_verification(event: VerificationFinished, failure: FailureClass, back: Back | None) -> tuple[str, str]:
+    """Reason and question for an action that was done and did not heal."""
+    what, target = describe(event.action), event.action.target
+    worse = f" It made worse: {', '.join(event.regressions)}." if event.regressions else ""
+    reason = f"'{what}' {_effect(event)}: {event.summary}.{worse}".replace("..", ".")
+    where = f"`mend incidents show {event.incident}` has what was measured."
+    return reason, f"{target} needs a person: {_REMEDIES[failure]}.{_proposal(event, back)} {where}"
+
+
+def _proposal(event: VerificationFinished, back: Back | None) -> str:
+    if back is None:
+        return ""
+    parts = ", ".join(f"{name} {part:.2g}" for name, part in event.parts.items())
+    score = f"the self-healing score is {event.score:.2g} of 1" + (f" ({parts})" if parts else "")
+    return f" Shall it go back? Proposed, for {score}: {describe(back.action)}, {back.why}. It is not run by itself."
+
+
+def _effect(event: VerificationFinished) -> str:
+    """What became of it, in words that claim no more than what was measured."""
+    if not event.measured:
+        return "was done, and nothing could be measured afterwards, so whether it healed anything is not known"
+    if event.relapse:
+        return "helped at first, and it came back"
+    return {
+        Verdict.SUCCESS: "was done, and it is well again",
+        Verdict.FAILED: "was done and did not help",
+        Verdict.DEGRADED: "was done, and it cannot be said that it healed anything",
+        Verdict.TIMEOUT: "was done, and it did not become well in time",
+    }[event.verdict]
+
+
+def about_dead_letter(event: DeadLettered) -> tuple[str, str]:
+    """Reason and question for an event that a stage could not handle."""
+    kind = event.original_type or "an unreadable entry"
+    reason = f"{event.group} could not handle {kind} from {event.source_topic} ({event.reason.value}): {event.error}"
+    return (
+        reason,
+        f"{_DEAD_REMEDIES[event.reason]}: `mend dead show {event.id}`, then `mend dead replay {event.id}` or `mend dead drop {event.id}`.",
+    )
+
+
+def with_held_back(question: str, held_back: int, quiet: float) -> str:
+    """The question of one kind that is asked once in `quiet` seconds, with how many of its kind were held back since the last time."""
+    more = f" {held_back} more of this kind since people were last asked: `mend dead ls` lists all." if held_back else ""
+    return f"{question}{more} Others of this kind in the next {quiet / 60:.3g} min are not told one by one: `mend dead ls` has them."

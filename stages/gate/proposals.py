@@ -1,0 +1,234 @@
+"""One proposal, decided: measure the situation under locks, rule on it, keep the decision and the approval together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from bus.handler import Context
+from schemas.action import action_hash, describe, is_observation, pattern_of
+from schemas.event import Output
+from schemas.events import ActionApproved, ActionHeld, ActionProposed, ApprovalDue, ApprovalRequested, PeopleAsked
+from schemas.text import clean
+from schemas.words import ApprovalState, Source
+from sql import approvals, decisions, incidents, trust
+from sql.approvals import ApprovalRow
+from sql.database import Connection
+from sql.outbox import has_told
+from stages.gate.options import GateOptions
+from stages.gate.policy import PEOPLE_RULES, Ruling, Situation, Traffic, is_related, rule_on, worst
+from stages.gate.votes import VoteKeys
+
+_PROPOSER = "propose"  # the stage whose kept outputs prove a proposal
+_REASON_LIMIT = 1000  # characters
+_DIFF_LIMIT = 16_000
+_SHORT_DIFF = 4_000
+
+
+async def decide_proposal(
+    event: ActionProposed, context: Context, connection: Connection, options: GateOptions, keys: VoteKeys
+) -> Sequence[Output]:
+    """The events that tell what was decided; the rows are in the transaction of `connection`."""
+    person = event.source is Source.PERSON and keys.verify_proposal(event)
+    place, situation = await _measure(event, context, connection, options, person=person)
+    ruling = rule_on(situation, options)
+    if ruling.unattended and not is_observation(event.action):
+        situation = msgspec.structs.replace(situation, traffic=await _traffic(connection, situation, place, options))
+        ruling = rule_on(situation, options)
+    if ruling.held:
+        await _record(event, context, connection, situation, ruling, approval="")
+        return _held(event, context, situation, ruling)
+    row = _approval(event, context, situation, ruling, place=place, options=options)
+    await approvals.create_approval(connection, row)
+    await _record(event, context, connection, situation, ruling, approval=row.id)
+    return _approved(context, row) if ruling.automatic else _requested(context, row)
+
+
+async def _measure(
+    event: ActionProposed, context: Context, connection: Connection, options: GateOptions, *, person: bool
+) -> tuple[str, Situation]:
+    """The incident key of the place that the proposal is about, and the situation there.
+
+    The lock on the incident keeps its end from passing a proposal that was read as open; the locks on the targets let only
+    one proposal about them be decided at a time.
+    """
+    action = event.action
+    await approvals.take_lock(connection, f"incident/{event.incident}")
+    incident = await incidents.get_incident(connection, event.incident)
+    place = incident.key if incident else action.target.key
+    busy = None
+    if not is_observation(action):
+        await approvals.take_lock(connection, *sorted({f"target/{place}", f"target/{action.target.key}"}))
+        busy = await approvals.busy_with(connection, place=place, target=action.target.key, now=context.now())
+    situation = Situation(
+        action=action,
+        severity=worst(event.severity, incident.severity) if incident else event.severity,
+        now=context.now(),
+        mode=options.mode_of(action.target),
+        incident=incident.state if incident else None,
+        named_risk=event.risk,
+        trust=await trust.score(connection, pattern_of(action)),
+        blast=event.blast,
+        checks=event.checks,
+        proven=person or await has_told(connection, _PROPOSER, event),
+        related=incident is None or is_related(action.target, incident.target),
+        busy_with=busy or "",
+        gitops=event.gitops,
+        person=person,
+    )
+    return place, situation
+
+
+async def _traffic(connection: Connection, situation: Situation, place: str, options: GateOptions) -> Traffic:
+    """Counts automatic actions, under the one lock that keeps two gates from both taking the last free place."""
+    await approvals.take_lock(connection, "valves")
+    everywhere, here = await approvals.automatic_since(
+        connection,
+        everywhere=situation.now - timedelta(seconds=options.cooldown.seconds),
+        here=situation.now - timedelta(seconds=options.target_cooldown.seconds),
+        place=place,
+        target=situation.action.target.key,
+    )
+    return Traffic(everywhere=everywhere, here=here)
+
+
+def _approval(
+    event: ActionProposed, context: Context, situation: Situation, ruling: Ruling, *, place: str, options: GateOptions
+) -> ApprovalRow:
+    now = situation.now
+    automatic = ruling.automatic
+    return ApprovalRow(
+        id=context.new_id(),
+        proposal=event.id,
+        incident=event.incident,
+        place=place,
+        action=event.action,
+        action_hash=action_hash(event.action, event.target_uid),
+        target=event.action.target,
+        target_uid=event.target_uid,
+        severity=situation.severity,
+        risk=ruling.risk_after,
+        needed=ruling.needed,
+        state=ApprovalState.APPROVED if automatic else ApprovalState.WAITING,
+        requested_at=now,
+        expires_at=now + timedelta(seconds=options.grant if automatic else options.expiry),
+        decided_at=now if automatic else None,
+        automatic=automatic,
+        proposer=clean(event.proposer, 128),
+        rule=ruling.rule,
+        mode=situation.mode,
+        trust_score=situation.trust,
+        inputs=_inputs(event, situation, ruling),
+        inverse=event.inverse,
+        diff=clean(event.diff, _DIFF_LIMIT),
+        checks=event.checks,
+        blast=event.blast,
+        evidence=event.evidence,
+        playbook=event.playbook,
+        basis=event.basis,
+    )
+
+
+def _inputs(event: ActionProposed, situation: Situation, ruling: Ruling) -> dict[str, object]:
+    """What the decision rested on, as plain values."""
+    source = {"source": event.source, "provider": clean(event.provider, 128), "confidence": event.confidence, "cached": event.cached}
+    why = {"reasons": [clean(reason, _REASON_LIMIT) for reason in event.reasons], "root_cause": clean(event.root_cause, _REASON_LIMIT)}
+    would = {"target_uid": event.target_uid, "basis": event.basis, "diff": clean(event.diff, _DIFF_LIMIT), "inverse": event.inverse}
+    plain: dict[str, object] = msgspec.to_builtins({"situation": situation, "ruling": ruling, **source, "proposal": why, "would": would})
+    return plain
+
+
+async def _record(
+    event: ActionProposed, context: Context, connection: Connection, situation: Situation, ruling: Ruling, *, approval: str
+) -> None:
+    """Keeps the decision, to be explained later, and a line in the incident's timeline."""
+    await decisions.record_decision(
+        connection,
+        decisions.DecisionRow(
+            proposal=event.id,
+            approval=approval,
+            incident=event.incident,
+            at=situation.now,
+            pattern=pattern_of(event.action),
+            action=event.action,
+            held=ruling.held,
+            rule=ruling.rule,
+            reasons=ruling.reasons,
+            mode=situation.mode,
+            risk_before=ruling.risk_before,
+            risk_after=ruling.risk_after,
+            trust=situation.trust,
+            needed=ruling.needed,
+            inputs=_inputs(event, situation, ruling),
+        ),
+    )
+    await note(connection, context, event.incident, _line(event, ruling))
+
+
+def _line(event: ActionProposed, ruling: Ruling) -> str:
+    what = describe(event.action)
+    if ruling.held:
+        return f"held ({ruling.rule}): {what}: {ruling.reasons[0]}"
+    if ruling.automatic:
+        return f"approved without a signature ({ruling.rule}): {what}"
+    return f"asked for {ruling.needed} signature{'s' if ruling.needed > 1 else ''} ({ruling.rule}): {what}"
+
+
+async def note(connection: Connection, context: Context, incident: str, what: str) -> None:
+    """One line in the timeline of an incident, told by the input of `context`."""
+    if incident:
+        await incidents.add_timeline(connection, incident=incident, event=context.input.id, at=context.now(), by=context.by, what=what)
+
+
+def _held(event: ActionProposed, context: Context, situation: Situation, ruling: Ruling) -> list[Output]:
+    reason = clean(ruling.reasons[0], _REASON_LIMIT)
+    would = {"diff": clean(event.diff, _SHORT_DIFF), "target_uid": event.target_uid}
+    held = context.event(ActionHeld, proposal=event.id, action=event.action, rule=ruling.rule, reason=reason, mode=situation.mode, **would)
+    if ruling.rule not in PEOPLE_RULES:
+        return [held]
+    what = describe(event.action)
+    wanted = {
+        "blocked": f"Nobody can approve '{what}' here: repair by hand, or change the playbook to something smaller.",
+        "gitops": f"Make the change of '{what}' in the repository that {situation.gitops} reads.",
+        "preflight": f"'{what}' was proposed but cannot be run as it is (see the reason): give what is missing, or repair by hand.",
+    }[ruling.rule]
+    asked = context.event(PeopleAsked, subject=held.id, reason=reason, question=clean(wanted, _REASON_LIMIT), severity=situation.severity)
+    return [held, asked]
+
+
+def _approved(context: Context, row: ApprovalRow) -> list[Output]:
+    return [
+        context.event(
+            ActionApproved,
+            approval=row.id,
+            action=row.action,
+            action_hash=row.action_hash,
+            risk=row.risk,
+            automatic=True,
+            rule=row.rule,
+            mode=row.mode,
+        )
+    ]
+
+
+def _requested(context: Context, row: ApprovalRow) -> list[Output]:
+    asked = context.event(
+        ApprovalRequested,
+        approval=row.id,
+        proposal=row.proposal,
+        action=row.action,
+        action_hash=row.action_hash,
+        risk=row.risk,
+        signatures=row.needed,
+        rule=row.rule,
+        mode=row.mode,
+        expires_at=row.expires_at,
+    )
+    return [asked, due(context, row.id, row.expires_at)]
+
+
+def due(context: Context, approval: str, until: datetime) -> Output:
+    """The timer that ends the time to sign."""
+    return context.delay(context.event(ApprovalDue, approval=approval), until)

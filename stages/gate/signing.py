@@ -1,0 +1,115 @@
+"""One vote, counted or refused. A vote that does not count is told with its reason; it is never an error of the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from bus.handler import Context
+from schemas.action import describe
+from schemas.event import Output
+from schemas.events import ActionApproved, ActionRejected, ApprovalSigned, VoteCast, VoteRefused
+from schemas.text import clean
+from schemas.words import ApprovalState, Choice, Mode
+from sql import approvals, incidents
+from sql.approvals import ApprovalRow, SignatureRow, fold_name
+from sql.database import Connection
+from stages.gate.options import GateOptions
+from stages.gate.proposals import note
+from stages.gate.votes import VoteKeys
+
+_NAME_LIMIT = 128  # characters
+_COMMENT_LIMIT = 1000
+
+
+async def count_vote(event: VoteCast, context: Context, connection: Connection, options: GateOptions, keys: VoteKeys) -> Sequence[Output]:
+    """The events that tell what the vote did. The row's lock lets votes at the same time be counted one after the other."""
+    if not keys.verify(event):
+        return [_refused(event, context, "the vote is not genuine: it was not signed with a votes key of this installation")]
+    row = await approvals.get_approval(connection, event.approval, lock=True)
+    if row is None:
+        return [_refused(event, context, "there is no such approval")]
+    refusal = next(_refusals(event, context, row, options), "") or await _over(connection, row)
+    if refusal:
+        return [_refused(event, context, refusal)]
+    if not await approvals.add_signature(connection, _signature(event)):
+        return [_refused(event, context, "this person has signed already: another person must sign")]
+    if event.choice is Choice.REJECT:
+        return await _reject(event, context, connection, row)
+    return await _sign(event, context, connection, row, options)
+
+
+def _refusals(event: VoteCast, context: Context, row: ApprovalRow, options: GateOptions) -> Iterator[str]:
+    """Why the vote may not count for this approval; nothing when it may."""
+    person = fold_name(clean(event.person, _NAME_LIMIT))
+    if not person:
+        yield "the vote names no person"
+    if event.action_hash != row.action_hash:
+        yield "it was given for another action than the one that waits: look again, then sign"
+    if row.state is not ApprovalState.WAITING:
+        yield f"the approval is {row.state.value} and waits no longer"
+    elif context.now() >= row.expires_at:
+        yield "the time to sign is over"
+    if event.choice is Choice.SIGN and person == fold_name(row.proposer):
+        yield "who proposed an action never signs it: another person must sign"
+    if event.choice is Choice.SIGN and options.mode_of(row.target) is Mode.SHADOW:
+        yield "the mode is shadow now: nothing may run there"
+
+
+async def _over(connection: Connection, row: ApprovalRow) -> str:
+    """Why the incident ends the time to sign; what a person proposes may be about one that is over."""
+    if row.inputs.get("situation", {}).get("person"):
+        return ""
+    incident = await incidents.get_incident(connection, row.incident)
+    return "" if incident is not None and incident.is_open else "its incident is not open any more"
+
+
+def _signature(event: VoteCast) -> SignatureRow:
+    return SignatureRow(
+        approval=event.approval,
+        person=clean(event.person, _NAME_LIMIT),
+        choice=event.choice,
+        vote=event.id,
+        at=event.at,
+        origin=clean(event.origin, _NAME_LIMIT),
+        comment=clean(event.comment, _COMMENT_LIMIT),
+        told_by=clean(event.by, _NAME_LIMIT),
+    )
+
+
+async def _reject(event: VoteCast, context: Context, connection: Connection, row: ApprovalRow) -> Sequence[Output]:
+    person, comment = clean(event.person, _NAME_LIMIT), clean(event.comment, _COMMENT_LIMIT)
+    await approvals.settle_approval(connection, row.id, ApprovalState.REJECTED, at=context.now())
+    await incidents.mark_rejected(connection, row.incident)
+    said = f": {comment}" if comment else ""
+    await note(connection, context, row.incident, f"{person} rejected {describe(row.action)}{said}")
+    return [context.event(ActionRejected, incident=row.incident, approval=row.id, action=row.action, person=person, comment=comment)]
+
+
+async def _sign(event: VoteCast, context: Context, connection: Connection, row: ApprovalRow, options: GateOptions) -> Sequence[Output]:
+    person, comment = clean(event.person, _NAME_LIMIT), clean(event.comment, _COMMENT_LIMIT)
+    signers = (*row.signers, person)
+    missing = row.needed - len(signers)
+    await note(connection, context, row.incident, f"{person} signed {describe(row.action)} ({len(signers)} of {row.needed})")
+    if missing > 0:
+        return [context.event(ApprovalSigned, incident=row.incident, approval=row.id, person=person, missing=missing, comment=comment)]
+    now = context.now()
+    await approvals.settle_approval(connection, row.id, ApprovalState.APPROVED, at=now, expires_at=now + timedelta(seconds=options.grant))
+    return [
+        context.event(
+            ActionApproved,
+            incident=row.incident,
+            approval=row.id,
+            action=row.action,
+            action_hash=row.action_hash,
+            risk=row.risk,
+            automatic=False,
+            signers=signers,
+            rule=row.rule,
+            mode=row.mode,
+        )
+    ]
+
+
+def _refused(event: VoteCast, context: Context, reason: str) -> VoteRefused:
+    return context.event(VoteRefused, approval=clean(event.approval, _NAME_LIMIT), person=clean(event.person, _NAME_LIMIT), reason=reason)

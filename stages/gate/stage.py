@@ -1,0 +1,51 @@
+"""The gate as a stage: which event is decided where, each once, in one transaction with its rows and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar
+
+from bus.handler import Context
+from schemas.event import Event, Output
+from schemas.events import ActionProposed, ApprovalDue, ExecutionFinished, IncidentResolved, VoteCast
+from sql.database import Connection, Database
+from sql.outbox import once
+from stages.gate.ending import expire, finish, withdraw
+from stages.gate.options import GateOptions
+from stages.gate.proposals import decide_proposal
+from stages.gate.signing import count_vote
+from stages.gate.votes import VoteKeys
+
+
+class Gate:
+    """Decides proposals and counts votes. While the store is away nothing is decided: StoreUnavailable passes through."""
+
+    name: ClassVar[str] = "gate"
+    topics: ClassVar[tuple[str, ...]] = ("proposals", "votes", "timers", "incidents", "executions")
+
+    def __init__(self, database: Database, options: GateOptions, keys: VoteKeys) -> None:
+        self.database = database
+        self.options = options
+        self.keys = keys
+
+    async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        decide = self._decision(event, context)
+        if decide is None:
+            return []
+        return await once(self.database, self.name, event, decide)
+
+    def _decision(self, event: Event, context: Context) -> Callable[[Connection], Awaitable[Sequence[Output]]] | None:
+        """What to do about an event inside its transaction, or None for one that the gate does not care for."""
+        match event:
+            case ActionProposed():
+                return lambda connection: decide_proposal(event, context, connection, self.options, self.keys)
+            case VoteCast():
+                return lambda connection: count_vote(event, context, connection, self.options, self.keys)
+            case ApprovalDue():
+                return lambda connection: expire(event, context, connection)
+            case IncidentResolved():
+                return lambda connection: withdraw(event, context, connection)
+            case ExecutionFinished():
+                return lambda connection: finish(event, context, connection)
+            case _:
+                return None

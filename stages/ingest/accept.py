@@ -1,0 +1,52 @@
+"""From the alerts of a webhook to signals: all of them are fit to be handled, or none is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from adapters.alertmanager.webhook import Alert, InvalidPayload
+from schemas.events import SignalReceived
+from schemas.identity import new_id
+from schemas.text import clean, clean_labels
+from stages.ingest.bounds import fault_of
+from stages.ingest.options import IngestOptions
+from stages.ingest.targets import partition_key
+
+SOURCE = "alertmanager"
+_ANNOTATIONS = 64  # annotations kept of one alert; they identify nothing, so the rest may go
+_ANNOTATION = 4096  # characters kept of each
+_URL = 2048  # characters
+
+
+def signals_of(
+    alerts: Sequence[Alert], *, now: datetime, by: str, default_cluster: str = "default", options: IngestOptions | None = None
+) -> list[SignalReceived]:
+    """One signal for each alert, in their order. Raises InvalidPayload, which names the field of the first unfit alert."""
+    options = options or IngestOptions()
+    signals = []
+    for number, alert in enumerate(alerts):
+        signal = SignalReceived(
+            id=new_id(now),
+            key=partition_key(alert.labels, default_cluster=default_cluster, options=options),
+            at=now,
+            by=by,
+            fingerprint=alert.fingerprint,
+            status=alert.status,
+            starts_at=alert.starts_at,
+            ends_at=alert.ends_at,
+            labels=alert.labels,
+            annotations=_cleaned(alert.annotations),
+            generator_url=clean(alert.generator_url, _URL),
+            source=SOURCE,
+        )
+        fault = fault_of(signal, now)
+        if fault:
+            raise InvalidPayload(f"$.alerts[{number}].{fault.field}", fault.reason)
+        signals.append(signal)
+    return signals
+
+
+def _cleaned(annotations: dict[str, str]) -> dict[str, str]:
+    """Annotations identify nothing: what looks like a secret in them, and what is too long, does not even reach the stream."""
+    return clean_labels(annotations, entries=_ANNOTATIONS, limit=_ANNOTATION)

@@ -1,0 +1,7 @@
+"""`python -m stages.learn`: this stage alone, as a process."""
+
+from __future__ import annotations
+
+from ops.cli import run_stage
+
+run_stage("learn")

@@ -1,0 +1,55 @@
+"""What a source of proposals is asked, what it answers, and the two sources that may come before the templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from schemas.action import Action
+from schemas.evidence import Snapshot
+from schemas.target import Target
+from schemas.words import Risk, Severity, Source
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One incident with its evidence: all that a source may know. `snapshot.target` is the target as the cluster spells it."""
+
+    incident: str
+    target: Target
+    severity: Severity
+    alerts: tuple[str, ...]
+    labels: dict[str, str]
+    opened_at: datetime
+    snapshot: Snapshot
+
+
+class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
+    """An action with its reasons, as sentences for a person who was asleep a minute ago.
+
+    `question` is not empty where people are needed besides, or instead, because the action alone cannot heal.
+    `confidence` is from 0 to 1; `risk` is set only where the source names one. `otherwise` is what is suggested in its place
+    when its preflight fails, such as for lack of room.
+    """
+
+    action: Action
+    reasons: tuple[str, ...]
+    confidence: float
+    source: Source = Source.TEMPLATE
+    provider: str = "templates"
+    root_cause: str = ""
+    question: str = ""
+    risk: Risk | None = None
+    cached: bool = False
+    playbook: str = ""
+    otherwise: Suggestion | None = None
+
+
+class SuggestionSource(Protocol):
+    """A playbook catalogue, or a language model: None when it has nothing that fits, so that the next source is asked.
+
+    It bounds its own time and raises nothing for what is merely slow, over budget or invalid.
+    """
+
+    async def suggest(self, case: Case) -> Suggestion | None: ...

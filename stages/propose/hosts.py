@@ -1,0 +1,60 @@
+"""The templates for hosts: restart the unit or the container that the alert names, when it is seen to be down."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from schemas.action import Action, Investigate, RestartContainer, RestartUnit
+from schemas.diagnosis import unit_finding
+from schemas.evidence import UnitView
+from schemas.text import clean
+from schemas.words import Health
+from stages.propose.case import Case, Suggestion
+
+_UNIT_LABELS = ("unit", "systemd_unit", "service", "name")
+_CONTAINER_LABELS = ("container", "container_name")
+
+
+def suggest_for_host(case: Case) -> Suggestion:
+    """A restart of the one unit or container that the labels name and that is down; else Investigate. Raises nothing."""
+    named = _named(case)
+    if named is None:
+        down = [unit.name for unit in case.snapshot.units if unit_finding(unit).health is Health.UNHEALTHY]
+        seen = f"Down are: {', '.join(down[:5])}." if down else "Nothing on it was seen to be down."
+        return _look(case, f"The alert names no unit and no container of the host. {seen}", f"What should be done about {case.target}?")
+    action, name = named
+    unit = _unit(case, name)
+    if unit is None:
+        near = get_close_matches(name, [one.name for one in case.snapshot.units], n=3)
+        hint = f" The nearest names: {', '.join(near)}." if near else ""
+        return _look(case, f"{name} was not seen on {case.target}.{hint}", f"Which unit or container of {case.target} is meant?")
+    finding = unit_finding(unit)
+    if finding.health is not Health.UNHEALTHY:
+        return _look(case, f"{unit.name} is {finding.reason}: it has healed meanwhile, or something else is wrong.", "")
+    if isinstance(action, RestartUnit):
+        action = RestartUnit(target=case.target, unit=unit.name)
+    return Suggestion(
+        action=action, reasons=(f"{unit.name} on {case.target} is {finding.reason}.", "A restart brings it back."), confidence=0.6
+    )
+
+
+def _named(case: Case) -> tuple[Action, str] | None:
+    for label in _UNIT_LABELS:
+        name = case.labels.get(label, "")
+        if name and (name.endswith(".service") or label in ("unit", "systemd_unit")):
+            return RestartUnit(target=case.target, unit=name), name
+    for label in _CONTAINER_LABELS:
+        if name := case.labels.get(label, ""):
+            return RestartContainer(target=case.target, container=name), name
+    return None
+
+
+def _unit(case: Case, name: str) -> UnitView | None:
+    return next((unit for unit in case.snapshot.units if unit.name in (name, f"{name}.service")), None)
+
+
+def _look(case: Case, reason: str, question: str) -> Suggestion:
+    reason = clean(reason, 600)
+    return Suggestion(
+        action=Investigate(target=case.target, reason=reason), reasons=(reason,), confidence=0.5, question=clean(question, 600)
+    )

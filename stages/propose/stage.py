@@ -1,0 +1,259 @@
+"""propose: looks at what an incident is about, and puts one action forward with its reasons, or asks people.
+
+An incident is answered once. It is answered again only when its severity rises and no action was put forward yet, and after an
+eviction that did no harm, for the next pod on a node that is down. The world is looked at outside the transaction; what was seen
+and what was decided are committed together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+
+from adapters.errors import AdapterError, Refused, TargetMissing, Transient, UnknownCluster
+from adapters.ports import Preflight, World
+from bus.handler import Context, Reject, Retry
+from schemas.action import Action, EvictPod, describe, is_observation
+from schemas.event import Event, Output
+from schemas.events import ActionProposed, IncidentOpened, IncidentUpdated, PeopleAsked, VerificationFinished
+from schemas.evidence import Check
+from schemas.target import Kind
+from schemas.text import clean
+from schemas.words import CheckResult, Outcome, Severity, Verdict
+from sql.database import Connection, Database
+from sql.evidence import store_snapshot
+from sql.incidents import IncidentRow, add_timeline, get_incident
+from sql.outbox import kept, once
+from sql.proposals import ProposalKind, latest_proposal, note_proposal
+from stages.propose import templates
+from stages.propose.case import Case, Suggestion, SuggestionSource
+from stages.propose.investigation import investigate
+from stages.propose.options import ProposeOptions
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found out about an incident before anything was written. Without a suggestion, only people are asked."""
+
+    case: Case | None = None
+    suggestion: Suggestion | None = None
+    preflight: Preflight | None = None
+    question: str = ""
+    reason: str = ""
+
+
+class ProposeStage:
+    """The consumer group `propose`. `sources` are asked in order before the templates."""
+
+    name = "propose"
+    topics = ("incidents", "verifications")
+
+    def __init__(
+        self,
+        database: Database,
+        world: World,
+        options: ProposeOptions | None = None,
+        *,
+        sources: Sequence[SuggestionSource] = (),
+    ) -> None:
+        self._database = database
+        self._world = world
+        self._options = options or ProposeOptions()
+        self._sources = tuple(sources)
+
+    async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if not isinstance(event, IncidentOpened | IncidentUpdated) and not _asks_for_next(event):
+            return []
+        if (outputs := await kept(self._database, self.name, event.id)) is not None:
+            return outputs
+        incident = await self._accepted(event)
+        if incident is None:
+            return []
+        answer = await self._answer(incident, context)
+        if isinstance(event, VerificationFinished) and not (answer.suggestion and isinstance(answer.suggestion.action, EvictPod)):
+            return []
+        return await once(self._database, self.name, event, lambda connection: _decide(event, answer, context, connection))
+
+    async def _accepted(self, event: Event) -> IncidentRow | None:
+        """The incident, when it is open and this event is a reason to answer it."""
+        async with self._database.connection() as connection:
+            if not await _wants_answer(connection, event):
+                return None
+            incident = await get_incident(connection, event.incident)
+        if incident is None:
+            raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
+        return incident if incident.is_open else None
+
+    async def _answer(self, incident: IncidentRow, context: Context) -> _Answer:
+        """Looks, suggests and checks. Raises Retry while the cluster is away and patience lasts."""
+        if incident.target.kind is Kind.UNKNOWN and not incident.target.name:
+            return _people(f"The alert does not say what it is about: {incident.title}", "Which workload or host is meant?")
+        try:
+            case = await self._look(incident)
+            suggestion = await self._suggest(case)
+            return await self._checked(case, suggestion)
+        except TargetMissing as error:
+            near = f" The nearest names: {', '.join(error.nearest[:5])}." if error.nearest else ""
+            return _people(
+                f"{error}{near}", f"Is {incident.target} spelled as in the cluster, or is the alert about something that is gone?"
+            )
+        except UnknownCluster as error:
+            return _people(str(error), "Name that cluster in the settings, or correct the label `cluster` of the alert.")
+        except (Transient, TimeoutError) as error:
+            self._wait_or_give_up(incident, context, error)
+            return _people(f"{incident.target} cannot be looked at: {error or 'it did not answer in time'}", "Is the cluster reachable?")
+        except AdapterError as error:
+            return _people(f"{incident.target} cannot be looked at: {error}", "What should be done about it?")
+
+    def _wait_or_give_up(self, incident: IncidentRow, context: Context, error: Exception) -> None:
+        if context.now() - context.input.at < timedelta(seconds=self._options.patience):
+            raise Retry(self._options.retry_after, f"{incident.target} cannot be looked at: {error or 'no answer in time'}") from error
+
+    async def _look(self, incident: IncidentRow) -> Case:
+        async with asyncio.timeout(self._options.observe_limit):
+            target = await self._world.owner(incident.target)
+            if target.kind is Kind.UNKNOWN:
+                raise TargetMissing(f"No workload and no pod is named {target.name}.")
+            snapshot = await self._world.observe(target)
+        if snapshot.exists is False:
+            raise TargetMissing(f"{target} does not exist.")
+        if not snapshot.measured:
+            raise Transient("; ".join(f"{sensor.name}: {sensor.error}" for sensor in snapshot.sensors[:5]) or "no sensor answered")
+        return Case(
+            incident=incident.id,
+            target=target,
+            severity=incident.severity,
+            alerts=incident.alerts,
+            labels=incident.labels,
+            opened_at=incident.opened_at,
+            snapshot=snapshot,
+        )
+
+    async def _suggest(self, case: Case) -> Suggestion:
+        for source in self._sources:
+            suggestion = await source.suggest(case)
+            if suggestion is not None:
+                return suggestion
+        return templates.suggest(case, self._options)
+
+    async def _checked(self, case: Case, suggestion: Suggestion) -> _Answer:
+        """The suggestion with its preflight. One that fails it gives way to what it has for that case.
+
+        One that the world refuses outright becomes an investigation and a question.
+        """
+        if is_observation(suggestion.action):
+            return _Answer(case=case, suggestion=suggestion, question=suggestion.question, reason=suggestion.reasons[0])
+        try:
+            preflight = await self._world.preflight(suggestion.action)
+        except Refused as error:
+            wanted = describe(suggestion.action)
+            refused = investigate(case, f"Wanted: {wanted}. It is refused: {error}", question=f"How else can {case.target} be healed?")
+            return _Answer(case=case, suggestion=refused, question=refused.question, reason=refused.reasons[0])
+        failed = [check for check in preflight.checks if check.result is CheckResult.FAILED]
+        if failed and suggestion.otherwise is not None:
+            return await self._checked(case, _instead(suggestion, suggestion.otherwise, failed))
+        action = msgspec.structs.replace(suggestion.action, target=preflight.target)
+        suggestion = msgspec.structs.replace(suggestion, action=action)
+        return _Answer(case=case, suggestion=suggestion, preflight=preflight, question=suggestion.question, reason=suggestion.reasons[0])
+
+
+def _instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> Suggestion:
+    """The second best, which says why it is not the first."""
+    why = "; ".join(check.detail or check.name for check in failed)
+    return msgspec.structs.replace(second, reasons=(*second.reasons, f"Better would be to {describe(first.action)}, but: {why}."))
+
+
+def _asks_for_next(event: Event) -> bool:
+    """Whether an eviction was done and did no harm: then the next pod may follow it."""
+    if not isinstance(event, VerificationFinished) or not isinstance(event.action, EvictPod):
+        return False
+    return event.outcome is Outcome.SUCCEEDED and event.measured and event.verdict is not Verdict.FAILED
+
+
+async def _decide(event: Event, answer: _Answer, context: Context, connection: Connection) -> Sequence[Output]:
+    current = await get_incident(connection, event.incident)
+    if current is None or not current.is_open or not await _wants_answer(connection, event, lock=True):
+        return []
+    outputs: list[Event] = []
+    if answer.case is not None and answer.suggestion is not None:
+        evidence = context.new_id()
+        await store_snapshot(connection, id=evidence, incident=current.id, phase="proposal", snapshot=answer.case.snapshot)
+        outputs.append(_proposal(context, current.severity, answer.suggestion, answer.preflight, evidence))
+    if answer.question:
+        subject = outputs[0].id if outputs else event.id
+        texts = {"reason": clean(answer.reason, 1000), "question": clean(answer.question, 1000)}
+        outputs.append(context.event(PeopleAsked, subject=subject, severity=current.severity, **texts))
+    await _remember(connection, current, answer, outputs)
+    return outputs
+
+
+async def _remember(connection: Connection, incident: IncidentRow, answer: _Answer, outputs: Sequence[Event]) -> None:
+    first = outputs[0]
+    kind = _kind_of(answer.suggestion.action if answer.suggestion else None)
+    await note_proposal(connection, incident.id, event=first.id, kind=kind, severity=incident.severity, at=first.at)
+    for output in outputs:
+        what = f"people were asked: {answer.question}" if isinstance(output, PeopleAsked) else _line(answer)
+        await add_timeline(connection, incident=incident.id, event=output.id, at=output.at, by=output.by, what=what)
+
+
+def _people(reason: str, question: str) -> _Answer:
+    return _Answer(reason=reason, question=question)
+
+
+def _line(answer: _Answer) -> str:
+    assert answer.suggestion is not None
+    return f"proposed: {describe(answer.suggestion.action)}, because: {answer.suggestion.reasons[0]}"
+
+
+def _kind_of(action: Action | None) -> ProposalKind:
+    if action is None:
+        return "people"
+    return "observation" if is_observation(action) else "action"
+
+
+async def _wants_answer(connection: Connection, event: Event, *, lock: bool = False) -> bool:
+    """An opened incident that has no answer yet, one that became more severe while no action was put forward, or a next step."""
+    latest = await latest_proposal(connection, event.incident, lock=lock)
+    if isinstance(event, IncidentOpened):
+        return latest is None
+    if not isinstance(event, IncidentUpdated):
+        return latest is not None
+    return latest is not None and latest.kind != "action" and _worse(event.severity, latest.severity)
+
+
+def _worse(severity: Severity, than: Severity) -> bool:
+    return severity.value < than.value
+
+
+def _reverted(preflight: Preflight | None) -> tuple[str, ...]:
+    """What whoever signs must know of a GitOps tool that keeps the target as its repository says."""
+    if preflight is None or preflight.gitops is None:
+        return ()
+    return tuple(f"It is {check.detail}." for check in preflight.checks if check.name == "gitops")
+
+
+def _proposal(context: Context, severity: Severity, suggestion: Suggestion, preflight: Preflight | None, evidence: str) -> ActionProposed:
+    return context.event(
+        ActionProposed,
+        action=suggestion.action,
+        target_uid=preflight.uid if preflight else "",
+        severity=severity,
+        source=suggestion.source,
+        provider=suggestion.provider,
+        proposer="mendstream",
+        confidence=suggestion.confidence,
+        reasons=tuple(clean(reason, 600) for reason in (*suggestion.reasons, *_reverted(preflight))),
+        evidence=evidence,
+        cached=suggestion.cached,
+        root_cause=clean(suggestion.root_cause, 600),
+        risk=suggestion.risk,
+        playbook=suggestion.playbook,
+        checks=preflight.checks if preflight else (),
+        blast=preflight.blast if preflight else None,
+        inverse=preflight.inverse if preflight else None,
+        diff=clean(preflight.diff, 8000) if preflight else "",
+        basis=preflight.basis if preflight else "",
+        gitops=preflight.gitops if preflight else None,
+    )

@@ -1,0 +1,295 @@
+"""The judgement of before against after: a pure function over two snapshots, with a reason for each thing that was judged.
+
+| after the action | before it            | result                                                                    |
+|------------------|----------------------|---------------------------------------------------------------------------|
+| healthy          | not healthy          | success                                                                   |
+| healthy          | healthy              | success after a restart, degraded after anything else                     |
+| healthy          | not known            | degraded: there is nothing to compare with                                |
+| healthy, but containers restarted since | any | degraded: it does not run steadily                                   |
+| healthy, but a metric got worse | not healthy | degraded: a regression, whatever the alert says                       |
+| not converged    | any                  | timeout; failed where it was healthy, or shows the fault that it showed   |
+| broken or gone   | healthy              | failed: it got worse                                                      |
+| broken or gone   | broken               | failed; degraded where fewer pods are broken and more are available       |
+| broken or gone   | not known            | degraded                                                                  |
+| not measured     | any                  | degraded, or timeout where the look itself ran out of time; never trusted |
+| any              | any, an observation  | degraded: it only looked                                                  |
+
+Where nobody knows whether the action happened, no result is `failed`, and none is `success` without a trace of it.
+What a success comes to after its hold-down is said in `stages.verify.relapse`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.action import (
+    Action,
+    DeletePod,
+    EvictPod,
+    RestartComposeService,
+    RestartContainer,
+    RestartUnit,
+    RestartWorkload,
+    ScaleWorkload,
+    is_observation,
+)
+from schemas.diagnosis import Fault, Finding, live_pods, pod_finding
+from schemas.evidence import Judgement, Snapshot
+from schemas.text import clean
+from schemas.words import Ground, Health, Outcome, Verdict
+from stages.verify.evidence import faults_in, finding_of, left_a_trace, most_restarts_of_new, restarts_since
+from stages.verify.metrics import Circumstances, MetricsAssessment, judge_metrics
+from stages.verify.options import Weights
+from stages.verify.score import alert_share, change_share, parts_of, score_of, state_share, steadiness_share
+
+_PODS_NAMED = 10
+_CRASH_LOOP = 3  # restarts of a new pod, after which no patience changes the judgement
+_UNITS = (RestartUnit, RestartContainer, RestartComposeService)
+_RESTARTS = (RestartWorkload, DeletePod, EvictPod, *_UNITS)
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be judged. `before` is None, or late, where nothing was measured before the action.
+
+    `firing` is how many of the incident's signals still fire, or None where that is not known; `fires` whether the alert itself
+    holds by those who were asked, which were none where `asked` is false. `timed_out` says that the look itself ran out of time,
+    `elapsed` how many seconds after the end of the action it was.
+    """
+
+    action: Action
+    outcome: Outcome
+    before: Snapshot | None
+    after: Snapshot
+    firing: int | None = None
+    asked: bool = False
+    fires: bool | None = None
+    timed_out: bool = False
+    elapsed: float | None = None
+
+    @property
+    def cleared(self) -> bool | None:
+        """Whether the alert is gone: by those who know its rule, else by what was told of it; None when nobody can say.
+
+        A resolved notification alone does not count where they were asked and could not say: Alertmanager also sends one when it
+        has not heard from Prometheus. One alert that is gone clears no incident of which others fire.
+        """
+        if self.fires is not None:
+            return not self.fires and (self.firing or 0) <= 1
+        if self.firing is None or (self.asked and not self.firing):
+            return None
+        return self.firing == 0
+
+
+class Assessment(msgspec.Struct, frozen=True, kw_only=True):
+    """The result. `settled` is false while waiting may still change it: then it counts only at the end of the warm-up.
+
+    `parts` add up to the score.
+    """
+
+    settled: bool
+    verdict: Verdict
+    ground: Ground
+    measured: bool
+    health: Health
+    summary: str
+    judgements: tuple[Judgement, ...]
+    score: float
+    parts: dict[str, float]
+    regressions: tuple[str, ...]
+    cleared: bool | None
+    relapse: bool = False
+
+
+class _Facts(msgspec.Struct, frozen=True, kw_only=True):
+    before: Finding
+    after: Finding
+    restarts: int
+    same_fault: bool
+    better: bool
+    traced: bool
+    metrics: MetricsAssessment
+
+
+_Result = tuple[Verdict, Ground, str]
+
+
+def assess(question: Question, weights: Weights | None = None) -> Assessment:
+    """The assessment of one look. Raises nothing."""
+    facts = _facts(question)
+    measured = facts.after.health is not Health.UNKNOWN
+    verdict, ground, why = _verdict(question, facts)
+    regressions = _regressions(question, facts)
+    cleared = question.cleared
+    parts = parts_of(_shares(question, facts), len(regressions), weights or Weights()) if measured else {}
+    return Assessment(
+        settled=_settled(question, facts),
+        verdict=verdict,
+        ground=ground,
+        measured=measured,
+        health=facts.after.health,
+        summary=clean(f"{why}: {facts.after.reason}" + ("; the alert still fires" if cleared is False else ""), 600),
+        judgements=_judgements(question, facts),
+        score=score_of(parts),
+        parts=parts,
+        regressions=regressions,
+        cleared=cleared,
+    )
+
+
+def _facts(question: Question) -> _Facts:
+    after = finding_of(question.after, question.action)
+    before = question.before
+    unknown = Finding(Health.UNKNOWN, "nothing was measured before")
+    earlier = unknown if before is None or before.late else finding_of(before, question.action)
+    circumstances = Circumstances(
+        healthy_before=earlier.health is Health.HEALTHY, healthy_after=after.health is Health.HEALTHY, elapsed=question.elapsed
+    )
+    metrics = judge_metrics(before, question.after, circumstances)
+    if before is None or before.late:
+        return _Facts(before=unknown, after=after, restarts=0, same_fault=False, better=False, traced=False, metrics=metrics)
+    faults, left = faults_in(before), faults_in(question.after)
+    return _Facts(
+        before=earlier,
+        after=after,
+        restarts=restarts_since(before, question.after),
+        same_fault=bool(faults.keys() & left.keys()),
+        better=sum(left.values()) < sum(faults.values()) and _available(question.after) > _available(before),
+        traced=left_a_trace(before, question.after),
+        metrics=metrics,
+    )
+
+
+def _settled(question: Question, facts: _Facts) -> bool:
+    """Whether waiting would change nothing: it has converged, or it is broken in a way that does not pass."""
+    workload = question.after.workload
+    if is_observation(question.action) or facts.after.health is Health.ABSENT:
+        return True
+    if facts.after.health is Health.HEALTHY:
+        return facts.restarts == 0 and not facts.metrics.regressions
+    if facts.after.health is not Health.UNHEALTHY:
+        return False
+    if isinstance(question.action, _UNITS) or (workload is not None and workload.progress_failed):
+        return True
+    return question.before is not None and most_restarts_of_new(question.before, question.after) >= _CRASH_LOOP
+
+
+def _verdict(question: Question, facts: _Facts) -> _Result:
+    """The result by the table above, and why in a few words."""
+    if is_observation(question.action):
+        return Verdict.DEGRADED, Ground.ONLY_LOOKED, "it was only looked at"
+    match facts.after.health:
+        case Health.UNKNOWN:
+            return (Verdict.TIMEOUT if question.timed_out else Verdict.DEGRADED), Ground.UNMEASURED, "nothing could be measured"
+        case Health.HEALTHY:
+            return _when_healthy(question, facts)
+        case Health.PROGRESSING:
+            verdict, ground, why = _when_unfinished(facts)
+        case _:
+            verdict, ground, why = _when_broken(facts)
+    if verdict is Verdict.FAILED and question.outcome is Outcome.UNKNOWN and not facts.traced:
+        return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, f"{why}, and nobody knows whether the action happened"
+    return verdict, ground, why
+
+
+def _when_healthy(question: Question, facts: _Facts) -> _Result:
+    if facts.restarts:
+        return Verdict.DEGRADED, Ground.RESTARTING, f"healthy, but its containers restarted {facts.restarts} times since"
+    if worse := facts.metrics.regressions:
+        more = f" and {len(worse) - 1} more" if len(worse) > 1 else ""
+        return Verdict.DEGRADED, Ground.REGRESSED, f"healthy, but {worse[0]}{more}"
+    if facts.before.health is Health.UNKNOWN:
+        return Verdict.DEGRADED, Ground.NOTHING_BEFORE, "healthy, with nothing from before to compare with"
+    if question.outcome is Outcome.UNKNOWN and not facts.traced:
+        return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, "healthy, but nothing shows that the action happened"
+    if isinstance(question.action, ScaleWorkload) and question.action.replicas != _desired(question.after):
+        return Verdict.DEGRADED, Ground.CHANGED_SINCE, f"healthy, but somebody set it to {_desired(question.after)} replicas"
+    if facts.before.health is not Health.HEALTHY:
+        return Verdict.SUCCESS, Ground.HEALED, "healed"
+    if isinstance(question.action, _RESTARTS):
+        return Verdict.SUCCESS, Ground.STAYED_WELL, "healthy before and after"
+    return Verdict.DEGRADED, Ground.HEALED_NOTHING, "it was healthy before, so this healed nothing"
+
+
+def _when_unfinished(facts: _Facts) -> _Result:
+    if facts.before.health is Health.HEALTHY:
+        return Verdict.FAILED, Ground.WORSE, "it was healthy before and did not come back in time"
+    if facts.same_fault and not facts.better:
+        return Verdict.FAILED, Ground.SAME_FAULT, "it shows the same fault as before"
+    return Verdict.TIMEOUT, Ground.NOT_CONVERGED, "it did not converge in time"
+
+
+def _when_broken(facts: _Facts) -> _Result:
+    if facts.before.health is Health.HEALTHY:
+        return Verdict.FAILED, Ground.WORSE, "it got worse"
+    if facts.before.health is Health.UNKNOWN:
+        return Verdict.DEGRADED, Ground.NOTHING_BEFORE, "broken, with nothing from before to compare with"
+    if facts.better:
+        return Verdict.DEGRADED, Ground.BETTER, "better, but not healed"
+    if facts.same_fault:
+        return Verdict.FAILED, Ground.SAME_FAULT, "still broken in the same way"
+    return Verdict.FAILED, Ground.OTHER_FAULT, "still broken, in another way"
+
+
+def _regressions(question: Question, facts: _Facts) -> tuple[str, ...]:
+    """What is worse than before the action."""
+    before = question.before
+    if before is None or before.late:
+        return ()
+    found = []
+    if facts.restarts:
+        found.append(f"{facts.restarts} container restarts since the action")
+    if _available(question.after) < _available(before):
+        found.append(f"{_available(question.after)} pods available, {_available(before)} before")
+    known = faults_in(before)
+    found += [f"pods of which each {fault}: {count}, none before" for fault, count in _broken(question.after).items() if not known[fault]]
+    if before.node_ready and question.after.node_ready is False:
+        found.append("the node is not ready any more")
+    return (*found, *facts.metrics.regressions)
+
+
+def _broken(snapshot: Snapshot) -> dict[Fault, int]:
+    return {fault: count for fault, count in faults_in(snapshot).items() if fault.is_broken}
+
+
+def _shares(question: Question, facts: _Facts) -> dict[str, float | None]:
+    """The share of each part of the score."""
+    health = facts.after.health
+    faulty = [sum(faults_in(snapshot).values()) if snapshot else 0 for snapshot in (question.before, question.after)]
+    return {
+        "state": state_share(health),
+        "change": change_share(health, *faulty),
+        "steadiness": steadiness_share(health, facts.restarts),
+        "alert": alert_share(question.cleared),
+        "metrics": facts.metrics.share,
+    }
+
+
+def _judgements(question: Question, facts: _Facts) -> tuple[Judgement, ...]:
+    """One line for the target, each pod that is not well, the restarts, the alert and each metric."""
+    about = str(question.after.target)
+    lines = [
+        Judgement(about=about, health=facts.after.health, reason=facts.after.reason, before=facts.before.reason, after=facts.after.reason)
+    ]
+    unwell = [(pod, pod_finding(pod)) for pod in live_pods(question.after) if pod_finding(pod).health is not Health.HEALTHY]
+    lines += [Judgement(about=f"pod {pod.name}", health=finding.health, reason=finding.reason) for pod, finding in unwell[:_PODS_NAMED]]
+    if facts.restarts:
+        lines.append(Judgement(about="restarts", health=Health.UNHEALTHY, reason="containers restarted since", after=str(facts.restarts)))
+    return (*lines, *_alert(question), *facts.metrics.judgements)
+
+
+def _alert(question: Question) -> tuple[Judgement, ...]:
+    if question.firing is None and not question.asked:
+        return ()
+    health = {None: Health.UNKNOWN, True: Health.HEALTHY, False: Health.UNHEALTHY}[question.cleared]
+    told = [] if question.firing is None else [f"{question.firing} signals fire"]
+    if question.asked:
+        told.append({None: "nobody could say whether it holds", True: "it holds", False: "it does not hold any more"}[question.fires])
+    return (Judgement(about="alert", health=health, reason=", ".join(told)),)
+
+
+def _desired(snapshot: Snapshot) -> int:
+    return snapshot.workload.desired if snapshot.workload else 0
+
+
+def _available(snapshot: Snapshot) -> int:
+    return snapshot.workload.available if snapshot.workload else sum(pod.ready for pod in snapshot.pods)

@@ -1,0 +1,104 @@
+"""What a success comes to after its hold-down: the fault that comes back turns it into a failure. A pure function.
+
+| at the look after the hold-down                      | result                                                       |
+|------------------------------------------------------|--------------------------------------------------------------|
+| healthy, no restarts since                           | as it is judged then: success, or degraded by a metric       |
+| healthy, but containers restarted since              | failed, a relapse                                            |
+| healthy, but the alert that was gone holds again     | failed, a relapse                                            |
+| broken                                               | failed, a relapse                                            |
+| not converged                                        | looked at again, and at the limit failed, a relapse          |
+| any of these, somebody changed it since, other fault | degraded: it says nothing of the action                      |
+| gone                                                 | degraded: somebody deleted it since                          |
+| not measured                                         | looked at again, and at the limit degraded or timeout        |
+
+An unready pod may just be starting, as after an autoscaler's decision: so what has not converged is given the time to.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.evidence import Snapshot
+from schemas.text import clean
+from schemas.words import Ground, Health, Outcome, Verdict
+from stages.verify.evidence import faults_in, left_a_trace, restarts_since, unit_restarts_since
+from stages.verify.judge import Assessment, Question, assess
+from stages.verify.options import Weights
+from stages.verify.score import REGRESSIONS, score_of
+
+_LOST = ("state", "change")
+"""The parts of the score of which nothing is left in a relapse."""
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """The look that first found it healed: what was seen, whether the alert was gone by then, and how many seconds ago that was."""
+
+    after: Snapshot
+    cleared: bool | None
+    seconds: float
+
+
+def assess_held(question: Question, held: Held, weights: Weights | None = None) -> Assessment:
+    """The assessment of a look after the hold-down. Raises nothing."""
+    weights = weights or Weights()
+    found = assess(question, weights)
+    if not found.measured:
+        why = f"healed at first, but nothing could be measured {_ago(held)}"
+        return _with(found, found.verdict, Ground.UNMEASURED, why, settled=False)
+    if found.health is Health.ABSENT:
+        return _with(found, Verdict.DEGRADED, Ground.CHANGED_SINCE, "healed at first, but somebody deleted it since", settled=True)
+    came_back = _came_back(question, held, found)
+    if came_back is None:
+        return _with(found, found.verdict, found.ground, f"{found.summary}, and so {_ago(held)}", settled=not found.regressions)
+    settled = found.health is not Health.PROGRESSING
+    if _changed(question, held):
+        why = f"healed at first, then somebody changed it, and it fails in another way: {came_back}"
+        return _with(found, Verdict.DEGRADED, Ground.CHANGED_SINCE, why, settled=settled)
+    if question.outcome is Outcome.UNKNOWN and not (question.before and left_a_trace(question.before, question.after)):
+        why = f"healthy at first, but it came back ({came_back}), and nobody knows whether the action happened"
+        return _with(found, Verdict.DEGRADED, Ground.ACTION_UNKNOWN, why, settled=settled)
+    return _relapsed(found, f"it came back {_ago(held)}: {came_back}", weights, settled=settled)
+
+
+def _ago(held: Held) -> str:
+    return f"{held.seconds:.0f} s later"
+
+
+def _came_back(question: Question, held: Held, found: Assessment) -> str | None:
+    """What is not well any more, in a few words; None when all is as at the first look."""
+    if found.health is not Health.HEALTHY:
+        return found.judgements[0].reason
+    restarts = restarts_since(held.after, question.after) + unit_restarts_since(held.after, question.after, question.action)
+    if restarts:
+        return f"healthy at this moment, but restarted {restarts} times since"
+    if held.cleared and found.cleared is False:
+        return "the alert was gone and fires again"
+    return None
+
+
+def _changed(question: Question, held: Held) -> bool:
+    """Whether somebody changed the workload since, and it shows none of the faults of before the action."""
+    earlier, later = held.after.workload, question.after.workload
+    if earlier is None or later is None or (earlier.uid, earlier.generation) == (later.uid, later.generation):
+        return False
+    before = faults_in(question.before) if question.before else {}
+    return not before.keys() & faults_in(question.after).keys() and not _restarted_as_before(question, held)
+
+
+def _restarted_as_before(question: Question, held: Held) -> bool:
+    """Whether pods of before the change have restarted: that is no doing of the change."""
+    known = {pod.uid for pod in held.after.pods}
+    kept = msgspec.structs.replace(question.after, pods=tuple(pod for pod in question.after.pods if pod.uid in known))
+    return restarts_since(held.after, kept) > 0
+
+
+def _relapsed(found: Assessment, why: str, weights: Weights, *, settled: bool) -> Assessment:
+    regressions = (*found.regressions, "it was healed and did not stay so")
+    parts = {name: 0.0 if name in _LOST else part for name, part in found.parts.items()}
+    parts[REGRESSIONS] = round(parts.get(REGRESSIONS, 0.0) - weights.regression, 4)
+    judged = _with(found, Verdict.FAILED, Ground.RELAPSED, why, settled=settled)
+    return msgspec.structs.replace(judged, relapse=True, regressions=regressions, parts=parts, score=score_of(parts))
+
+
+def _with(found: Assessment, verdict: Verdict, ground: Ground, why: str, *, settled: bool) -> Assessment:
+    return msgspec.structs.replace(found, verdict=verdict, ground=ground, summary=clean(why, 600), settled=settled)
