@@ -1,0 +1,109 @@
+"""How commands answer: a table for eyes, plain columns where there is no terminal, JSON for machines; always cleaned."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from schemas.text import clean
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The most rows to print.")]
+_CELL = 200
+_VALUE = 20_000
+
+
+def cleaned(value: Any) -> Any:
+    """The same value with every text in it safe for a terminal and without secrets."""
+    if isinstance(value, str):
+        return clean(value, _VALUE)
+    if isinstance(value, Mapping):
+        return {clean(str(name), 200): cleaned(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [cleaned(item) for item in value]
+    return value
+
+
+def print_json(value: Any, *, indent: int = 2) -> None:
+    """One JSON document on stdout; `indent` 0 for one line."""
+    import msgspec
+
+    from schemas.secret import secret_shown
+
+    body = msgspec.json.encode(cleaned(msgspec.to_builtins(value, enc_hook=secret_shown)))
+    print((msgspec.json.format(body, indent=indent) if indent else body).decode(), flush=True)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
+    """Rows as a table of these columns, or all of each row as JSON; `empty` is said where there is none."""
+    if as_json:
+        print_json(list(rows))
+    elif not rows:
+        print(empty)
+    else:
+        print_table([[shown(row.get(column)) for column in columns] for row in rows], [column.replace("_", " ") for column in columns])
+
+
+def print_table(cells: Sequence[Sequence[str]], titles: Sequence[str]) -> None:
+    """A ruled table on a terminal, else columns two spaces apart, each row on one line."""
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*titles, box=box.SIMPLE_HEAD)
+        for row in cells:
+            table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(title), *(len(row[place]) for row in cells)) for place, title in enumerate(titles)]
+    for row in ([title.upper() for title in titles], *cells):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Names and values, one below the other; what is empty is left out."""
+    known = [(name, shown(value, _VALUE)) for name, value in pairs if value not in (None, "", (), [], {})]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        lines = value.split("\n")
+        print(f"{name.ljust(width)}  {lines[0]}")
+        for line in lines[1:]:
+            print(f"{'':{width}}  {line}")
+
+
+def shown(value: Any, limit: int = _CELL) -> str:
+    """A value as a person reads it, cleaned, on one line where `limit` is that of a cell."""
+    match value:
+        case None:
+            text = ""
+        case bool():
+            text = "yes" if value else "no"
+        case float():
+            text = f"{value:.3f}".rstrip("0").rstrip(".")
+        case datetime():
+            text = value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        case Mapping():
+            text = ", ".join(f"{name}={shown(item)}" for name, item in value.items())
+        case list() | tuple():
+            text = ", ".join(shown(item) for item in value)
+        case _:
+            text = str(value)
+    text = clean(text, limit)
+    return " ".join(text.split()) if limit == _CELL else text
+
+
+def duration(seconds: float) -> str:
+    """A time span for people: `12 ms`, `3.4 s`, `5 min 2 s`, `2 h 5 min`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,154 @@
+"""What lies before an approver: everything that one approval rests on, in the order in which a person decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ops.cli.console import duration, shown
+from ops.cli.evidence import in_short
+from ops.cli.session import Session
+from ops.errors import CommandFailed
+from schemas.action import describe
+from schemas.evidence import BlastRadius, Check, Snapshot
+from schemas.words import ApprovalState
+from sql.approvals import ApprovalRow, SignatureRow
+from sql.evidence import EvidenceRow
+from sql.incidents import IncidentRow, TimelineRow
+
+
+class Dossier(msgspec.Struct, frozen=True, kw_only=True):
+    """One approval, its votes, its incident and the snapshot that it rests on; the last two may be unknown."""
+
+    approval: ApprovalRow
+    signatures: tuple[SignatureRow, ...]
+    incident: IncidentRow | None
+    evidence: Snapshot | None
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """One incident with what was asked of people about it (newest first), what was seen and what was done (oldest first)."""
+
+    incident: IncidentRow
+    approvals: list[ApprovalRow]
+    evidence: list[EvidenceRow]
+    timeline: list[TimelineRow]
+
+
+async def story_of(session: Session, incident: str) -> Story:
+    """Everything about one incident. Raises CommandFailed where there is none with this id."""
+    from sql.approvals import list_approvals
+    from sql.evidence import evidence_of
+    from sql.incidents import get_incident, timeline
+
+    async with session.database() as database, database.connection() as connection:
+        row = await get_incident(connection, incident)
+        if row is None:
+            raise CommandFailed(f"there is no incident {incident}: `mend incidents ls` lists them")
+        return Story(
+            incident=row,
+            approvals=await list_approvals(connection, incident=incident),
+            evidence=await evidence_of(connection, incident),
+            timeline=await timeline(connection, incident),
+        )
+
+
+async def gather(session: Session, approval: str) -> Dossier:
+    """Everything about one approval. Raises CommandFailed where there is none with this id."""
+    from sql.approvals import get_approval, signatures_of
+    from sql.evidence import get_snapshot
+    from sql.incidents import get_incident
+
+    async with session.database() as database, database.connection() as connection:
+        row = await get_approval(connection, approval)
+        if row is None:
+            raise CommandFailed(f"there is no approval {approval}: `mend approvals ls --state all` lists them")
+        return Dossier(
+            approval=row,
+            signatures=tuple(await signatures_of(connection, approval)),
+            incident=await get_incident(connection, row.incident) if row.incident else None,
+            evidence=await get_snapshot(connection, row.evidence) if row.evidence else None,
+        )
+
+
+def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
+    """Names and texts: what would be done, why, what it touches, what was seen and checked, what it changes, and who said what."""
+    row, inputs = dossier.approval, dossier.approval.inputs
+    proposal, ruling = _part(inputs, "proposal"), _part(inputs, "ruling")
+    yield "action", describe(row.action)
+    yield "target", f"{row.target} in cluster {row.target.cluster}"
+    yield "state", _state(row, now)
+    yield "incident", row.incident
+    if dossier.incident is not None:
+        firing = f"{dossier.incident.firing} still firing" if dossier.incident.firing else "no longer firing"
+        yield "problem", f"{row.severity.value}: {dossier.incident.title} ({', '.join(dossier.incident.alerts)}; {firing})"
+    yield "why", _lines(proposal.get("reasons"))
+    yield "root cause", proposal.get("root_cause")
+    yield "source", _source(row)
+    yield "risk", row.risk.value
+    yield "decided by", f"rule {row.rule}, mode {row.mode.value}, trust {row.trust_score}"
+    yield "because", _lines(ruling.get("reasons"))
+    yield "blast radius", _blast(row.blast)
+    yield "evidence", _lines(in_short(dossier.evidence)) if dossier.evidence else "none was taken"
+    yield "checks", _lines(_check(check) for check in row.checks)
+    yield "change", row.diff
+    yield "undone by", describe(row.inverse) if row.inverse else "nothing that Mendstream can do"
+    yield "votes", _lines(_vote(vote) for vote in dossier.signatures)
+    yield "target uid", row.target_uid
+    yield "action hash", row.action_hash
+    yield "approval", row.id
+    if row.state is ApprovalState.WAITING:
+        yield "to decide", f"mend approvals sign {row.id}   or   mend approvals reject {row.id}"
+
+
+def _part(inputs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = inputs.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _lines(words: Any) -> str:
+    return "\n".join(str(word) for word in words or ())
+
+
+def _state(row: ApprovalRow, now: datetime) -> str:
+    signatures = f"{row.state.value}, {len(row.signers)} of {row.needed} signatures"
+    if row.state is not ApprovalState.WAITING:
+        return f"{signatures}, decided {shown(row.decided_at)}" if row.decided_at else signatures
+    left = (row.expires_at - now).total_seconds()
+    ends = f"{shown(row.expires_at)}, {f'in {duration(left)}' if left > 0 else 'which has passed'}"
+    return f"{signatures}, asked {shown(row.requested_at)}, expires {ends}"
+
+
+def _source(row: ApprovalRow) -> str:
+    inputs = row.inputs
+    words = [str(inputs.get("source", "unknown")), f"proposed by {row.proposer}"]
+    if row.playbook:
+        words.append(f"playbook {row.playbook}")
+    if isinstance(confidence := inputs.get("confidence"), int | float):
+        words.append(f"confidence {confidence:.2f}")
+    return ", ".join([*words, *(["from cache"] if inputs.get("cached") else [])])
+
+
+def _blast(blast: BlastRadius | None) -> str:
+    if blast is None:
+        return "not measured"
+    budget = f", a budget allows {blast.budget_headroom} of them to be away" if blast.budget_headroom is not None else ""
+    lines = [
+        f"{blast.score} of 100, tier {blast.tier.value}",
+        f"{blast.pods} pods, {blast.replicas} replicas{budget}; services {', '.join(blast.services) or 'none'}",
+        f"data {blast.data_impact.replace('_', ' ')}; {f'about {duration(blast.downtime)} of' if blast.downtime else 'no'} downtime",
+    ]
+    return "\n".join([*lines, *([f"not measured: {', '.join(blast.unmeasured)}"] if blast.unmeasured else [])])
+
+
+def _check(check: Check) -> str:
+    lacking = f"; missing: {check.missing}" if check.missing else ""
+    return f"{check.result.value}: {check.name.replace('_', ' ')}: {check.detail}{lacking}"
+
+
+def _vote(vote: SignatureRow) -> str:
+    said = f": {vote.comment}" if vote.comment else ""
+    return f"{vote.person}: {vote.choice.value}{said} ({shown(vote.at)} from {vote.origin})"

@@ -1,0 +1,37 @@
+"""`mend trust`: how far each kind of action is trusted, and from what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from ops.cli.console import Json, Limit, print_rows
+from ops.cli.session import Session, run_now, session_of
+
+if TYPE_CHECKING:
+    from sql.trust import TrustRow
+
+_COLUMNS = ("pattern", "score", "successes", "failures", "approvals", "rejections", "last_by", "last_at")
+
+commands = typer.Typer(help="How far each kind of action is trusted.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def add_to(application: typer.Typer) -> None:
+    application.add_typer(commands, name="trust")
+
+
+@commands.command("ls")
+def list_(context: typer.Context, limit: Limit = 100, as_json: Json = False) -> None:
+    """Lists action patterns with their score; from `gate.trust_threshold` on, risk drops one level."""
+    import msgspec
+
+    rows = [msgspec.structs.asdict(row) for row in run_now(_listed(session_of(context), limit))]
+    print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing is trusted yet: trust comes from verified actions.")
+
+
+async def _listed(session: Session, limit: int) -> list[TrustRow]:
+    from sql.trust import list_trust
+
+    async with session.database() as database, database.connection() as connection:
+        return list(await list_trust(connection, limit=limit))

@@ -1,0 +1,135 @@
+"""`mend approvals undo`: a person proposes the way back of an action that was done. The gate decides about it as about any other."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ops.cli.session import Session
+from ops.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from adapters.ports import Preflight
+    from bus.connect import Bus
+    from schemas.events import ActionProposed
+    from sql.approvals import ApprovalRow
+
+_PATIENCE = 5.0  # seconds that the gate gets to answer
+_RECENT = 200  # decisions that are looked at, so that an answer which came before the look is found
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the proposal. `approval` is empty where it was held, or the gate has not answered yet."""
+
+    proposal: str
+    said: str
+    approval: str = ""
+    held: bool = False
+
+
+async def propose(session: Session, approval: str, *, person: str, comment: str) -> Answer:
+    """Proposes the inverse of an approved action for an authenticated person, and waits up to 5 s for the gate's answer.
+
+    The checks are run here and now, by the identity that this machine has. Raises CommandFailed where there is nothing to undo or
+    no key to prove the person with, and adapters.errors.AdapterError where the target cannot be looked at.
+    """
+    from ops.cli.votes import votes_key_of
+    from ops.wiring import open_worlds
+    from stages.gate.votes import VoteKeys
+
+    row = await _done(session, approval)
+    assert row.inverse is not None
+    worlds = await open_worlds(session.settings, sandbox=session.place.sandbox)
+    try:
+        preflight = await worlds.preflight(row.inverse)
+    finally:
+        await worlds.close()
+    proposal = VoteKeys(votes_key_of(session).reveal().encode()).sign_proposal(_proposal(row, preflight, person=person, comment=comment))
+    async with session.bus() as bus:
+        await bus.append([proposal])
+        return await _answer(bus, proposal)
+
+
+async def _done(session: Session, approval: str) -> ApprovalRow:
+    """The approval, when its action was done and can be undone."""
+    from ops.partitions import NAME, refuse_other
+    from schemas.action import describe
+    from schemas.words import Outcome
+    from sql import installation
+    from sql.approvals import get_approval
+    from sql.operations import get_operation
+
+    async with session.database() as database, database.connection() as connection:
+        row = await get_approval(connection, approval)
+        operation = await get_operation(connection, approval)
+        refuse_other(await installation.get(connection, NAME), session.place.partitions)
+    if row is None:
+        raise CommandFailed(f"there is no approval {approval}: `mend approvals ls --state all` lists them")
+    if operation is None or operation.outcome not in (Outcome.SUCCEEDED, Outcome.UNKNOWN):
+        raise CommandFailed(f"'{describe(row.action)}' was not done: there is nothing to undo")
+    if row.inverse is None:
+        raise CommandFailed(f"nothing that Mendstream can do undoes '{describe(row.action)}': repair {row.target} by hand")
+    return row
+
+
+def _proposal(row: ApprovalRow, preflight: Preflight, *, person: str, comment: str) -> ActionProposed:
+    from ops.wiring import now
+    from schemas.action import describe
+    from schemas.events import ActionProposed
+    from schemas.identity import new_id
+    from schemas.text import clean
+    from schemas.words import Source
+
+    assert row.inverse is not None
+    time = now()
+    said = (clean(comment, 600),) if comment else ()
+    return ActionProposed(
+        id=new_id(time),
+        key=row.place,
+        at=time,
+        by=f"cli/{platform.node() or 'host'}",
+        incident=row.incident,
+        cause=row.proposal,
+        action=msgspec.structs.replace(row.inverse, target=preflight.target),
+        target_uid=preflight.uid,
+        severity=row.severity,
+        source=Source.PERSON,
+        provider="cli",
+        proposer=person,
+        confidence=1.0,
+        reasons=(f"{person} wants to undo '{describe(row.action)}' (approval {row.id}).", *said),
+        evidence="",
+        checks=preflight.checks,
+        blast=preflight.blast,
+        inverse=preflight.inverse,
+        diff=clean(preflight.diff, 8000),
+        basis=preflight.basis,
+        gitops=preflight.gitops,
+    )
+
+
+async def _answer(bus: Bus, proposal: ActionProposed) -> Answer:
+    """What the gate says of the proposal, as far as it says it in time."""
+    from bus.inspect import tail
+    from schemas.action import describe
+    from schemas.events import ActionApproved, ActionHeld, ApprovalRequested
+
+    what = describe(proposal.action)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            async for entry in tail(bus, "decisions", last=_RECENT, follow=True):
+                match entry.event:
+                    case ApprovalRequested() as asked if asked.proposal == proposal.id:
+                        more = f"{asked.signatures} other {'person' if asked.signatures == 1 else 'people'} must sign"
+                        said = f"proposed to {what}; {more}: mend approvals sign {asked.approval}"
+                        return Answer(proposal=proposal.id, approval=asked.approval, said=said)
+                    case ActionApproved() as approved if approved.cause == proposal.id:
+                        return Answer(proposal=proposal.id, approval=approved.approval, said=f"approved: it will {what}")
+                    case ActionHeld() as held if held.proposal == proposal.id:
+                        return Answer(proposal=proposal.id, said=f"held ({held.rule}): {held.reason}", held=True)
+    except TimeoutError:
+        pass
+    return Answer(proposal=proposal.id, said=f"proposed to {what}; the gate has not answered yet")

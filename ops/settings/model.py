@@ -1,0 +1,214 @@
+"""Every setting: frozen structs, one for each section of `mend.toml`.
+
+A field's docstring is its line in `mend.example.toml` and in `docs/configuration.md`; the options of a stage are the
+stage's own and are embedded as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from adapters.prometheus.options import PrometheusOptions
+from adapters.ssh.options import HostOptions
+from bus.options import LoopOptions
+from bus.sweeper import SweeperOptions
+from schemas.secret import Secret, SecretUrl
+from stages.execute.options import ExecuteOptions
+from stages.failure_watch.options import FailureWatchOptions
+from stages.gate.options import GateOptions
+from stages.ingest.options import IngestOptions
+from stages.notify.options import NotifyOptions
+from stages.propose.options import ProposeOptions
+from stages.verify.options import VerifyOptions
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of `mend.toml`."""
+
+
+class RedisSettings(Section, frozen=True, kw_only=True):
+    """Where events flow. Redis 6.2 or later, or Valkey, with `maxmemory-policy noeviction`."""
+
+    url: SecretUrl = SecretUrl("")
+    """`redis://host:6379/0`, `rediss://…` or `unix:///path`. Empty: `mend up` starts a Redis of its own."""
+
+    partitions: Positive = 1
+    """How many partitions events are spread over. It never changes while events are under way."""
+
+    cluster: bool = False
+    """Whether `url` is one node of a Redis Cluster."""
+
+
+class PostgresSettings(Section, frozen=True, kw_only=True):
+    """Where state is kept. Postgres 14 or later."""
+
+    url: SecretUrl = SecretUrl("")
+    """`postgresql://user:password@host:5432/database`. Empty: `mend up` starts a Postgres of its own."""
+
+    pool: Positive = 4
+    """The largest number of connections of one process."""
+
+
+class DataSettings(Section, frozen=True, kw_only=True):
+    """The folder for what this machine keeps: embedded stores, the run file and the generated votes key."""
+
+    folder: str = ""
+    """Empty: `$XDG_DATA_HOME/mendstream`, else `~/.local/share/mendstream`. Made with mode 0700."""
+
+    @property
+    def path(self) -> Path:
+        if self.folder:
+            return Path(self.folder).expanduser()
+        home = os.environ.get("XDG_DATA_HOME", "")
+        return (Path(home) if home else Path.home() / ".local" / "share") / "mendstream"
+
+
+class HttpSettings(Section, frozen=True, kw_only=True):
+    """Where alerts come in: `POST /v1/alertmanager`. Without credentials it listens on loopback only."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; one that others can reach needs `token`, or `username` and `password`."""
+
+    port: Port = 9095
+    """The port to listen on."""
+
+    token: Secret = Secret("")
+    """The bearer token that Alertmanager sends."""
+
+    username: str = ""
+    """The user name of basic authentication, in place of or besides the token."""
+
+    password: Secret = Secret("")
+    """The password of basic authentication."""
+
+
+class MetricsSettings(Section, frozen=True, kw_only=True):
+    """Prometheus metrics, `/livez` and `/readyz` of each process."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+
+    port: Port = 0
+    """The port of this process; each process on one machine needs its own, as in the Procfile. 0: off."""
+
+
+class VotesSettings(Section, frozen=True, kw_only=True):
+    """How the process that authenticated a person proves a vote to the gate."""
+
+    key: Secret = Secret("")
+    """The HMAC key that all processes share. Empty: made once and kept in the data folder."""
+
+
+class ClusterSettings(Section, frozen=True, kw_only=True):
+    """A Kubernetes cluster that alerts may name in their label `cluster`."""
+
+    kubeconfig: str = ""
+    """Path of a kubeconfig file. Empty: KUBECONFIG, `~/.kube/config`, or the service account of the pod."""
+
+    context: str = ""
+    """The context of the kubeconfig. Empty: its current one."""
+
+    server: str = ""
+    """The URL of an API server that asks for no credentials, in place of a kubeconfig."""
+
+
+class AlertmanagerSettings(Section, frozen=True, kw_only=True):
+    """An Alertmanager that is asked, after an action, whether the alert still fires. All that are listed are asked."""
+
+    url: SecretUrl
+    """URL of its HTTP API, without `/api/v2`, such as `http://alertmanager:9093`."""
+
+    token: Secret = Secret("")
+    """Bearer token that it asks for."""
+
+    username: str = ""
+    """User name, where it asks for basic authentication instead."""
+
+    password: Secret = Secret("")
+    """Password that belongs to the user name."""
+
+    timeout: Seconds = 8.0
+    """Seconds for one question."""
+
+
+class ArchiveSettings(Section, frozen=True, kw_only=True):
+    """Storing every event in Postgres, and bringing back from there what Redis lost."""
+
+    trim_period: Seconds = 30.0
+    """Seconds between two times that the streams are trimmed of what every group has finished and Postgres has."""
+
+    outputs_kept: Seconds = 60 * 86400.0
+    """Seconds for which the decision about an event is remembered. Longer than a dead letter may lie, which is 30 days."""
+
+    sweeper: SweeperOptions = SweeperOptions()
+
+
+class PersonSettings(Section, frozen=True, kw_only=True):
+    """A person who may sign. With no person listed, every user of this machine may sign as himself."""
+
+    token: Secret = Secret("")
+    """What proves `--as NAME`. Empty: only the user of the operating system with this name can sign as this person."""
+
+
+class LogFormat(StrEnum):
+    """console is for eyes, json for machines; auto is console on a terminal and json elsewhere."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogSettings(Section, frozen=True, kw_only=True):
+    """What a process says of itself, on stderr."""
+
+    level: LogLevel = LogLevel.INFO
+    """The least important level that is written: debug, info, warning or error."""
+
+    format: LogFormat = LogFormat.AUTO
+    """auto, console or json."""
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All settings of Mendstream."""
+
+    default_cluster: str = ""
+    """The cluster of an alert without a label `cluster`. Empty: the only one of [clusters]; with none listed, the cluster of
+    KUBECONFIG, under the name `default`. An unknown cluster is never guessed."""
+
+    redis: RedisSettings = RedisSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    data: DataSettings = DataSettings()
+    http: HttpSettings = HttpSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    ingest: IngestOptions = IngestOptions()
+    propose: ProposeOptions = ProposeOptions()
+    gate: GateOptions = GateOptions()
+    execute: ExecuteOptions = ExecuteOptions()
+    verify: VerifyOptions = VerifyOptions()
+    votes: VotesSettings = VotesSettings()
+    log: LogSettings = LogSettings()
+    failure_watch: FailureWatchOptions = FailureWatchOptions()
+    notify: NotifyOptions = NotifyOptions()
+    archive: ArchiveSettings = ArchiveSettings()
+    bus: LoopOptions = LoopOptions()
+    clusters: dict[str, ClusterSettings] = {}
+    hosts: dict[str, HostOptions] = {}
+    prometheus: dict[str, PrometheusOptions] = {}
+    alertmanager: dict[str, AlertmanagerSettings] = {}
+    people: dict[str, PersonSettings] = {}

@@ -1,0 +1,289 @@
+"""The wiring of a process: settings in, stages with everything they need out. The only place that knows all the parts.
+
+Nothing here imports a driver of the world before a stage that needs one is made, so that the plain stages stay small.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ops.errors import NoCluster, SettingsWrong
+from ops.settings import ClusterSettings, Settings
+from schemas.events import TOPICS
+from schemas.secret import Secret
+
+if TYPE_CHECKING:
+    from adapters.ports import Channel, Metrics, World
+    from adapters.worlds import Worlds
+    from bus.handler import Stage
+    from sql.database import Database
+
+ARCHIVE = "archive"
+STAGES = ("ingest", "propose", "gate", "execute", "verify", "learn", "failure_watch", "notify", ARCHIVE)
+"""The consumer groups, in the order in which an alert meets them."""
+
+NEEDS_WORLD = frozenset({"ingest", "propose", "execute", "verify"})
+UNNAMED = "default"
+"""The name of the one cluster that is not named in the settings."""
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+def now() -> datetime:
+    """The clock of every process."""
+    return datetime.now(UTC)
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stages of one process share. `worlds` is None in a process without a stage that needs one, `metrics` where
+    no Prometheus and no Alertmanager is in the settings."""
+
+    settings: Settings
+    database: Database
+    votes_key: Secret
+    worlds: Worlds | None
+    metrics: Metrics | None = None
+    channels: tuple[Channel, ...] = ()
+    clock: Callable[[], datetime] = now
+
+    @property
+    def world(self) -> World:
+        assert self.worlds is not None
+        return self.worlds
+
+
+def stages_named(names: Sequence[str]) -> tuple[str, ...]:
+    """The stages to run, in their order: those named, or all. Raises SettingsWrong for a name that is none."""
+    from ops.cli.words import unknown_word
+
+    wrong = [name for name in names if name not in STAGES]
+    if wrong:
+        raise SettingsWrong([f"there is no such stage: {unknown_word(wrong[0], list(STAGES))}"])
+    return tuple(name for name in STAGES if name in names) if names else STAGES
+
+
+def make_stage(name: str, parts: Parts) -> Stage:
+    """The stage of this name. `archive` is no stage with a handler and is made elsewhere."""
+    return _MAKERS[name](parts)
+
+
+def _ingest(parts: Parts) -> Stage:
+    from stages.ingest.stage import Ingest
+
+    return Ingest(parts.database, parts.worlds, parts.settings.ingest, default_cluster=default_cluster(parts.settings))
+
+
+def _propose(parts: Parts) -> Stage:
+    from stages.propose.stage import ProposeStage
+
+    return ProposeStage(parts.database, parts.world, parts.settings.propose)
+
+
+def _gate(parts: Parts) -> Stage:
+    from stages.gate.stage import Gate
+    from stages.gate.votes import VoteKeys
+
+    try:
+        keys = VoteKeys(parts.votes_key.reveal().encode())
+    except ValueError as error:
+        raise SettingsWrong([f"votes.key: {error}"]) from None
+    return Gate(parts.database, parts.settings.gate, keys)
+
+
+def _execute(parts: Parts) -> Stage:
+    from stages.execute.stage import ExecuteStage
+
+    return ExecuteStage(parts.database, parts.world, parts.settings.execute)
+
+
+def _verify(parts: Parts) -> Stage:
+    from stages.verify import VerifyStage
+
+    return VerifyStage(parts.database, parts.world, parts.settings.verify, metrics=parts.metrics)
+
+
+def _learn(parts: Parts) -> Stage:
+    from stages.learn import Learn
+
+    return Learn(parts.database)
+
+
+def _failure_watch(parts: Parts) -> Stage:
+    from stages.failure_watch import FailureWatch
+
+    return FailureWatch(parts.database, parts.settings.failure_watch)
+
+
+def _notify(parts: Parts) -> Stage:
+    from stages.notify import Notify
+
+    return Notify(parts.database, parts.channels, parts.settings.notify)
+
+
+def open_channels(settings: Settings, *, clock: Callable[[], datetime] = now) -> tuple[Channel, ...]:
+    """The ways to reach people: the log, and what the settings name. Nothing is connected yet; whoever opens them closes them."""
+    from adapters.notify import LogChannel, WebhookChannel
+
+    options = settings.notify
+    if not options.webhook:
+        return (LogChannel(),)
+    return (LogChannel(), WebhookChannel(options.webhook, clock=clock, secret=options.webhook_secret or None))
+
+
+_MAKERS: Mapping[str, Callable[[Parts], Stage]] = {
+    "ingest": _ingest,
+    "propose": _propose,
+    "gate": _gate,
+    "execute": _execute,
+    "verify": _verify,
+    "learn": _learn,
+    "failure_watch": _failure_watch,
+    "notify": _notify,
+}
+
+
+def cluster_names(settings: Settings, *, sandbox: bool = False) -> tuple[str, ...]:
+    """The names of the Kubernetes clusters that targets may be in."""
+    if sandbox:
+        return tuple(dict.fromkeys((settings.default_cluster or UNNAMED, "sandbox")))
+    if settings.clusters:
+        return tuple(settings.clusters)
+    return (settings.default_cluster or UNNAMED,) if _way_to_unnamed() is not None else ()
+
+
+def default_cluster(settings: Settings) -> str:
+    """The cluster of an alert that names none; empty where there are several and the settings choose none."""
+    if settings.default_cluster:
+        return settings.default_cluster
+    if not settings.clusters:
+        return UNNAMED
+    return next(iter(settings.clusters)) if len(settings.clusters) == 1 else ""
+
+
+def _way_to_unnamed() -> ClusterSettings | None:
+    """How to reach the cluster that is not in the settings: KUBECONFIG, ~/.kube/config, or the pod's service account."""
+    named = os.environ.get("KUBECONFIG", "")
+    if named:
+        return ClusterSettings(kubeconfig=named)
+    usual = Path("~/.kube/config").expanduser()
+    if usual.exists():
+        return ClusterSettings(kubeconfig=str(usual))
+    if os.environ.get("KUBERNETES_SERVICE_HOST") and _SERVICE_ACCOUNT.exists():
+        return ClusterSettings()
+    return None
+
+
+def ways_to_clusters(settings: Settings) -> dict[str, ClusterSettings]:
+    """How to reach each cluster: one without kubeconfig and server is the one of this machine. Raises SettingsWrong."""
+    if not settings.clusters:
+        way = _way_to_unnamed()
+        return {settings.default_cluster or UNNAMED: way} if way else {}
+    unnamed = _way_to_unnamed()
+    ways = {}
+    for name, cluster in settings.clusters.items():
+        if cluster.kubeconfig or cluster.server:
+            ways[name] = cluster
+        elif unnamed is not None:
+            ways[name] = msgspec.structs.replace(unnamed, context=cluster.context)
+        else:
+            raise SettingsWrong([f"clusters.{name} says neither kubeconfig nor server, and this machine has no KUBECONFIG"])
+    return ways
+
+
+async def open_worlds(settings: Settings, *, sandbox: str = "", clock: Callable[[], datetime] = now) -> Worlds:
+    """The worlds of the settings, or the sandbox at this URL and nothing else. No request is made yet.
+
+    Raises NoCluster, SettingsWrong, and adapters.errors.WrongSettings for a kubeconfig that cannot be used.
+    """
+    from adapters.worlds import Worlds
+
+    if sandbox:
+        names = cluster_names(settings, sandbox=True)
+        world = await _cluster(ClusterSettings(server=sandbox), clock)
+        return Worlds(clusters=dict.fromkeys(names, world), groups={}, cluster=names[0])
+    ways = require_something_to_heal(settings)
+    clusters = {name: await _cluster(way, clock) for name, way in ways.items()}
+    return Worlds(clusters=clusters, groups=_host_groups(settings, clock), cluster=default_cluster(settings) if clusters else "")
+
+
+def require_something_to_heal(settings: Settings) -> dict[str, ClusterSettings]:
+    """How to reach each cluster, checked as far as that goes without reaching it. Raises NoCluster and SettingsWrong."""
+    ways = ways_to_clusters(settings)
+    if not ways and not settings.hosts:
+        raise NoCluster(
+            "there is nothing to heal: set KUBECONFIG, or name a cluster under [clusters.NAME] or a host under [hosts.NAME] in mend.toml;"
+            " `mend up --sandbox` heals a small simulated cluster"
+        )
+    chosen = default_cluster(settings)
+    if ways and chosen and chosen not in ways:
+        raise SettingsWrong([f"default_cluster is {chosen!r}, and [clusters] has only {', '.join(sorted(ways))}"])
+    return ways
+
+
+async def _cluster(way: ClusterSettings, clock: Callable[[], datetime]) -> World:
+    from adapters.kubernetes import connect
+
+    kubeconfig = os.path.expanduser(way.kubeconfig)  # noqa: PTH111, ASYNC240 - may be a list of paths; nothing is read
+    return await connect(kubeconfig=kubeconfig, context=way.context, server=way.server, clock=clock)
+
+
+def _host_groups(settings: Settings, clock: Callable[[], datetime]) -> Mapping[str, World]:
+    if not settings.hosts:
+        return {}
+    from adapters.ssh import host_groups
+
+    return host_groups(settings.hosts, clock=clock)
+
+
+def open_metrics(settings: Settings, *, sandbox: bool = False, clock: Callable[[], datetime] = now) -> Metrics | None:
+    """What the settings say is asked from outside, or None where they name nothing. No request is made yet.
+
+    Raises SettingsWrong, and adapters.errors.WrongSettings when two servers are said to have the metrics of every cluster.
+    """
+    if not settings.prometheus and not settings.alertmanager:
+        return None
+    from adapters.alertmanager.client import AlertmanagerClient
+    from adapters.prometheus import PrometheusMetrics
+    from stages.verify.baseline import usual
+
+    names = {*cluster_names(settings, sandbox=sandbox), *(host.group for host in settings.hosts.values())}
+    wrong = [name for name, server in settings.prometheus.items() if name not in names and not server.cluster_label]
+    if wrong:
+        known = ", ".join(sorted(names)) or "none"
+        raise SettingsWrong(
+            [f"prometheus.{name}: there is no such cluster or host group ({known}), so nobody would ask it" for name in wrong]
+        )
+    alertmanagers = [
+        AlertmanagerClient(
+            one.url.reveal(), token=one.token or None, username=one.username, password=one.password or None, timeout=one.timeout
+        )
+        for one in settings.alertmanager.values()
+    ]
+    return PrometheusMetrics(settings.prometheus, clock=clock, alertmanagers=alertmanagers, forecast=usual)
+
+
+def topology() -> dict[str, tuple[str, ...]]:
+    """Which group reads which topics, from the stages themselves: nothing is trimmed that one of them has not finished."""
+    from stages.execute.stage import ExecuteStage
+    from stages.failure_watch import FailureWatch
+    from stages.gate.stage import Gate
+    from stages.ingest.stage import Ingest
+    from stages.learn import Learn
+    from stages.notify import Notify
+    from stages.propose.stage import ProposeStage
+    from stages.verify import VerifyStage
+
+    kinds = (Ingest, ProposeStage, Gate, ExecuteStage, VerifyStage, Learn, FailureWatch, Notify)
+    return {**{kind.name: tuple(kind.topics) for kind in kinds}, ARCHIVE: TOPICS}
+
+
+def groups_of_topics() -> dict[str, tuple[str, ...]]:
+    """Which groups must have finished with an entry of each topic before it may be trimmed."""
+    groups = topology()
+    return {topic: tuple(group for group, topics in groups.items() if topic in topics) for topic in TOPICS}
