@@ -1,0 +1,1 @@
+"""One module per section of the benchmark; each has `async def measure() -> Section`."""

@@ -1,0 +1,164 @@
+"""Two storms through everything, one process for each stage: many signals of one problem, and many problems at once.
+
+What was lost or doubled is counted from the event log, the stores and a witness of the streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ops.wiring import NEEDS_WORLD
+from tests.bench.alerts import in_groups, of_deployment
+from tests.bench.contestants.course import stream_named
+from tests.bench.ground import quantile, until
+from tests.bench.pipeline import PROCESS_EACH, Pipeline, pipeline
+from tests.bench.table import Section, Wanted, below
+from tests.bench.witness import Witness
+
+SIGNALS = 10_000
+INCIDENTS = 1_000
+PATIENCE = 240.0
+"""Seconds after which a storm that is not over is reported as it is."""
+_SETTLE = 1
+_SETTINGS = f"[verify]\nsettle = {_SETTLE}\nhold_down = 0\n"
+_POSTERS = 4
+
+_HEALED = """
+SELECT count(*) FROM event_log WHERE type = 'VerificationFinished' AND body::jsonb ->> 'verdict' = 'success'
+"""
+_JOINED = """
+SELECT extract(epoch FROM told.at - signal.at) FROM event_log told JOIN event_log signal ON signal.id = told.cause
+ WHERE signal.type = 'SignalReceived' AND told.type IN ('IncidentOpened', 'IncidentUpdated')
+"""
+_UNTIL = """
+SELECT extract(epoch FROM told.at - signal.at) FROM event_log opened
+  JOIN event_log signal ON signal.id = opened.cause
+  JOIN event_log told ON told.incident = opened.incident AND told.type = $1
+ WHERE opened.type = 'IncidentOpened'
+"""
+_ONCE = """
+SELECT count(*) FROM incidents i
+ WHERE (SELECT count(*) FROM approvals a WHERE a.incident = i.id) = 1
+   AND (SELECT count(*) FROM operations o WHERE o.incident = i.id AND o.state = 'succeeded') = 1
+"""
+
+
+class Storm(msgspec.Struct, frozen=True, kw_only=True):
+    """What is posted and what must come of it, counted from the beginning of the section."""
+
+    name: str
+    alerts: list[dict[str, Any]]
+    group: int
+    signals: int
+    incidents: int
+
+
+async def measure() -> Section:
+    section = Section(
+        title="Storms",
+        how="One process for each stage, real HTTP, Redis with its append-only file, Postgres with fsync. Alerts are posted in groups by"
+        f" {_POSTERS} senders; the world answers at once and does nothing; verification waits {_SETTLE} s instead of 10. Over means: every"
+        " incident healed, every group has settled everything. Latencies are from the acceptance of the alert that opened the incident.",
+        columns=("storm", "posted in", "over in", "signals/s", "all events/s", "to execution p50", "p99", "to healed p50", "p99"),
+    )
+    one = Storm(
+        name=f"{SIGNALS:,} signals of one Deployment, groups of 100",
+        alerts=[of_deployment("broken", number) for number in range(SIGNALS)],
+        group=100,
+        signals=SIGNALS,
+        incidents=1,
+    )
+    many = Storm(
+        name=f"{INCIDENTS:,} broken Deployments, groups of 10",
+        alerts=[of_deployment(f"api-{number}") for number in range(INCIDENTS)],
+        group=10,
+        signals=SIGNALS + INCIDENTS,
+        incidents=INCIDENTS + 1,
+    )
+    async with pipeline(PROCESS_EACH, _SETTINGS) as running, Witness.watching(running.redis_socket) as witness:
+        for storm in (one, many):
+            await _run(running, storm, witness, section)
+        joined = await _seconds(running, _JOINED)
+        _note_memory(section, running.memory())
+    p50, p99 = quantile(joined, 0.5), quantile(joined, 0.99)
+    section.notes += [
+        f"From the acceptance of a signal until it had joined its incident: p50 {p50:.2f} s, p99 {p99:.2f} s.",
+        f"A witness of all streams saw {witness.seen.total():,} events, {witness.doubled} of them more than once.",
+    ]
+    return section
+
+
+async def _run(running: Pipeline, storm: Storm, witness: Witness, section: Section) -> None:
+    before = await running.count("SELECT count(*) FROM event_log")
+    started = time.perf_counter()
+    await _post(running, list(in_groups(storm.alerts, storm.group)))
+    posted = time.perf_counter() - started
+    try:
+        await until(lambda: _is_over(running, storm), PATIENCE, every=0.25)
+    except TimeoutError:
+        section.broken.append(f"{storm.name}: not over after {PATIENCE:.0f} s")
+    seconds = time.perf_counter() - started
+    events = await running.count("SELECT count(*) FROM event_log") - before
+    begun, healed = await _seconds(running, _UNTIL, "ExecutionStarted"), await _seconds(running, _UNTIL, "VerificationFinished")
+    times = [f"{quantile(values or [0.0], share):.2f} s" for values in (begun, healed) for share in (0.5, 0.99)]
+    speeds = (f"{len(storm.alerts) / seconds:,.0f}", f"{events / seconds:,.0f}")
+    section.rows.append((storm.name, f"{posted:.1f} s", f"{seconds:.1f} s", *speeds, *times))
+    wrong = await _wrong(running, storm, witness)
+    section.broken += [f"{storm.name}: {what}" for what in wrong]
+    section.wanted.append(Wanted(f"storm of {storm.name}", "none lost or doubled", wrong[0] if wrong else "none", not wrong))
+
+
+async def _post(running: Pipeline, bodies: Sequence[bytes]) -> None:
+    """Posts all, several at a time, each sender in turn."""
+    waiting = iter(bodies)
+
+    async def send() -> None:
+        for body in waiting:
+            await running.post(body)
+
+    await asyncio.gather(*(send() for _ in range(_POSTERS)))
+
+
+async def _is_over(running: Pipeline, storm: Storm) -> bool:
+    return await running.is_quiet() and await running.count(_HEALED) >= storm.incidents and await running.is_quiet()
+
+
+async def _seconds(running: Pipeline, query: str, *values: object) -> list[float]:
+    return [float(row[0]) for row in await running.database.fetch(query, *values)]
+
+
+async def _wrong(running: Pipeline, storm: Storm, witness: Witness) -> list[str]:
+    """What the event log, the stores and the witness say against the storm."""
+    expected = {
+        "signals in the event log": ("SELECT count(*) FROM event_log WHERE type = 'SignalReceived'", storm.signals),
+        "signals in the store": ("SELECT count(*) FROM signals", storm.signals),
+        "incidents": ("SELECT count(*) FROM incidents", storm.incidents),
+        "actions proposed": ("SELECT count(*) FROM event_log WHERE type = 'ActionProposed'", storm.incidents),
+        "approvals": ("SELECT count(*) FROM approvals", storm.incidents),
+        "operations": ("SELECT count(*) FROM operations", storm.incidents),
+        "incidents with one approval and one operation that succeeded": (_ONCE, storm.incidents),
+        "incidents healed": (_HEALED, storm.incidents),
+    }
+    found = []
+    for what, (query, wanted) in expected.items():
+        counted = await running.count(query)
+        if counted != wanted:
+            found.append(f"{counted:,} {what} instead of {wanted:,}")
+    dead = await running.redis.xlen(stream_named("dead"))
+    return found + [text for count, text in ((dead, f"{dead} dead letters"), (witness.doubled, f"{witness.doubled} doubled")) if count]
+
+
+def _note_memory(section: Section, memory: dict[str, float]) -> None:
+    """The peak of every process, and the two that count."""
+    section.notes.append("Peak memory: " + ", ".join(f"{name} {size:.0f} MB" for name, size in memory.items()) + ".")
+    with_client = max(size for name, size in memory.items() if name in NEEDS_WORLD)
+    without = max(size for name, size in memory.items() if name not in NEEDS_WORLD)
+    section.wanted += [
+        below("peak memory of the largest stage", 60, without, " MB", 0),
+        below("peak memory of the largest with a Kubernetes client", 120, with_client, " MB", 0),
+    ]

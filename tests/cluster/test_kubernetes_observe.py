@@ -1,0 +1,198 @@
+"""Looking at a target: what the sensors see of a healthy, crashing, pulling and wedged Deployment, and of what is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.errors import TargetMissing
+from ops.sandbox.kubectl import settled, unready, waiting
+from schemas.evidence import Snapshot
+from schemas.target import Kind, Target
+from tests.cluster.conftest import Place
+
+
+def failed(snapshot: Snapshot) -> set[str]:
+    """Sensors that failed, the logs aside: the simulated nodes of the control plane keep none."""
+    return {sensor.name for sensor in snapshot.sensors if sensor.error} - {"logs"}
+
+
+async def test_a_healthy_deployment(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok", replicas=2, service=True)
+    live = await place.kubectl.until(target, settled)
+
+    snapshot = await place.world.observe(target)
+
+    assert failed(snapshot) == set()
+    seen = {"workload", "pods", "revisions", "nodes", "budgets", "autoscaler", "events", "services", "logs"}
+    assert {sensor.name for sensor in snapshot.sensors} == seen
+    assert all(0 < sensor.seconds < 8 for sensor in snapshot.sensors)
+    assert snapshot.exists is True
+    assert snapshot.workload is not None
+    assert snapshot.workload.uid == live["metadata"]["uid"]
+    assert (snapshot.workload.desired, snapshot.workload.updated, snapshot.workload.ready, snapshot.workload.available) == (2, 2, 2, 2)
+    assert snapshot.workload.generation == snapshot.workload.observed_generation == 1
+    assert snapshot.workload.revision == 1
+    assert snapshot.workload.images == ("sim/web:ok",)
+    assert [pod.ready for pod in snapshot.pods] == [True, True]
+    assert all(pod.owner == snapshot.revisions[0].name and pod.node for pod in snapshot.pods)
+    assert [(view.revision, view.current, view.available) for view in snapshot.revisions] == [(1, True, 2)]
+    assert snapshot.services == ("api",)
+    assert any(event.reason == "ScalingReplicaSet" and event.about == "deployment/api" for event in snapshot.events)
+
+
+async def test_a_crash_after_a_rollout(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok")
+    await place.kubectl.until(target, settled)
+    await place.kubectl.set_image(target, "sim/web:crash")
+    await place.kubectl.until(target, waiting("CrashLoopBackOff"))
+
+    snapshot = await place.world.observe(target)
+
+    assert snapshot.workload is not None
+    assert snapshot.workload.revision == 2
+    assert [(view.revision, view.images, view.current) for view in snapshot.revisions] == [
+        (2, ("sim/web:crash",), True),
+        (1, ("sim/web:ok",), False),
+    ]
+    broken = next(pod for pod in snapshot.pods if not pod.ready)
+    container = broken.containers[0]
+    assert (container.name, container.ready, container.waiting) == ("web", False, "CrashLoopBackOff")
+    assert (container.last_terminated, container.exit_code) == ("Error", 1)
+    assert container.restarts >= 1
+    assert any(event.reason == "BackOff" and event.about == f"pod/{broken.name}" for event in snapshot.events)
+
+
+async def test_an_image_that_cannot_be_pulled(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:pull")
+    await place.kubectl.until(target, waiting("ImagePullBackOff"))
+
+    snapshot = await place.world.observe(target)
+
+    assert snapshot.workload is not None
+    assert (snapshot.workload.desired, snapshot.workload.available) == (1, 0)
+    assert [(pod.phase, pod.containers[0].waiting) for pod in snapshot.pods] == [("Pending", "ImagePullBackOff")]
+
+
+async def test_a_wedge(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:wedge-2s")
+    await place.kubectl.until(target, settled)
+    await place.kubectl.until(target, unready)
+
+    snapshot = await place.world.observe(target)
+
+    assert [(pod.phase, pod.ready) for pod in snapshot.pods] == [("Running", False)]
+    container = snapshot.pods[0].containers[0]
+    assert (container.ready, container.waiting, container.terminated, container.restarts) == (False, "", "", 0)
+
+
+@pytest.mark.parametrize("kind", [Kind.STATEFULSET, Kind.DAEMONSET])
+async def test_the_other_workloads(place: Place, kind: Kind) -> None:
+    target = await place.kubectl.deploy(place.namespace, "db", "sim/web:ok", kind=kind)
+    await place.kubectl.until(target, settled)
+
+    snapshot = await place.world.observe(target)
+
+    assert failed(snapshot) == set()
+    assert snapshot.workload is not None
+    assert snapshot.workload.desired == snapshot.workload.available == snapshot.workload.updated == len(snapshot.pods) > 0
+    assert snapshot.workload.revision == 1
+    assert [(view.revision, view.current, view.images) for view in snapshot.revisions] == [(1, True, ("sim/web:ok",))]
+
+
+async def test_a_pod_and_its_node(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok", service=True)
+    await place.kubectl.until(target, settled)
+    name = (await place.kubectl.pods(target))[0]["metadata"]["name"]
+    pod = Target(cluster="", kind=Kind.POD, name=name, namespace=place.namespace)
+
+    snapshot = await place.world.observe(pod)
+
+    assert failed(snapshot) == set()
+    assert snapshot.exists is True
+    assert [view.name for view in snapshot.pods] == [name]
+    assert snapshot.node_ready is True
+    assert snapshot.services == ("api",)
+
+    node = await place.world.observe(Target(cluster="", kind=Kind.NODE, name=snapshot.node))
+    assert (node.exists, node.node_ready) == (True, True)
+    assert name in {view.name for view in node.pods}
+
+
+async def test_what_is_not_there_is_said_not_to_exist(place: Place) -> None:
+    for kind in (Kind.DEPLOYMENT, Kind.POD, Kind.NODE, Kind.UNKNOWN):
+        snapshot = await place.world.observe(Target(cluster="", kind=kind, name="nobody", namespace=place.namespace))
+        assert snapshot.exists is False, kind
+        assert snapshot.workload is None
+
+
+async def test_what_may_not_be_read_is_not_said_to_be_missing(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok")
+    await place.kubectl.until(target, settled)
+    world = await place.limited(("get", "deployments", "apps"))
+
+    snapshot = await world.observe(target)
+
+    assert snapshot.exists is None
+    assert "forbidden" in next(sensor.error for sensor in snapshot.sensors if sensor.name == "workload")
+
+
+async def test_one_sensor_that_fails_spoils_no_other(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok", service=True)
+    await place.kubectl.until(target, settled)
+    world = await place.limited(("list", "services", ""), ("list", "events", ""), ("list", "replicasets", "apps"))
+
+    snapshot = await world.observe(target)
+
+    assert failed(snapshot) == {"services", "events", "revisions"}
+    assert snapshot.exists is True
+    assert len(snapshot.pods) == 1, "pods are still told by the selector and the name of their ReplicaSet"
+    assert snapshot.services == ()
+
+
+# whose is it -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Kind.DEPLOYMENT, Kind.STATEFULSET, Kind.DAEMONSET])
+async def test_the_owner_of_a_pod(place: Place, kind: Kind) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok", kind=kind)
+    await place.kubectl.until(target, settled)
+    name = (await place.kubectl.pods(target))[0]["metadata"]["name"]
+
+    for asked in (Kind.POD, Kind.UNKNOWN):
+        assert await place.world.owner(Target(cluster="", kind=asked, name=name, namespace=place.namespace)) == target
+
+
+async def test_the_owner_of_a_pod_that_is_gone(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok")
+    await place.kubectl.until(target, settled)
+    name = (await place.kubectl.pods(target))[0]["metadata"]["name"]
+    gone = Target(cluster="", kind=Kind.POD, name=f"{name[:-5]}zzzzz", namespace=place.namespace)
+
+    assert await place.world.owner(gone) == target
+
+
+async def test_a_name_alone_and_its_spelling(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok", kind=Kind.STATEFULSET)
+
+    assert await place.world.owner(Target(cluster="", kind=Kind.UNKNOWN, name=" API ", namespace=place.namespace)) == target
+    assert (await place.world.observe(Target(cluster="", kind=Kind.UNKNOWN, name="api", namespace=place.namespace))).target == target
+
+
+async def test_a_miss_gives_the_nearest_names(place: Place) -> None:
+    for name in ("payment-api", "payment-worker", "cart"):
+        await place.kubectl.deploy(place.namespace, name, "sim/web:ok")
+
+    for kind in (Kind.DEPLOYMENT, Kind.UNKNOWN):
+        with pytest.raises(TargetMissing) as raised:
+            await place.world.owner(Target(cluster="", kind=kind, name="payments-api", namespace=place.namespace))
+        assert raised.value.nearest[0] == "payment-api"
+        assert "cart" not in raised.value.nearest
+        assert "payment-api" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["../../../api/v1/nodes", "a/b", "..", "a b", "a%2fb", "\x1b[31mapi", "a" * 300])
+async def test_a_hostile_name_shapes_no_path(place: Place, name: str) -> None:
+    for kind in (Kind.DEPLOYMENT, Kind.UNKNOWN):
+        with pytest.raises(TargetMissing) as raised:
+            await place.world.owner(Target(cluster="", kind=kind, name=name, namespace=place.namespace))
+        assert "\x1b" not in str(raised.value)

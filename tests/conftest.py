@@ -1,0 +1,100 @@
+"""Real stores for every test: one Redis and one Postgres for the session, a clean database of either for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from ops.embedded import EmbeddedPostgres, EmbeddedRedis
+from sql.database import Database
+from sql.migrate import migrate
+
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the control plane run one after another: some take a node away, which others would feel."""
+    for item in items:
+        if item.get_closest_marker("cluster") is not None:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where everything is installed, as in CI, a skipped test is a failed one: nothing may go untested unseen."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("MEND_TEST_EVERYTHING"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although MEND_TEST_EVERYTHING is set: {report.longrepr}"
+
+
+@pytest_asyncio.fixture(scope="session")
+async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedRedis]:
+    """A Redis for the session. A test that stops or fills it starts its own."""
+    server = await EmbeddedRedis(tmp_path_factory.mktemp("redis"), durable=False).start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture
+async def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The URL of an empty Redis."""
+    from redis.asyncio import Redis
+
+    async with Redis.from_url(redis_server.url) as client:
+        await client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_folder() -> Iterator[Path]:
+    """A folder that is no part of pytest's own: every session that root starts closes those of all others to other users.
+
+    Postgres never runs as root, so one that lived there would lose its files in the middle of a session.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mend-postgres-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres_server(postgres_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A Postgres for the session, with a migrated database `template_mend` that each test's database is copied from."""
+    server = await EmbeddedPostgres(postgres_folder / "data").start()
+    admin = await asyncpg.connect(server.url)
+    await admin.execute("CREATE DATABASE template_mend")
+    database = await Database(_named(server.url, "template_mend")).open()
+    await migrate(database)
+    await database.close()
+    await admin.close()
+    yield server
+    await server.stop()
+
+
+def _named(url: str, name: str) -> str:
+    return url.replace("/postgres?", f"/{name}?")
+
+
+@pytest_asyncio.fixture
+async def postgres_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a database of the test's own, with all migrations applied."""
+    name = f"test_{next(_numbers)}"
+    admin = await asyncpg.connect(postgres_server.url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE template_mend")
+    yield _named(postgres_server.url, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest_asyncio.fixture
+async def database(postgres_url: str) -> AsyncIterator[Database]:
+    """An open pool to the test's own database."""
+    pool = await Database(postgres_url, name="test").open()
+    yield pool
+    await pool.close()

@@ -1,0 +1,75 @@
+"""The composition is configuration that nobody runs in CI: its parts are held to the tools and the settings that read them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bus.metrics import BusCollector
+from ops.settings.environment import read_environment
+from ops.settings.model import Settings
+from ops.wiring import STAGES
+
+COMPOSE = Path(__file__).parents[2] / "compose"
+pytestmark = pytest.mark.e2e
+
+
+def composition() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
+    return loaded
+
+
+def run(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_takes_its_configuration_and_rules() -> None:
+    assert "3 rules found" in run("promtool", "check", "config", str(COMPOSE / "prometheus.yml"))
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    assert "SUCCESS" in run("amtool", "check-config", str(COMPOSE / "alertmanager.yml"))
+
+
+def test_every_stage_is_a_service_that_can_be_started() -> None:
+    services = composition()["services"]
+    assert set(STAGES) <= set(services)
+    for stage in STAGES:
+        module = services[stage]["command"][0]
+        assert find_spec(f"{module}.__main__") is not None, module
+
+
+def test_every_variable_is_a_setting() -> None:
+    environment = composition()["x-stage"]["environment"]
+    found, problems = read_environment(Settings, environment, {})
+    assert problems == []
+    assert len(found) == len(environment)
+
+
+def test_every_mounted_secret_is_made(tmp_path: Path) -> None:
+    shutil.copy(COMPOSE / "make-secrets", tmp_path)
+    run(str(tmp_path / "make-secrets"))
+    before = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
+    assert set(before) == set(composition()["secrets"])
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    run(str(tmp_path / "make-secrets"))
+    assert {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()} == before
+
+
+def test_rules_speak_of_metrics_that_exist() -> None:
+    text = (COMPOSE / "rules.yml").read_text()
+    known = {family.name for family in BusCollector([]).collect()}
+    named = {name.removesuffix("_total") for name in re.findall(r"\bmend_\w+", text)}
+    assert named
+    assert named <= known

@@ -1,0 +1,145 @@
+"""verify with a real Prometheus beside the sandbox: what a healed target costs its metrics, and whether its alert is really gone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from adapters.prometheus import PrometheusMetrics
+from ops.sandbox.kubectl import settled
+from schemas.events import ExecutionFinished, VerificationFinished
+from schemas.target import Target
+from schemas.words import Ground, Verdict
+from sql.database import Database
+from sql.evidence import get_snapshot
+from stages.verify import VerifyOptions, VerifyStage
+from stages.verify.baseline import usual
+from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
+from tests.integration.healing import Healing, healing_scene, restart
+from tests.integration.test_verify import executed, verified
+
+pytestmark = [pytest.mark.e2e, needs_prometheus]
+AT_ONCE = VerifyOptions(hold_down=0)
+POD = 'namespace="shop",pod="api-7d9f8b6c5d-x2x4z",container="web"'
+USED, LIMIT = f"container_memory_working_set_bytes{{{POD}}}", f"container_spec_memory_limit_bytes{{{POD}}}"
+RESTARTS = f"kube_pod_container_status_restarts_total{{{POD}}}"
+RULES = """
+groups:
+  - name: test
+    rules:
+      - alert: MemoryHigh
+        expr: container_memory_working_set_bytes{container="web"} > 8e8
+        labels: {severity: critical}
+"""
+TOLD = {"alertname": "MemoryHigh", "namespace": "shop", "container": "web", "severity": "critical"}
+
+
+class Scene:
+    """A healthy workload in the sandbox, its series in Prometheus, and verify between them."""
+
+    def __init__(self, healing: Healing, exporter: Exporter, server: Prometheus, metrics: PrometheusMetrics, target: Target) -> None:
+        self.healing = healing
+        self.exporter = exporter
+        self.server = server
+        self.metrics = metrics
+        self.target = target
+        self.stage = VerifyStage(healing.database, healing.world, AT_ONCE, metrics=metrics)
+
+    async def memory(self) -> float | None:
+        found = await self.metrics.measure(self.target, ["MemoryHigh"], TOLD, self.healing.now)
+        return next(view.value for view in found.metrics if view.name == "memory_ratio")
+
+    async def firing(self) -> bool | None:
+        return await self.metrics.firing(TOLD, cluster="prod")
+
+    async def restarted(self) -> ExecutionFinished:
+        """The restart of the workload for an incident of this alert."""
+        incident = await self.healing.incident(self.target, alert="MemoryHigh")
+        labels = msgspec.json.encode(TOLD).decode()
+        await self.healing.database.fetch("UPDATE incidents SET labels = $2, firing = 1 WHERE id = $1 RETURNING id", incident, labels)
+        return await executed(self.healing, restart(self.target), incident=incident)
+
+    async def uses(self, used: float) -> None:
+        """Its memory from now on; returns when Prometheus has seen it."""
+        self.exporter.series[USED] = used
+        await until(self.memory, lambda ratio: ratio is not None and abs(ratio - used / 1e9) < 0.001)
+
+    async def verified(self, finished: ExecutionFinished, *, limit: bool = False) -> VerificationFinished:
+        await self.healing.kubectl.until(self.target, settled)
+        return await verified(self.healing, self.stage, finished, limit=limit)
+
+
+@asynccontextmanager
+async def scene(folder: Path, database: Database, used: float) -> AsyncIterator[Scene]:
+    async with healing_scene(database) as healing, exporting({USED: used, LIMIT: 1e9, RESTARTS: 3.0}) as exporter:
+        server = Prometheus(folder, exporter=exporter.port, rules=RULES)
+        async with running(server):
+            metrics = PrometheusMetrics({"prod": server.options()}, clock=lambda: healing.now, forecast=usual)
+            target = await healing.deploy("api", "sim/web:ok")
+            await healing.kubectl.until(target, settled)
+            made = Scene(healing, exporter, server, metrics, target)
+            try:
+                await made.uses(used)
+                yield made
+            finally:
+                await metrics.close()
+
+
+async def test_a_metric_that_got_worse_makes_a_success_degraded_and_says_why(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database, 3e8) as made:
+        finished = await made.restarted()
+        await made.uses(7.9e8)
+        result = await made.verified(finished, limit=True)
+        assert (result.verdict, result.ground) == (Verdict.DEGRADED, Ground.REGRESSED)
+        assert "memory_ratio is worse than before: 79 %, 30 % before" in result.summary
+        assert any(line.startswith("memory_ratio") for line in result.regressions)
+        assert result.parts["regressions"] < 0
+        async with database.connection() as connection:
+            before, after = await get_snapshot(connection, result.before), await get_snapshot(connection, result.after)
+        assert before is not None
+        assert after is not None
+        values = [next(view.value for view in seen.metrics if view.name == "memory_ratio") for seen in (before, after)]
+        assert values == [pytest.approx(0.3), pytest.approx(0.79)]
+        assert not before.late
+
+
+async def test_metrics_that_stay_as_they_were_are_not_held_against_it(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database, 3e8) as made:
+        finished = await made.restarted()
+        await made.uses(3.01e8)
+        result = await made.verified(finished)
+        assert (result.verdict, result.regressions) == (Verdict.SUCCESS, ())
+        assert result.parts["metrics"] > 0, "no restarts is an ideal"
+
+
+async def test_the_alert_is_gone_when_its_own_rule_says_so(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database, 9e8) as made:
+        await until(made.firing, lambda fires: fires is True)
+        finished = await made.restarted()
+        still = await made.verified(finished)
+        assert (still.verdict, still.cleared) == (Verdict.SUCCESS, False)
+        assert "the alert still fires" in still.summary
+        again = await made.restarted()
+        await made.uses(3e8)
+        await until(made.firing, lambda fires: fires is False)
+        gone = await made.verified(again)
+        assert (gone.verdict, gone.cleared) == (Verdict.SUCCESS, True)
+        assert gone.score > still.score
+
+
+async def test_a_prometheus_that_is_away_is_neither_good_nor_bad(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database, 3e8) as made:
+        finished = await made.restarted()
+        await made.server.stop()
+        await database.fetch("UPDATE incidents SET firing = 0 WHERE id = $1 RETURNING id", finished.incident)
+        result = await made.verified(finished)
+        assert (result.verdict, result.cleared, result.regressions) == (Verdict.SUCCESS, None, ())
+        assert "metrics" not in result.parts
+        async with database.connection() as connection:
+            after = await get_snapshot(connection, result.after)
+        assert after is not None
+        assert any("cannot be asked" in sensor.error for sensor in after.sensors)

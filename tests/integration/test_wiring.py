@@ -1,0 +1,249 @@
+"""The wiring: every stage can be made, reads what it should, and carries no more than it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from adapters.errors import UnknownCluster
+from adapters.prometheus import PrometheusOptions
+from adapters.worlds import Worlds
+from ops.errors import NoCluster, SettingsWrong, StageCrashed
+from ops.process import AtOnce
+from ops.settings import ClusterSettings, Settings
+from ops.settings.model import AlertmanagerSettings, VotesSettings
+from ops.tasks import Tasks
+from ops.up import Choices, Machine, chosen
+from ops.wiring import (
+    ARCHIVE,
+    NEEDS_WORLD,
+    STAGES,
+    Parts,
+    cluster_names,
+    default_cluster,
+    groups_of_topics,
+    make_stage,
+    open_metrics,
+    open_worlds,
+    stages_named,
+    topology,
+)
+from schemas.events import TOPICS
+from schemas.secret import Secret, SecretUrl
+from schemas.target import Kind, Target
+from schemas.words import Mode
+from sql.database import Database
+
+ROOT = Path(__file__).parents[2]
+KEY = Secret("a votes key that is long enough")
+
+
+@pytest.fixture(autouse=True)
+def no_cluster_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """These tests say themselves which clusters there are."""
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def one_cluster(**clusters: str) -> Settings:
+    return Settings(clusters={name: ClusterSettings(server=url) for name, url in clusters.items()})
+
+
+async def test_every_stage_can_be_made_from_the_defaults(database: Database) -> None:
+    worlds = await open_worlds(Settings(), sandbox="http://127.0.0.1:1")
+    parts = Parts(settings=Settings(), database=database, votes_key=KEY, worlds=worlds)
+    read = topology()
+    assert tuple(read) != ()
+    assert set(read) == set(STAGES)
+    for name in STAGES:
+        if name != ARCHIVE:
+            stage = make_stage(name, parts)
+            assert stage.name == name
+            assert tuple(stage.topics) == read[name]
+    await worlds.close()
+
+
+def test_every_topic_is_read_and_kept_by_the_archive() -> None:
+    groups = groups_of_topics()
+    assert set(groups) == set(TOPICS)
+    assert all(ARCHIVE in names for names in groups.values())
+    assert {"ingest", ARCHIVE} <= set(groups["signals"])
+    assert {"execute", "learn", "notify", ARCHIVE} <= set(groups["decisions"])
+    assert {topic for names in topology().values() for topic in names} == set(TOPICS)
+
+
+def test_stages_are_named_in_their_order() -> None:
+    assert stages_named(()) == STAGES
+    assert stages_named(("gate", "ingest")) == ("ingest", "gate")
+    with pytest.raises(SettingsWrong, match="did you mean verify"):
+        stages_named(("verfy",))
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name != ARCHIVE])
+def test_a_stage_imports_no_driver_that_it_does_not_need(name: str, database: Database, tmp_path: Path) -> None:
+    """In a fresh process, for what one test has imported all see."""
+    code = f"""
+import asyncio, sys
+from ops.settings import Settings
+from ops.wiring import Parts, make_stage, open_worlds
+from schemas.secret import Secret
+async def main():
+    worlds = await open_worlds(Settings(), sandbox="http://127.0.0.1:1") if {name in NEEDS_WORLD} else None
+    make_stage({name!r}, Parts(settings=Settings(), database=None, votes_key=Secret("x" * 32), worlds=worlds))
+    if worlds: await worlds.close()
+asyncio.run(main())
+print(" ".join(sorted({{module.split(".")[0] for module in sys.modules}})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not {"litestar", "uvicorn", "asyncssh", "typer"} & loaded
+    assert ("kubernetes_asyncio" in loaded) is (name in NEEDS_WORLD)
+
+
+async def test_with_nothing_to_heal_it_says_what_to_do() -> None:
+    with pytest.raises(NoCluster, match="set KUBECONFIG"):
+        await open_worlds(Settings())
+
+
+async def test_the_cluster_of_kubeconfig_is_called_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(_KUBECONFIG)
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    assert cluster_names(Settings()) == ("default",)
+    assert default_cluster(Settings()) == "default"
+    worlds = await open_worlds(Settings())
+    assert _settled(worlds, "") == "default"
+    await worlds.close()
+
+
+def _settled(worlds: Worlds, cluster: str) -> str:
+    return worlds.settled(Target(cluster=cluster, kind=Kind.DEPLOYMENT, name="web", namespace="shop")).cluster
+
+
+async def test_the_only_cluster_is_the_default_and_of_several_none_is_guessed() -> None:
+    one = await open_worlds(one_cluster(prod="http://127.0.0.1:1"))
+    assert _settled(one, "") == "prod"
+    two = await open_worlds(one_cluster(prod="http://127.0.0.1:1", edge="http://127.0.0.1:2"))
+    with pytest.raises(UnknownCluster):
+        _settled(two, "")
+    with pytest.raises(UnknownCluster):
+        _settled(two, "pord")
+    with pytest.raises(SettingsWrong, match="default_cluster is 'x', and"):
+        await open_worlds(msgspec.structs.replace(one_cluster(prod="http://127.0.0.1:1"), default_cluster="x"))
+    await one.close()
+    await two.close()
+
+
+async def test_a_sandbox_stands_in_for_every_cluster_and_no_real_one_is_touched() -> None:
+    settings = msgspec.structs.replace(one_cluster(prod="http://127.0.0.1:1"), default_cluster="prod")
+    worlds = await open_worlds(settings, sandbox="http://127.0.0.1:2")
+    assert cluster_names(settings, sandbox=True) == ("prod", "sandbox")
+    assert worlds.world_of(Target(cluster="prod", kind=Kind.POD, name="x", namespace="y")) is worlds.world_of(
+        Target(cluster="sandbox", kind=Kind.POD, name="x", namespace="y")
+    )
+    await worlds.close()
+
+
+def test_the_command_line_chooses_mode_and_port() -> None:
+    assert Settings().gate.mode is Mode.ASSIST
+    settings = chosen(Settings(), Choices(mode="auto", port=0))
+    assert settings.gate.mode is Mode.AUTO
+    assert settings.http.port == 0
+    with pytest.raises(SettingsWrong, match="expected one of shadow, assist, auto"):
+        chosen(Settings(), Choices(mode="never"))
+
+
+async def test_a_task_that_ends_by_itself_ends_the_others_and_the_process() -> None:
+    stop, ended = asyncio.Event(), asyncio.Event()
+
+    async def fails() -> None:
+        raise RuntimeError("a bug")
+
+    async def works() -> None:
+        await stop.wait()
+        ended.set()
+
+    tasks = Tasks(stop)
+    tasks.start("learn", fails())
+    tasks.start("gate", works())
+    with pytest.raises(StageCrashed, match="learn ended unexpectedly"):
+        await tasks.until_stopped()
+    assert ended.is_set()
+
+
+async def test_a_task_that_ends_after_the_stop_is_as_it_should_be() -> None:
+    stop = asyncio.Event()
+
+    async def works() -> None:
+        await stop.wait()
+
+    tasks = Tasks(stop)
+    tasks.start("gate", works())
+    asyncio.get_running_loop().call_soon(stop.set)
+    await tasks.until_stopped()
+
+
+_KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{name: here, context: {cluster: here, user: me}}]
+clusters: [{name: here, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: me, user: {token: none}}]
+"""
+
+
+def test_without_prometheus_and_alertmanager_nobody_is_asked() -> None:
+    assert open_metrics(Settings()) is None
+
+
+async def test_a_prometheus_answers_for_the_cluster_or_host_group_of_its_name() -> None:
+    server = PrometheusOptions(url=SecretUrl("http://127.0.0.1:1"))
+    settings = msgspec.structs.replace(
+        one_cluster(prod="http://127.0.0.1:1"),
+        prometheus={"prod": server},
+        alertmanager={"main": AlertmanagerSettings(url=SecretUrl("http://127.0.0.1:1"))},
+    )
+    metrics = open_metrics(settings)
+    assert metrics is not None
+    assert await metrics.firing({"alertname": "Down"}, cluster="prod") is None, "nobody is there"
+    await metrics.close()
+    with pytest.raises(SettingsWrong, match=r"prometheus\.prd: there is no such cluster or host group \(prod\)"):
+        open_metrics(msgspec.structs.replace(settings, prometheus={"prd": server}))
+    everything = PrometheusOptions(url=SecretUrl("http://127.0.0.1:1"), cluster_label="cluster")
+    shared = open_metrics(msgspec.structs.replace(settings, prometheus={"thanos": everything}))
+    assert shared is not None
+    await shared.close()
+
+
+class Bell:
+    """A channel that knows whether it was closed."""
+
+    name = "bell"
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def send(self, lines: Sequence[str], *, delivery: str) -> None: ...
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_what_reaches_people_is_closed_when_the_process_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    bell, stop = Bell(), asyncio.Event()
+    monkeypatch.setattr("ops.up.open_channels", lambda _: (bell,))
+    async with AsyncExitStack() as stack:
+        machine = Machine(Settings(votes=VotesSettings(key=KEY)), Choices(stages=("notify",)), stack, stop=stop, at_once=AtOnce())
+        parts = await machine.parts(database, "")
+        assert parts.channels == (bell,)
+        assert not bell.closed
+    assert bell.closed

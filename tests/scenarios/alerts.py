@@ -1,0 +1,101 @@
+"""Alerts that are late, wrong, about nothing, or over before anybody signed."""
+
+from __future__ import annotations
+
+from ops.sandbox.kubectl import settled, waiting
+from schemas import events as e
+from schemas.action import Investigate
+from schemas.target import Kind, Target
+from schemas.words import Disposition
+from tests.scenarios.place import Place
+from tests.scenarios.rollouts import broken_rollout
+from tests.scenarios.scenario import Ended, Result, Stand, asked, scenario
+
+
+@scenario("flapping pod, heals itself")
+async def flapping(stand: Stand) -> Ended:
+    web = await stand.place.deploy("web", "sim/web:flap")
+    await stand.place.until(web, waiting("CrashLoopBackOff"))
+    await stand.place.until(web, settled)
+    story = await stand.fire("KubePodCrashLooping", web)
+    await story.proposed(Investigate)
+    await story.until(e.VerificationFinished)
+    resolved = await story.resolve()
+    assert resolved.disposition is Disposition.SELF_RESOLVED, resolved.disposition
+    assert not story.told(e.PeopleAsked)
+    return Ended(result=Result.ALONE, how="only looked; self-resolved")
+
+
+@scenario("resolved while it waits for signatures")
+async def resolved_while_waiting(stand: Stand) -> Ended:
+    web = await stand.place.deploy("web", "sim/web:flap")
+    await stand.place.until(web, waiting("CrashLoopBackOff"))
+    story = await stand.fire("KubePodCrashLooping", web, severity="critical")
+    await story.requested(2)
+    await stand.place.until(web, settled)
+    resolved = await story.resolve()
+    assert resolved.disposition is Disposition.SELF_RESOLVED, resolved.disposition
+    await story.until(e.ApprovalWithdrawn)
+    return Ended(result=Result.ALONE, how="withdrawn; self-resolved")
+
+
+@scenario("a person rejects", twin=True)
+async def rejected(stand: Stand) -> Ended:
+    web = await broken_rollout(stand.place, "sim/web:crash", "CrashLoopBackOff")
+    story = await stand.fire("KubePodCrashLooping", web, severity="critical")
+    await story.reject(await story.requested(2))
+    told = await story.until(e.ActionRejected)
+    return Ended(result=Result.PEOPLE, how=f"rejected by {told.person}")
+
+
+@scenario("the workload is gone", twin=True)
+async def gone(stand: Stand) -> Ended:
+    await stand.place.running("api", "sim/web:ok")
+    gone = Target(cluster="", kind=Kind.DEPLOYMENT, name="checkout", namespace=stand.place.namespace)
+    story = await stand.fire("KubePodCrashLooping", gone)
+    return await asked(story, "gone", "checkout")
+
+
+@scenario("the labels misspell the target", twin=True)
+async def misspelled(stand: Stand) -> Ended:
+    web = await broken_rollout(stand.place, "sim/web:crash", "CrashLoopBackOff")
+    wrong = Target(cluster="", kind=Kind.DEPLOYMENT, name="webb", namespace=web.namespace)
+    story = await stand.fire("KubePodCrashLooping", wrong)
+    return await asked(story, "nearest", "web")
+
+
+@scenario("the labels name another workload, which is well", twin=True)
+async def wrong_target(stand: Stand) -> Ended:
+    await broken_rollout(stand.place, "sim/web:crash", "CrashLoopBackOff")
+    api = await stand.place.running("api", "sim/web:ok")
+    story = await stand.fire("KubePodCrashLooping", api)
+    await story.proposed(Investigate)
+    await story.until(e.VerificationFinished)
+    return Ended(result=Result.ALONE, how="only looked, for it is well")
+
+
+@scenario("the identity may not do it", twin=True)
+async def limited(stand: Stand) -> Ended:
+    web = await broken_rollout(stand.place, "sim/web:crash", "CrashLoopBackOff")
+    await _limited_role(stand.place)
+    story = await stand.fire("KubePodCrashLooping", web, cluster="limited")
+    held = await story.until(e.ActionHeld)
+    assert held.rule == "preflight", held
+    return await asked(story, f"patch deployments.apps in {web.namespace}")
+
+
+async def _limited_role(place: Place) -> None:
+    """The limited user may read what healing needs, and change nothing."""
+    from adapters.kubernetes.resources import Resource
+
+    group = "rbac.authorization.k8s.io"
+    rules = [
+        {"verbs": ["get", "list"], "apiGroups": ["", "apps", "policy", "autoscaling"], "resources": ["*"]},
+    ]
+    await place.kubectl.create(Resource(group, "v1", "roles"), place.namespace, {"metadata": {"name": "mend"}, "rules": rules})
+    binding = {
+        "metadata": {"name": "mend"},
+        "roleRef": {"kind": "Role", "apiGroup": group, "name": "mend"},
+        "subjects": [{"kind": "User", "apiGroup": group, "name": "limited"}],
+    }
+    await place.kubectl.create(Resource(group, "v1", "rolebindings"), place.namespace, binding)

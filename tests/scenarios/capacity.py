@@ -1,0 +1,128 @@
+"""Not enough of something: memory, replicas, room on the nodes; and a Job that failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.kubernetes.resources import AUTOSCALERS, JOBS
+from ops.sandbox.kubectl import settled, waiting
+from schemas.action import RerunJob, RestartWorkload, SetAutoscalerBounds, SetMemoryLimit
+from schemas.target import Kind, Target
+from schemas.words import Disposition
+from tests.scenarios.place import Place
+from tests.scenarios.restarts import restarted
+from tests.scenarios.scenario import Ended, Result, Stand, asked, healed, judged_as_useless, scenario
+from tests.scenarios.witness import Expected, Write
+
+
+async def short_of_memory(place: Place, limit: str, needs: str) -> Target:
+    resources = {"limits": {"memory": limit}, "requests": {"memory": "10Mi"}}
+    web = await place.deploy("web", f"sim/web:oom-{needs}", resources=resources)
+    await place.until(web, waiting("CrashLoopBackOff"))
+    return web
+
+
+def limited_to(target: Target, memory: str) -> Expected:
+    """Exactly one rollout, to this memory limit, and nothing else of the container."""
+
+    def holds(spec: dict[str, Any]) -> bool:
+        resources = spec["template"]["spec"]["containers"][0]["resources"]
+        return bool(resources == {"limits": {"memory": memory}, "requests": {"memory": "10Mi"}})
+
+    return Expected(writes=(Write(about=f"{target.kind} {target.name}", holds=holds),))
+
+
+@scenario("out of memory, room to raise the limit")
+async def memory(stand: Stand) -> Ended:
+    web = await short_of_memory(stand.place, "100Mi", "200Mi")
+    story = await stand.fire("KubeContainerOOMKilled", web)
+    await story.proposed(SetMemoryLimit)
+    return await healed(story, "limit raised from 100Mi to 200Mi", limited_to(web, "200Mi"))
+
+
+@scenario("out of memory, twice the limit is not enough", twin=True)
+async def memory_not_enough(stand: Stand) -> Ended:
+    web = await short_of_memory(stand.place, "100Mi", "900Mi")
+    story = await stand.fire("KubeContainerOOMKilled", web)
+    await story.proposed(SetMemoryLimit)
+    return await judged_as_useless(story, "limit raised from 100Mi to 200Mi", limited_to(web, "200Mi"))
+
+
+@scenario("out of memory, no room to raise the limit", twin=True)
+async def memory_at_its_end(stand: Stand) -> Ended:
+    web = await short_of_memory(stand.place, "3Gi", "5Gi")
+    story = await stand.fire("KubeContainerOOMKilled", web)
+    await story.proposed(RestartWorkload)
+    return await judged_as_useless(story, "restarted, for 4Gi is the most that is proposed", restarted(web))
+
+
+async def _counted(place: Place, target: Target, replicas: int) -> None:
+    """Waits until the autoscaler's controller has seen so many replicas."""
+    seen = AUTOSCALERS, target.namespace, target.name
+    await place.kubectl.wait(lambda item: item["status"].get("currentReplicas") == replicas, *seen, seconds=60)
+
+
+@scenario("autoscaler at its maximum, signed")
+async def maxed(stand: Stand) -> Ended:
+    web = await stand.place.running("web", "sim/web:ok", replicas=3)
+    await stand.place.autoscaler(web, 1, 3)
+    await _counted(stand.place, web, 3)
+    story = await stand.fire("HighLatency", web)
+    await story.proposed(SetAutoscalerBounds)
+    requested = await story.requested(1)
+    await stand.unchanged("before anybody signed")
+    await story.sign(requested)
+    wider = Write(about="Autoscaler web", holds=lambda spec: (spec["minReplicas"], spec["maxReplicas"]) == (1, 5), revisions=0)
+    # Nothing here measures latency, and the pods were well before: that it helped cannot be said, so it is not.
+    return await judged_as_useless(story, "maximum raised from 3 to 5", Expected(writes=(wider,)))
+
+
+@scenario("autoscaler below its maximum", twin=True)
+async def not_maxed(stand: Stand) -> Ended:
+    web = await stand.place.running("web", "sim/web:ok", replicas=2)
+    await stand.place.autoscaler(web, 1, 9)
+    await _counted(stand.place, web, 2)
+    story = await stand.fire("HighLatency", web)
+    return await asked(story, "Autoscaler web", "relieve")
+
+
+@scenario("pending for lack of room, people are asked", twin=True)
+async def no_room(stand: Stand) -> Ended:
+    web = await _wants_a_whole_node(stand.place)
+    story = await stand.fire("KubePodNotReady", web)
+    return await asked(story, "room", "nodes are available")
+
+
+@scenario("pending, until people add a node")
+async def room_comes(stand: Stand) -> Ended:
+    web = await _wants_a_whole_node(stand.place)
+    story = await stand.fire("KubePodNotReady", web)
+    await asked(story, "room")
+    await stand.hands_on()
+    await stand.place.node()
+    await stand.place.until(web, settled)
+    stand.before = await stand.place.look()
+    resolved = await story.resolve()
+    assert resolved.disposition is Disposition.SELF_RESOLVED, resolved.disposition
+    return Ended(result=Result.PEOPLE, how="asked; they added a node, and it was resolved without an action")
+
+
+async def _wants_a_whole_node(place: Place) -> Target:
+    """One pod that only a node of this place can take, and there is none yet."""
+    web = await place.deploy("web", "sim/web:ok", replicas=1, pod=place.own_nodes())
+    await place.until(web, lambda _, pods: any("Unschedulable" in str(pod["status"]) for pod in pods))
+    return web
+
+
+@scenario("a Job that failed is run again once, signed by nobody")
+async def failed_job(stand: Stand) -> Ended:
+    job = Target(cluster="", kind=Kind.JOB, name="import", namespace=stand.place.namespace)
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "web", "image": "sim/web:ok"}]}}
+    body = {"metadata": {"name": job.name}, "spec": {"activeDeadlineSeconds": 2, "backoffLimit": 0, "template": template}}
+    await stand.place.kubectl.create(JOBS, job.namespace, body)
+    await stand.place.kubectl.wait(lambda item: "DeadlineExceeded" in str(item.get("status")), JOBS, job.namespace, job.name)
+    await stand.place.no_pods()  # its controller deletes what has missed the deadline
+    story = await stand.fire("KubeJobFailed", job)
+    await story.proposed(RerunJob)
+    # The simulated containers never end, so the new Job runs into its deadline as well: nothing may be told as healed.
+    return await judged_as_useless(story, "run again", Expected(made=("Job import-",)))

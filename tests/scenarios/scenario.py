@@ -1,0 +1,137 @@
+"""A scenario: a fault that people make, an alert about it, and what must become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+import msgspec
+
+from schemas import events as e
+from schemas.event import Event
+from schemas.target import Target
+from schemas.words import Verdict
+from tests.scenarios.place import Place
+from tests.scenarios.story import Mendstream, Story
+from tests.scenarios.witness import NOTHING, Expected, Facts, wrongs
+
+
+class Result(StrEnum):
+    """What became of a scenario. `missed`: nothing wrong was done, and not what should be done either."""
+
+    HEALED = "healed"
+    PEOPLE = "left to people"
+    ALONE = "left alone"
+    WRONG = "wrongly acted"
+    MISSED = "missed"
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How a scenario ended as it should. `seconds` from alert to verified end are set where it was healed."""
+
+    result: Result
+    how: str
+    expected: Expected = NOTHING
+    seconds: float | None = None
+
+
+class Stand:
+    """Where one scenario plays: its place, the running Mendstream, and what it was before the first alert."""
+
+    def __init__(self, place: Place, mendstream: Mendstream) -> None:
+        self.place = place
+        self._mendstream = mendstream
+        self.stories: list[Story] = []
+        self.before: Facts | None = None
+        self.found: list[str] = []
+
+    async def fire(self, alert: str, target: Target, *, severity: str = "info", **labels: str) -> Story:
+        """Posts an alert; what is there before the first one is what everything is compared with."""
+        if self.before is None:
+            self.before = await self.place.look()
+        story = await self._mendstream.fire(alert, target, severity=severity, **labels)
+        self.stories.append(story)
+        return story
+
+    async def unchanged(self, when: str) -> None:
+        """Notes what was done to the world until now, as nothing should be."""
+        assert self.before is not None
+        self.found += [f"{when}: {wrong}" for wrong in wrongs(self.before, await self.place.look())]
+
+    async def hands_on(self) -> None:
+        """People have changed the world themselves: from now on it is compared with what it is now."""
+        await self.unchanged("before people changed it")
+        self.before = await self.place.look()
+
+    async def judge(self, expected: Expected) -> list[str]:
+        """What was wrongly done until now; see `witness`."""
+        if self.before is None:
+            return self.found
+        return [*self.found, *wrongs(self.before, await self.place.look(), expected)]
+
+    async def believe(self) -> None:
+        """Notes every workload that was verified as healed and is not well at this moment."""
+        after = await self.place.look()
+        for story in self.stories:
+            thing = after.things.get(f"{story.target.kind} {story.target.name}")
+            success = any(verified.verdict is Verdict.SUCCESS for verified in story.told(e.VerificationFinished))
+            if success and thing is not None and thing.well is False:
+                self.found.append(f"{story.target} was verified as healed and is not well")
+
+    def events(self) -> list[Event]:
+        """Everything that flowed about this scenario's alerts."""
+        return [event for story in self.stories for event in story.told(Event)]
+
+
+Play = Callable[[Stand], Awaitable[Ended]]
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One scenario. `twin` says that it is the negative twin of another: the same remedy must not help, or must not be tried."""
+
+    name: str
+    play: Play
+    twin: bool = False
+
+
+CATALOGUE: dict[str, Scenario] = {}
+
+
+def scenario(name: str, *, twin: bool = False) -> Callable[[Play], Play]:
+    """Puts a scenario into the catalogue."""
+
+    def register(play: Play) -> Play:
+        assert name not in CATALOGUE, name
+        CATALOGUE[name] = Scenario(name=name, play=play, twin=twin)
+        return play
+
+    return register
+
+
+async def healed(story: Story, how: str, expected: Expected) -> Ended:
+    """The end of a story whose verification said success; raises AssertionError for any other verdict."""
+    verified = await story.until(e.VerificationFinished)
+    if verified.verdict is not Verdict.SUCCESS:
+        raise AssertionError(f"it was judged as {verified.verdict}: {verified.summary}")
+    seconds = story.seconds
+    await story.resolve()
+    return Ended(result=Result.HEALED, how=how, expected=expected, seconds=seconds)
+
+
+async def judged_as_useless(story: Story, how: str, expected: Expected) -> Ended:
+    """The end of a story whose action was done and did not help: judged so, and put to people."""
+    verified = await story.until(e.VerificationFinished)
+    if verified.verdict is Verdict.SUCCESS:
+        raise AssertionError(f"what did not help was judged as a success: {verified.summary}")
+    await story.until(e.PeopleAsked)
+    return Ended(result=Result.PEOPLE, how=f"{how}; judged {verified.verdict}: {verified.summary}", expected=expected)
+
+
+async def asked(story: Story, *words: str) -> Ended:
+    """The end of a story in which nothing is changed and people are asked with these words; nothing else may be expected."""
+    question = await story.until(e.PeopleAsked)
+    said = f"{question.question} {question.reason}"
+    missing = [word for word in words if word not in said]
+    if missing:
+        raise AssertionError(f"people were not told {', '.join(missing)}: {said}")
+    return Ended(result=Result.PEOPLE, how=f"asked: {question.question}")

@@ -1,0 +1,60 @@
+"""Snapshots for tests of pure functions: a workload with pods in the states that a kubelet reports."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from schemas.evidence import ContainerView, PodView, RevisionView, Sensor, Snapshot, UnitView, WorkloadView
+from schemas.target import Kind, Target
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TARGET = Target(cluster="prod", namespace="shop", kind=Kind.DEPLOYMENT, name="api")
+HOST = Target(cluster="hosts", kind=Kind.HOST, name="web-1")
+
+CONTAINERS: dict[str, dict[str, Any]] = {
+    "ok": {"ready": True},
+    "unready": {"ready": False},
+    "crash": {"ready": False, "waiting": "CrashLoopBackOff", "last_terminated": "Error", "exit_code": 1, "restarts": 4},
+    "oom": {"ready": False, "waiting": "CrashLoopBackOff", "last_terminated": "OOMKilled", "exit_code": 137, "restarts": 4},
+    "pull": {"ready": False, "waiting": "ImagePullBackOff"},
+    "config": {"ready": False, "waiting": "CreateContainerConfigError"},
+}
+
+
+def pod(name: str, state: str = "ok", *, owner: str = "api-1", image: str = "api:1", **fields: Any) -> PodView:
+    """A pod with one container in one of the states above, or `pending` and `unschedulable`."""
+    waits = state in ("pending", "unschedulable", "pull", "config")
+    reason = "Unschedulable" if state == "unschedulable" else ""
+    kept = {name: fields.pop(name) for name in ("restarts",) if name in fields}
+    view = CONTAINERS.get(state)
+    bare: dict[str, Any] = {"name": "web", "image": image, "restarts": 0}
+    containers = (ContainerView(**(bare | view | kept)),) if view else ()
+    plain: dict[str, Any] = {"uid": f"uid-{name}", "phase": "Pending" if waits else "Running", "ready": state == "ok", "reason": reason}
+    return PodView(name=name, owner=owner, containers=containers, **(plain | fields))
+
+
+def revision(number: int, image: str, *, minutes: float = 60, **fields: Any) -> RevisionView:
+    """A revision that was made `minutes` before NOW."""
+    created = NOW - timedelta(minutes=minutes)
+    return RevisionView(revision=number, name=f"api-{number}", images=(image,), created_at=created, **fields)
+
+
+def snapshot(*pods: PodView, target: Target = TARGET, **fields: Any) -> Snapshot:
+    """A measured snapshot of a workload whose counts follow from its pods; fields of the workload may be given as well."""
+    ready = sum(one.ready for one in pods)
+    names = WorkloadView.__struct_fields__
+    counts: dict[str, Any] = {"desired": len(pods), "updated": len(pods), "ready": ready, "available": ready}
+    plain: dict[str, Any] = {"uid": "uid-api", "generation": 1, "observed_generation": 1}
+    workload = WorkloadView(**(plain | counts | {name: fields.pop(name) for name in names if name in fields}))
+    parts: dict[str, Any] = {"sensors": (Sensor(name="workload", seconds=0.1),), "exists": True, "workload": workload}
+    parts |= {"target": target, "at": NOW, "pods": pods}
+    return Snapshot(**(parts | fields))
+
+
+def host(*units: UnitView) -> Snapshot:
+    return Snapshot(target=HOST, at=NOW, sensors=(Sensor(name="units", seconds=0.1),), exists=True, units=units)
+
+
+def unit(name: str, active: str, sub: str = "", **fields: Any) -> UnitView:
+    return UnitView(name=name, active=active, sub=sub, **fields)

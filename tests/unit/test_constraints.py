@@ -1,0 +1,36 @@
+"""`constraints.txt` pins everything on every Python that is supported, not only on the one that it was compiled with."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PINNED = {canonicalize_name(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)}
+
+
+def _needs(name: str, full_version: str) -> set[str]:
+    """What a package needs, without its extras, on this Python."""
+    version = ".".join(full_version.split(".")[:2])
+    environment = {"python_full_version": full_version, "python_version": version, "extra": ""}
+    wanted = [Requirement(text) for text in distribution(name).requires or ()]
+    return {canonicalize_name(one.name) for one in wanted if one.marker is None or one.marker.evaluate(environment)}
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.11.2", "3.12.0", "3.13.0"])
+def test_every_package_has_all_that_it_needs_pinned(python: str) -> None:
+    lacking = {name: needs - PINNED for name in sorted(PINNED) if (needs := _needs(name, python)) - PINNED}
+    assert not lacking, f"on Python {python}, `make install` refuses what is not pinned"
+
+
+def test_every_package_that_is_named_says_what_it_is_for() -> None:
+    named = {Requirement(text).name for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]}
+    rows = re.findall(r"^\| ([\w-]+) \|", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE)
+    assert named - set(rows) == set()
+    assert set(rows) - named - {"Package"} == set()

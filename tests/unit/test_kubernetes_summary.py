@@ -1,0 +1,64 @@
+"""What an investigation reports: everything that was seen, bounded and printable."""
+
+from __future__ import annotations
+
+from adapters.kubernetes.summary import summary
+from schemas.evidence import (
+    AutoscalerView,
+    BudgetView,
+    ConditionView,
+    EventView,
+    GitOps,
+    NodeView,
+    OwnerView,
+    RevisionView,
+    Sensor,
+    Snapshot,
+)
+from tests.unit.snapshots import NOW, TARGET, pod, snapshot
+
+
+def test_it_tells_what_get_describe_events_and_logs_would_show() -> None:
+    seen = snapshot(
+        pod("api-1-abcde", "crash", node="node-1"),
+        conditions=(ConditionView(type="Available", status="False", reason="MinimumReplicasUnavailable"),),
+        revisions=(
+            RevisionView(revision=1, name="api-1", images=("api:1",), was_available=True, availability="its rollout was completed"),
+        ),
+        nodes=(NodeView(name="node-1", ready=False, cordoned=True, pods=1),),
+        budgets=(BudgetView(name="api", allowed=0, healthy=0, needed=1, expected=1),),
+        autoscaler=AutoscalerView(name="api", uid="u", minimum=1, maximum=4, current=4, desired=4),
+        gitops=GitOps(tool="Argo CD", application="shop"),
+        owners=(OwnerView(kind="Shop", name="main", uid="u"),),
+        events=(EventView(reason="BackOff", message="restarting", about="pod/api", count=7),),
+        logs={"api-1-abcde/web": "starting\nfatal: no database"},
+    )
+
+    text = summary(seen)
+
+    for words in (
+        "0 of 1 pods available",
+        "condition Available False: MinimumReplicasUnavailable",
+        "owned by Shop main",
+        "managed by Argo CD application shop",
+        "autoscaler api: 1 to 4 replicas, 4 now, 4 wanted, at its maximum",
+        "disruption budget api: allows 0, 0 of 1 pods healthy, and none even when all are healthy",
+        "revision 1: api:1; was fully available: its rollout was completed",
+        "pod api-1-abcde on node-1: Running, web CrashLoopBackOff, 4 restarts, last ended with Error",
+        "node node-1: not ready, cordoned, 1 of its pods",
+        "event BackOff on pod/api (7 times): restarting",
+        "log api-1-abcde/web: fatal: no database",
+    ):
+        assert words in text, words
+
+
+def test_it_is_bounded_and_printable_and_says_what_was_not_seen() -> None:
+    flood = {f"pod-{number}/web": "\x1b[31mpassword=hunter22 " + "x" * 5000 + "\n" * 50 for number in range(50)}
+    events = tuple(EventView(reason="E", message="\x1b]0;owned\x07" * 40, about="pod/x") for _ in range(50))
+    text = summary(snapshot(*(pod(f"p{number}") for number in range(90)), logs=flood, events=events))
+    assert len(text) <= 4000
+    assert len(text.splitlines()) <= 60
+    assert "\x1b" not in text
+    assert "hunter22" not in text
+    unseen = Snapshot(target=TARGET, at=NOW, sensors=(Sensor(name="workload", seconds=0.1, error="forbidden"),))
+    assert summary(unseen).splitlines() == ["deployment shop/api: could not be looked at", "not seen: workload: forbidden"]

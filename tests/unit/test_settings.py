@@ -1,0 +1,203 @@
+"""Settings say what is wrong, where, and what to do; the environment wins over the file; nothing is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ops.errors import SettingsWrong
+from ops.settings import Loaded, load
+from ops.settings.environment import variable_of
+from ops.settings.model import LogFormat, Settings
+from ops.settings.shape import ANY_NAME, leaves, secret_in
+from schemas.secret import Secret, SecretUrl
+from schemas.words import Mode
+
+
+def read(folder: Path, text: str = "", **variables: str) -> Loaded:
+    """The settings from this file and these variables of the environment."""
+    file = folder / "mend.toml"
+    file.write_text(text, "utf-8")
+    return load(file, variables)
+
+
+def problems(folder: Path, text: str = "", **variables: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsWrong) as caught:
+        read(folder, text, **variables)
+    return caught.value.problems
+
+
+def test_without_a_file_and_variables_everything_has_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = load(None, {})
+    assert loaded.settings == Settings()
+    assert loaded.file is None
+    assert loaded.settings.gate.mode is Mode.ASSIST
+
+
+def test_the_file_is_the_one_given_else_the_one_of_the_environment_else_the_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("given", "named", "mend"):
+        (tmp_path / f"{name}.toml").write_text(f'default_cluster = "{name}"')
+    named = {"MEND_CONFIG": str(tmp_path / "named.toml")}
+    assert load(tmp_path / "given.toml", named).settings.default_cluster == "given"
+    assert load(None, named).settings.default_cluster == "named"
+    assert load(None, {}).settings.default_cluster == "mend"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsWrong, match=r"absent\.toml, which --config names"):
+        load(tmp_path / "absent.toml", {})
+    with pytest.raises(SettingsWrong, match=r"absent\.toml, which MEND_CONFIG names"):
+        load(None, {"MEND_CONFIG": str(tmp_path / "absent.toml")})
+
+
+def test_an_unknown_name_says_the_nearest_right_one_and_its_line(tmp_path: Path) -> None:
+    found = problems(tmp_path, 'default_clutser = "x"\n[redis]\n\npartition = 2\n[gate]\nretries = 3\n[quarks]\nup = 1\n')
+    file = tmp_path / "mend.toml"
+    assert found[0] == f"{file}:1: default_clutser: no such setting; did you mean default_cluster?"
+    assert found[1] == f"{file}:4: redis.partition: no such setting; did you mean redis.partitions?"
+    assert found[2] == f"{file}:6: gate.retries: no such setting; did you mean execute.retries?"
+    assert found[3].startswith(f"{file}:7: quarks: no such setting; there are default_cluster, redis,")
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[redis]\npartitions = "two"', "redis.partitions: expected a whole number, got text"),
+        ("[redis]\npartitions = 0", "redis.partitions: expected a whole number >= 1"),
+        ('[redis]\ncluster = "yes"', "redis.cluster: expected true or false, got text"),
+        ("[redis]\nurl = 3", "redis.url: expected text"),
+        ("redis = 3", "redis: expected a table, such as [redis]"),
+        ('[log]\nlevel = "inf"', "log.level: expected one of debug, info, warning, error; did you mean info?"),
+        ('[gate]\nmode = "yolo"', "gate.mode: expected one of shadow, assist, auto"),
+        ("[http]\nport = 70000", "http.port: expected a whole number <= 65535"),
+        ("[hosts.web]\nuser = 'x'", "hosts.web: address is missing"),
+        ("[[gate.freeze]]\nstart = '10:00'", "gate.freeze: a freeze window has either start and end"),
+        ("[people.ann]\ntoken_file = '/absent/token'", "people.ann.token_file: the file /absent/token cannot be read"),
+        ("[people.ann]\ntoken = 'a'\ntoken_file = '/b'", "people.ann.token_file: give either token or token_file, not both"),
+        ("[http]\nport_file = 'x'", "http.port_file: no such setting; did you mean http.port?"),
+    ],
+)
+def test_a_wrong_value_names_the_setting_and_what_was_expected(tmp_path: Path, text: str, said: str) -> None:
+    assert any(said in problem for problem in problems(tmp_path, text))
+
+
+def test_what_is_not_toml_says_where(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "[redis\nurl = 1")
+    assert "mend.toml is not TOML" in found
+    assert "line 1" in found
+
+
+def test_every_mistake_is_said_at_once(tmp_path: Path) -> None:
+    assert len(problems(tmp_path, '[redis]\nurl = 3\n[log]\nlevel = "x"', MEND_POSTGRES_POOL="many", MEND_LOG_LEVL="debug")) == 4
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    text = '[redis]\npartitions = 2\n[gate]\nmode = "auto"\n[http]\ntoken = "of-the-file"'
+    settings = read(tmp_path, text, MEND_REDIS_PARTITIONS="4", MEND_HTTP_TOKEN="of-the-environment").settings
+    assert settings.redis.partitions == 4
+    assert settings.gate.mode is Mode.AUTO
+    assert settings.http.token == Secret("of-the-environment")
+
+
+def test_variables_are_read_by_the_type_of_their_setting(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        MEND_REDIS_CLUSTER="true",
+        MEND_LOG_FORMAT="json",
+        MEND_INGEST_HOST_JOBS="node, other",
+        MEND_GATE_NAMESPACES='{"shop": "auto"}',
+        MEND_GATE_COOLDOWN_ACTIONS="7",
+        MEND_POSTGRES_URL="postgresql://u:p@h/d",
+    ).settings
+    assert settings.redis.cluster is True
+    assert settings.log.format is LogFormat.JSON
+    assert settings.ingest.host_jobs == ("node", "other")
+    assert settings.gate.namespaces == {"shop": Mode.AUTO}
+    assert (settings.gate.cooldown.actions, settings.gate.cooldown.seconds) == (7, 600.0)
+    assert isinstance(settings.postgres.url, SecretUrl)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"MEND_REDIS_PARTITIONS": "x"}, "MEND_REDIS_PARTITIONS (redis.partitions): expected a whole number, got text"),
+        ({"MEND_GATE_MDOE": "shadow"}, "the environment variable MEND_GATE_MDOE names no setting: did you mean MEND_GATE_MODE?"),
+        ({"MEND_GATE_NAMESPACES": "{shop"}, "MEND_GATE_NAMESPACES (gate.namespaces): expected JSON"),
+        ({"MEND_LOG_LEVEL": "loud"}, "MEND_LOG_LEVEL (log.level): expected one of debug, info, warning, error"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, variables: Mapping[str, str], said: str) -> None:
+    assert any(said in problem for problem in problems(tmp_path, **variables))
+
+
+def test_what_kubernetes_puts_into_the_environment_of_a_service_called_mend_is_no_mistake(tmp_path: Path) -> None:
+    links = {
+        "MEND_SERVICE_HOST": "10.0.0.1",
+        "MEND_SERVICE_PORT": "9095",
+        "MEND_SERVICE_PORT_HTTP": "9095",
+        "MEND_PORT": "tcp://10.0.0.1:9095",
+        "MEND_PORT_9095_TCP": "tcp://10.0.0.1:9095",
+        "MEND_PORT_9095_TCP_ADDR": "10.0.0.1",
+        "MEND_INGEST_SERVICE_HOST": "10.0.0.2",
+        "MEND_INGEST_PORT_9095_TCP_PROTO": "tcp",
+    }
+    assert read(tmp_path, **links).settings == Settings()
+
+
+def test_a_variable_sets_a_field_in_a_table_of_names(tmp_path: Path) -> None:
+    text = "[clusters.Prod_EU]\nkubeconfig = 'a'"
+    settings = read(tmp_path, text, MEND_CLUSTERS_PROD_EU_CONTEXT="east", MEND_PEOPLE_ANN_MARIE_TOKEN="sesame-sesame").settings
+    assert settings.clusters["Prod_EU"].context == "east"
+    assert settings.clusters["Prod_EU"].kubeconfig == "a"
+    assert settings.people["ann-marie"].token == Secret("sesame-sesame")
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-a-file\n")
+    assert read(tmp_path, "[http]\ntoken_file = 'token'").settings.http.token == Secret("from-a-file")
+    variables = {"MEND_HTTP_TOKEN_FILE": str(tmp_path / "token")}
+    assert read(tmp_path, "[http]\ntoken = 'of-the-settings'", **variables).settings.http.token == Secret("from-a-file")
+
+
+def test_no_two_settings_share_a_variable() -> None:
+    names = [variable_of(leaf.path) for leaf in leaves(Settings)]
+    names += [variable_of((*leaf.path[:-1], leaf.path[-1] + "_file")) for leaf in leaves(Settings) if secret_in(leaf.field.type)]
+    assert len(names) == len(set(names))
+
+
+def test_a_secret_shows_its_text_to_nobody() -> None:
+    settings = Settings()
+    for leaf in leaves(Settings):
+        if secret_in(leaf.field.type) and ANY_NAME not in leaf.path:
+            assert str(leaf.default) in ("***", "(empty)")
+    assert "(empty)" in repr(settings)
+    secret = Secret("open sesame")
+    assert {str(secret), repr(secret), f"{secret}", "%s" % secret, f"{[secret]}"[1:-1]} == {"***"}  # noqa: UP031
+    assert secret.reveal() == "open sesame"
+    with pytest.raises(TypeError, match="not pickled"):
+        secret.__reduce__()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "hidden"),
+    [
+        ("redis://:pa%20ss@host:1/0", "redis://***@host:1/0", {"pa%20ss", "pa ss"}),
+        ("postgresql://ann:pass@host/db?sslmode=require", "postgresql://***@host/db?…", {"pass"}),
+        ("postgresql://host/db?password=word", "postgresql://host/db?…", {"word"}),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock", set()),
+        ("no url at all", "***", set()),
+        ("https://hooks.example/T0/b1?k=v", "https://hooks.example/…?…", {"https://hooks.example/T0/b1?k=v", "T0/b1", "v"}),
+    ],
+)
+def test_a_url_shows_where_it_leads_and_no_password(url: str, shown: str, hidden: set[str]) -> None:
+    secret = SecretUrl(url)
+    assert str(secret) == shown
+    assert set(secret.parts()) >= hidden
+    assert bool(secret.parts()) is bool(hidden)

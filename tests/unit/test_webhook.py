@@ -1,0 +1,139 @@
+"""The webhook is read strictly, and what is wrong is named by its field."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.alertmanager.webhook import ALERTS, InvalidPayload, parse
+from schemas.identity import is_identifier
+from schemas.words import SignalStatus
+from stages.ingest.accept import signals_of
+
+DATA = Path(__file__).parent.parent / "data"
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+ALERT: dict[str, Any] = {"status": "firing", "labels": {"alertname": "Down", "host": "a"}, "startsAt": "2026-11-20T09:00:00Z"}
+
+
+def payload(**change: Any) -> bytes:
+    """A payload of one alert with these fields changed; None leaves a field out."""
+    alert = {name: value for name, value in {**ALERT, **change}.items() if value is not None}
+    return json.dumps({"alerts": [alert]}).encode()
+
+
+def refusal(body: bytes) -> InvalidPayload:
+    with pytest.raises(InvalidPayload) as caught:
+        signals_of(parse(body), now=NOW, by="api")
+    return caught.value
+
+
+def test_what_alertmanager_sends_is_understood() -> None:
+    firing, resolved = signals_of(parse((DATA / "alertmanager-0.27-group.json").read_bytes()), now=NOW, by="api/h")
+    assert (firing.status, firing.fingerprint, firing.ends_at) == (SignalStatus.FIRING, "1b67f1cbd93acd9c", None)
+    assert firing.starts_at == datetime(2026, 11, 20, 9, 41, 22, 287000, tzinfo=UTC)
+    assert (firing.key, resolved.key) == ("prod-eu/shop/Deployment/api", "prod-eu/shop/Deployment/web")
+    assert firing.annotations["summary"] == "Pod is crash looping."
+    assert (resolved.status, resolved.ends_at) == (SignalStatus.RESOLVED, datetime(2026, 11, 20, 9, 40, 37, 123457, tzinfo=UTC))
+    assert is_identifier(firing.id)
+    assert firing.id != resolved.id
+    assert (firing.at, firing.by, firing.source) == (NOW, "api/h", "alertmanager")
+
+
+def test_what_grafana_sends_is_understood() -> None:
+    (signal,) = signals_of(parse((DATA / "grafana-11-alert.json").read_bytes()), now=NOW, by="api")
+    assert signal.key == "hosts//Host/web-1.example"
+    assert signal.starts_at == datetime(2026, 11, 20, 9, 28, 50, tzinfo=UTC)
+    assert signal.generator_url == "https://play.grafana.org/alerting/1afz29v7z/edit"
+
+
+def test_the_fingerprint_is_computed_where_it_is_missing() -> None:
+    """The same as the one that Alertmanager gives; `test_alertmanager` compares it with the real one's."""
+    for missing in (None, ""):
+        (alert,) = parse(payload(fingerprint=missing))
+        assert alert.fingerprint == "a854bc9b71abec83"
+
+
+@pytest.mark.parametrize("ends_at", [None, "0001-01-01T00:00:00Z"])
+def test_an_end_that_is_not_set_is_none(ends_at: str | None) -> None:
+    assert parse(payload(endsAt=ends_at))[0].ends_at is None
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "$"),
+        (b"[]", "$"),
+        (b"nothing", "$"),
+        (b"\xff\xfe", "$"),
+        (b'{"alerts": "\\ud800"}', "$"),
+        (b'{"alerts":[' + b'{"x":' * 100_000, "$"),
+        (b"{}", "$.alerts"),
+        (b'{"alerts": null}', "$.alerts"),
+        (b'{"alerts": [], "version": "5"}', "$.version"),
+        (b'{"alerts": [], "status": "odd"}', "$.status"),
+        (b'{"alerts": [], "groupLabels": {"a": 1}}', "$.groupLabels[...]"),
+        (payload(labels=None), "$.alerts[0].labels"),
+        (payload(startsAt=None), "$.alerts[0].startsAt"),
+        (payload(status="x" * 100_000), "$.alerts[0].status"),
+        (payload(labels={}), "$.alerts[0].labels"),
+        (payload(labels={"a": 1}), "$.alerts[0].labels[...]"),
+        (payload(labels={"a": "x" * 4097}), "$.alerts[0].labels"),
+        (payload(labels={"a" * 257: "x"}), "$.alerts[0].labels"),
+        (payload(labels={"": "x"}), "$.alerts[0].labels"),
+        (payload(labels={f"l{number}": "x" for number in range(129)}), "$.alerts[0].labels"),
+        (payload(labels={f"l{number}": "x" * 4000 for number in range(20)}), "$.alerts[0].labels"),
+        (payload(status="pending"), "$.alerts[0].status"),
+        (payload(startsAt="yesterday"), "$.alerts[0].startsAt"),
+        (payload(startsAt="2026-11-20T09:00:00"), "$.alerts[0].startsAt"),
+        (payload(startsAt="0001-01-01T00:00:00Z"), "$.alerts[0].startsAt"),
+        (payload(startsAt="9999-12-31T23:59:59-10:00"), "$.alerts[0].startsAt"),
+        (payload(startsAt="2026-11-22T09:00:00Z"), "$.alerts[0].startsAt"),
+        (payload(endsAt="9999-12-31T23:59:59-10:00"), "$.alerts[0].endsAt"),
+        (payload(endsAt="0001-06-01T00:00:00+10:00", status=7), "$.alerts[0].status"),
+        (payload(fingerprint="a\x00b"), "$.alerts[0].fingerprint"),
+        (payload(fingerprint="f" * 129), "$.alerts[0].fingerprint"),
+        (payload(annotations=[]), "$.alerts[0].annotations"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_field(body: bytes, field: str) -> None:
+    error = refusal(body)
+    assert error.field == field
+    assert error.reason
+    assert len(error.reason) < 300
+
+
+def test_one_unfit_alert_refuses_the_whole_payload() -> None:
+    bad = {**ALERT, "labels": {}}
+    assert refusal(json.dumps({"alerts": [ALERT, ALERT, bad]}).encode()).field == "$.alerts[2].labels"
+
+
+def test_too_many_alerts_are_refused() -> None:
+    body = b'{"alerts":[' + b",".join([json.dumps(ALERT).encode()] * (ALERTS + 1)) + b"]}"
+    assert refusal(body).field == "$.alerts"
+
+
+def test_texts_that_identify_nothing_are_cut_to_size() -> None:
+    annotations = {f"a{number}": "x" * 10_000 for number in range(100)}
+    (signal,) = signals_of(parse(payload(annotations=annotations, generatorURL="u" * 5000)), now=NOW, by="api")
+    assert (len(signal.annotations), len(signal.annotations["a0"]), len(signal.generator_url)) == (64, 4096, 2048)
+
+
+def test_texts_that_identify_nothing_reach_the_stream_without_secrets_and_control_characters() -> None:
+    annotations = {"summary": "login failed: password=hunter2secret \x1b[31m\u202e", "by\x00": "ann@example.com"}
+    (signal,) = signals_of(parse(payload(annotations=annotations, generatorURL="http://u:s3cretword@prom/graph")), now=NOW, by="api")
+    assert signal.annotations == {"summary": "login failed: password=*** [31m", "by": "***"}
+    assert signal.generator_url == "http://***@prom/graph"
+
+
+def test_a_nul_in_a_label_is_taken_as_it_came() -> None:
+    (signal,) = signals_of(parse(payload(labels={"host": "a\x00b"})), now=NOW, by="api")
+    assert signal.labels == {"host": "a\x00b"}
+    assert "\x00" not in signal.key
+
+
+def test_a_payload_without_alerts_is_fine() -> None:
+    assert parse(b'{"alerts": []}') == []
