@@ -126,7 +126,7 @@ def _band(past: _Past, at: float, options: BaselineOptions) -> Band:
     name, period = _season(past)
     values = _filled(past.values, period)
     middle, scale = float(np.median(values)), float(np.max(np.abs(values - np.median(values))))
-    ahead = max(math.ceil((at - past.end) / past.step - 1e-6), 1)
+    ahead = max((at - past.end) / past.step, 1.0)
     if scale <= 1e-12 * max(abs(middle), 1e-300):
         expected, deviation = middle, 0.0
     else:
@@ -162,8 +162,11 @@ def _filled(values: Numbers, period: int) -> Numbers:
     return filled
 
 
-def _forecast(values: Numbers, real: NDArray[np.bool_], period: int, ahead: int) -> tuple[float, float]:
-    """What is expected `ahead` steps on, and the deviation of that forecast, for values of about 1; `real` ones were measured."""
+def _forecast(values: Numbers, real: NDArray[np.bool_], period: int, ahead: float) -> tuple[float, float]:
+    """What is expected `ahead` steps on, and the deviation of that forecast, for values of about 1; `real` ones were measured.
+
+    Between two steps the expectation lies on the line that joins them: a step may be long enough for the metric to turn.
+    """
     import numpy as np
 
     odd = _exceptions(values, period)
@@ -173,7 +176,9 @@ def _forecast(values: Numbers, real: NDArray[np.bool_], period: int, ahead: int)
     settled = slice(period or len(values) // 10, None)
     missed = (values - fit.fittedvalues)[settled][real[settled]]
     deviation = float(np.sqrt(np.mean(missed**2))) if len(missed) else 0.0
-    return float(fit.forecast(ahead)[-1]), deviation * _growth(fit.params, period, ahead)
+    steps = math.ceil(ahead)
+    path = np.asarray(fit.forecast(steps))
+    return float(np.interp(ahead, np.arange(1, steps + 1), path)), deviation * _growth(fit.params, period, steps)
 
 
 def _exceptions(values: Numbers, period: int) -> NDArray[np.bool_]:

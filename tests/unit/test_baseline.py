@@ -56,6 +56,14 @@ def test_a_days_rhythm_is_expected_to_go_on() -> None:
         assert band.upper - band.lower < 40, "a band as wide as the rhythm itself would say nothing"
 
 
+def test_between_two_steps_the_expectation_moves_on() -> None:
+    """With half an hour between samples the next step is not now: rounding up to it told the usual of half an hour later."""
+    samples = series(daily, span=5 * DAY)
+    for minutes in range(31, 300, 7):
+        at = after(samples, minutes * MINUTE)
+        assert band_of(usual(samples, at, HALF_HOUR)).expected == pytest.approx(daily(at - START), abs=0.6)
+
+
 def test_what_is_usual_at_noon_is_not_at_night() -> None:
     """The very value that is usual at the one hour is outside of the band at the other."""
     samples = series(daily, span=5 * DAY, noise=2)
