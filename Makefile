@@ -8,8 +8,9 @@ STAMP := .venv/.installed
 demo: $(STAMP)
 	$(BIN)/mend demo
 
+# The tests wait far more than they compute: four processes keep two cores busy.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 check: $(STAMP)
 	$(BIN)/ruff check .

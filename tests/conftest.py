@@ -20,11 +20,17 @@ from sql.migrate import migrate
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the control plane run one after another: some take a node away, which others would feel."""
+    """Tests that share something run in one process, one after another.
+
+    Those of tests/cluster share the nodes, and some take one away; a module may share one `mend up`, or play its scenarios together.
+    """
     for item in items:
-        if item.get_closest_marker("cluster") is not None:
+        if item.get_closest_marker("cluster") is not None and item.path.parent.name == "cluster":
             item.add_marker(pytest.mark.xdist_group("cluster"))
+        elif item.get_closest_marker("together") is not None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
