@@ -10,7 +10,7 @@ demo: $(STAMP)
 
 # The tests wait far more than they compute: four processes keep two cores busy.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadscope
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -20,17 +21,12 @@ from sql.migrate import migrate
 _numbers = itertools.count(1)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share something run in one process, one after another.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side, tests that share something still run in one process, one after another: see `tests.together`."""
+    from tests.together import Together
 
-    Those of tests/cluster share the nodes, and some take one away; a module may share one `mend up`, or play its scenarios together.
-    """
-    for item in items:
-        if item.get_closest_marker("cluster") is not None and item.path.parent.name == "cluster":
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-        elif item.get_closest_marker("together") is not None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    return Together(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

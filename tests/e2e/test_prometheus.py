@@ -26,7 +26,7 @@ from stages.verify.metrics import Change, Circumstances, MetricsAssessment, judg
 from tests.e2e.alertmanager import alertmanager, needs_alertmanager
 from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.together, needs_prometheus]
+pytestmark = [pytest.mark.e2e, needs_prometheus]
 
 HEALED = Circumstances(healthy_before=False, healthy_after=True)
 CONTAINER = {"alertname": "MemoryHigh", "container": "web"}

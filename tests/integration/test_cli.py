@@ -23,7 +23,7 @@ from ops.sandbox import Kubectl
 from schemas.events import EVENT_TYPES, TOPICS
 from tests.integration.mend_process import ANA, BEN, ROOT, Mend, end, installation, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.together]
+pytestmark = pytest.mark.slow
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
 
 

@@ -27,7 +27,7 @@ from ops.settings.shape import ANY_NAME, Leaf, leaves, secret_in
 from schemas.secret import Secret, SecretUrl
 from tests.integration.mend_process import ROOT, Mend, end, installation, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.together]
+pytestmark = pytest.mark.slow
 MARK = "s3nt1nel"
 SECRETS = [leaf for leaf in leaves(Settings) if secret_in(leaf.field.type)]
 

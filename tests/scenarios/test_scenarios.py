@@ -9,7 +9,7 @@ from tests.cluster.conftest import kubeconfig  # noqa: F401 - the fixture
 from tests.scenarios.run import Report, catalogue, play
 from tests.scenarios.scenario import Result
 
-pytestmark = [pytest.mark.cluster, pytest.mark.together, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -22,7 +22,6 @@ from schemas.event import Event, Output
 from schemas.events import ExecutionRetryDue, PeopleAsked
 from tests.integration.bus.ground import QUICK, Desk, answer, numbers, running, until, votes
 
-pytestmark = pytest.mark.together
 PARTITIONS = 4
 PATIENT = msgspec.structs.replace(QUICK, idle_limit=1.0)
 

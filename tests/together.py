@@ -1,0 +1,28 @@
+"""Which tests may run side by side: all but those that share nodes, or what their module sets up once."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+_FOLDERS = ("tests/cluster/",)  # some take a node away, which the others would feel
+_MODULES = (
+    "tests/e2e/test_prometheus.py",
+    "tests/integration/bus/test_redis_cluster.py",
+    "tests/integration/test_cli.py",
+    "tests/integration/test_secrets.py",
+    "tests/scenarios/test_scenarios.py",
+)
+
+
+def scope_of(test: str) -> str:
+    """What a test, named by its node id, must not be parted from."""
+    module = test.partition("::")[0]
+    folder = next((folder for folder in _FOLDERS if test.startswith(folder)), "")
+    return folder or (module if module in _MODULES else test)
+
+
+class Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives whole scopes to a process, the largest ones first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
