@@ -88,6 +88,13 @@ async def has_told(connection: Connection, stage: str, event: Event) -> bool:
     return outputs is not None and any(item.event == event for item in _decode(outputs))
 
 
+async def due_of(connection: Connection, stage: str, event: Event) -> datetime | None:
+    """When this very event is due, where `stage` told it as a delayed one; None where it did not, or where it is forgotten."""
+    outputs = await connection.fetchval(_READ, stage, event.cause)
+    times = [] if outputs is None else [item.until for item in _decode(outputs) if item.event == event and item.until is not None]
+    return datetime.fromtimestamp(times[0], UTC) if times else None
+
+
 async def overdue(connection: Connection, *, now: datetime, grace: timedelta, limit: int = 200) -> list[Overdue]:
     """Kept outputs that the archive should have seen `grace` ago, oldest first, `limit` inputs at most.
 

@@ -39,6 +39,7 @@ from stages.execute.attempt import Attempt, Claim
 from stages.execute.ending import Ending
 from stages.execute.holding import holding
 from stages.execute.options import ExecuteOptions
+from stages.genuine import require_due
 
 _OUTPUT_LIMIT = 2_000  # characters of what an event carries; the audit log keeps more
 
@@ -80,6 +81,8 @@ class ExecuteStage:
         Raises Reject for an event that no approval bears out, and Retry while another executor holds the target.
         """
         async with self._database.transaction() as connection:
+            if isinstance(event, ExecutionRetryDue):
+                await require_due(connection, self.name, event, context.now())
             approval = await get_approval(connection, event.approval)
             operation = None if approval is None else await self._operation(connection, approval, event, context)
             claim = None

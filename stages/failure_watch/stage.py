@@ -25,10 +25,12 @@ from sql.questions import may_ask
 from stages.failure_watch.classify import CONFIDENCE, class_of, risk_of
 from stages.failure_watch.options import FailureWatchOptions
 from stages.failure_watch.questions import about_dead_letter, about_execution, about_verification, is_unhealed, way_back, with_held_back
+from stages.genuine import require_told
 
 _TEXT_LIMIT = 2000  # characters
 _BAD_OUTCOMES = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.REFUSED, Outcome.DRY_RUN_BLOCKED)
 _BAD_VERDICTS = (Verdict.FAILED, Verdict.DEGRADED, Verdict.TIMEOUT)
+_TELLERS: dict[type[Event], str] = {ExecutionFinished: "execute", VerificationFinished: "verify"}
 _DONE = (Outcome.SUCCEEDED, Outcome.UNKNOWN)
 
 
@@ -80,6 +82,8 @@ class FailureWatch:
     async def _tell(
         self, event: Event, look: Callable[[Connection], Awaitable[_Failure]], context: Context, connection: Connection
     ) -> Sequence[Output]:
+        if (teller := _TELLERS.get(type(event))) is not None:
+            await require_told(connection, teller, event)
         found = await look(connection)
         reason, question = clean(found.reason, _TEXT_LIMIT), clean(found.question, _TEXT_LIMIT)
         if not await _keep(event, found, reason, context, connection):

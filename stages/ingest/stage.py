@@ -24,6 +24,7 @@ from sql import incidents, signals
 from sql.database import Connection, Database
 from sql.outbox import once
 from sql.signals import Joined, Left
+from stages.genuine import require_due
 from stages.ingest import rules
 from stages.ingest.bounds import fault_of
 from stages.ingest.options import IngestOptions
@@ -169,6 +170,7 @@ class Ingest:
 
     async def _close(self, due: IncidentCloseDue, context: Context, connection: Connection) -> Sequence[Output]:
         now = context.now()
+        await require_due(connection, self.name, due, now)
         target = await signals.close(connection, due.incident, at=now)
         if target is None:
             return []

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
-from bus.handler import Context, Reject
+from bus.handler import Context
 from schemas.action import describe, is_observation, pattern_of
 from schemas.event import Event, Output
 from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, LessonLearned, TrustChanged, VerificationFinished
@@ -14,8 +14,9 @@ from schemas.text import clean
 from schemas.words import Outcome, Severity, Source, Verdict
 from sql import incidents, lessons, playbooks, trust
 from sql.database import Connection, Database
-from sql.outbox import has_told, once
+from sql.outbox import once
 from sql.playbooks import PlaybookRow, PlaybookStatus, Symptoms
+from stages.genuine import require_told
 from stages.learn.outcome import effectiveness_of, notes_of
 
 _TEXT_LIMIT = 2000  # characters
@@ -63,9 +64,7 @@ class Learn:
 
 async def _from_genuine(event: Event, learn: Learning, connection: Connection) -> Sequence[Output]:
     """What an event teaches that the stage really told. Raises Reject for any other: nothing is learned from it."""
-    teller = _TELLERS[type(event)]
-    if not await has_told(connection, teller, event):
-        raise Reject(f"{teller} never told this, or so long ago that it is forgotten: the event is not genuine")
+    await require_told(connection, _TELLERS[type(event)], event)
     return await learn(connection)
 
 

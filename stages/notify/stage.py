@@ -15,18 +15,46 @@ from adapters.errors import AdapterError
 from adapters.ports import Channel
 from bus.handler import Context, Reject, Retry
 from schemas.event import Event, Output
-from schemas.events import ApprovalRequested, DeadLettered
+from schemas.events import (
+    ApprovalRequested,
+    DeadLettered,
+    ExecutionFinished,
+    IncidentOpened,
+    IncidentResolved,
+    PeopleAsked,
+    VerificationFinished,
+)
 from schemas.words import DeadReason
 from sql.approvals import get_approval
 from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.notifications import channels_sent, mark_sent
+from stages.genuine import require_told
 from stages.notify.options import NotifyOptions
 from stages.notify.text import lines_of
 
 _REMEMBERED = 10_000  # deliveries
 _ASKS = "failure_watch"
 _QUIET = timedelta(minutes=10)
+
+
+_TELLERS: dict[type[Event], str] = {
+    IncidentOpened: "ingest",
+    IncidentResolved: "ingest",
+    ExecutionFinished: "execute",
+    VerificationFinished: "verify",
+}
+_ASKERS = ("propose", "gate", "failure_watch")
+
+
+def _teller_of(event: Event) -> str | None:
+    """The stage whose word this is; None for a dead letter, which is the bus' own and is kept nowhere else."""
+    if isinstance(event, DeadLettered):
+        return None
+    if isinstance(event, PeopleAsked):
+        asker = event.by.partition("/")[0]
+        return asker if asker in _ASKERS else _ASKERS[0]
+    return _TELLERS.get(type(event), "gate")
 
 
 class _Down:
@@ -94,9 +122,11 @@ class Notify:
         return False
 
     async def _open(self, event: Event) -> list[Channel]:
-        """The channels that have not been sent this event, as far as anybody can say."""
+        """The channels that have not been sent this event, as far as anybody can say. Raises Reject for one that no stage told."""
         try:
             async with self.database.connection() as connection:
+                if (teller := _teller_of(event)) is not None:
+                    await require_told(connection, teller, event)
                 for name in await channels_sent(connection, event.id):
                     self._remember(event, name)
         except StoreUnavailable:

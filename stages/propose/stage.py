@@ -28,10 +28,13 @@ from sql.evidence import store_snapshot
 from sql.incidents import IncidentRow, add_timeline, get_incident
 from sql.outbox import kept, once
 from sql.proposals import ProposalKind, latest_proposal, note_proposal
+from stages.genuine import require_told
 from stages.propose import templates
 from stages.propose.case import Case, Suggestion, SuggestionSource
 from stages.propose.investigation import investigate
 from stages.propose.options import ProposeOptions
+
+_TELLERS: dict[type[Event], str] = {IncidentOpened: "ingest", IncidentUpdated: "ingest", VerificationFinished: "verify"}
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,12 +82,11 @@ class ProposeStage:
     async def _accepted(self, event: Event) -> IncidentRow | None:
         """The incident, when it is open and this event is a reason to answer it."""
         async with self._database.connection() as connection:
-            if not await _wants_answer(connection, event):
-                return None
+            await require_told(connection, _TELLERS[type(event)], event)
             incident = await get_incident(connection, event.incident)
-        if incident is None:
-            raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
-        return incident if incident.is_open else None
+            if incident is None:
+                raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
+            return incident if incident.is_open and await _wants_answer(connection, event, incident) else None
 
     async def _answer(self, incident: IncidentRow, context: Context) -> _Answer:
         """Looks, suggests and checks. Raises Retry while the cluster is away and patience lasts."""
@@ -174,7 +176,7 @@ def _asks_for_next(event: Event) -> bool:
 
 async def _decide(event: Event, answer: _Answer, context: Context, connection: Connection) -> Sequence[Output]:
     current = await get_incident(connection, event.incident)
-    if current is None or not current.is_open or not await _wants_answer(connection, event, lock=True):
+    if current is None or not current.is_open or not await _wants_answer(connection, event, current, lock=True):
         return []
     outputs: list[Event] = []
     if answer.case is not None and answer.suggestion is not None:
@@ -213,14 +215,14 @@ def _kind_of(action: Action | None) -> ProposalKind:
     return "observation" if is_observation(action) else "action"
 
 
-async def _wants_answer(connection: Connection, event: Event, *, lock: bool = False) -> bool:
+async def _wants_answer(connection: Connection, event: Event, incident: IncidentRow, *, lock: bool = False) -> bool:
     """An opened incident that has no answer yet, one that became more severe while no action was put forward, or a next step."""
     latest = await latest_proposal(connection, event.incident, lock=lock)
     if isinstance(event, IncidentOpened):
         return latest is None
     if not isinstance(event, IncidentUpdated):
         return latest is not None
-    return latest is not None and latest.kind != "action" and _worse(event.severity, latest.severity)
+    return latest is not None and latest.kind != "action" and _worse(incident.severity, latest.severity)
 
 
 def _worse(severity: Severity, than: Severity) -> bool:

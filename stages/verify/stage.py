@@ -35,6 +35,7 @@ from sql.verifications import (
     get_verification,
     hold_verification,
 )
+from stages.genuine import require_due, require_told
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import VerifyOptions
 from stages.verify.outside import with_outside
@@ -85,8 +86,8 @@ class VerifyStage:
         return []
 
     async def _begin(self, event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
-        """The first look is due after the time to settle. Raises Reject when the ledger knows of no such end."""
-        await _ledger(connection, event)
+        """The first look is due after the time to settle. Raises Reject when execute told of no such end."""
+        await require_told(connection, "execute", event)
         now = context.now()
         due = context.event(VerificationDue, finished=event, look=1, until=now + timedelta(seconds=self._options.limit))
         if not await begin_verification(connection, event.operation, awaits=due.id):
@@ -97,6 +98,7 @@ class VerifyStage:
         if (outputs := await kept(self._database, self.name, event.id)) is not None:
             return outputs
         async with self._database.connection() as connection:
+            await require_due(connection, self.name, event, context.now())
             case = await _case(connection, event, context)
         if case is None:
             return []

@@ -20,7 +20,13 @@ from schemas.events import (
     ActionRejected,
     ApprovalRequested,
     ExecutionFinished,
+    ExecutionRetryDue,
     IncidentCloseDue,
+    IncidentOpened,
+    IncidentResolved,
+    IncidentUpdated,
+    PeopleAsked,
+    VerificationDue,
     VerificationFinished,
     VoteCast,
 )
@@ -31,7 +37,7 @@ from schemas.words import ApprovalState, CheckResult, Choice, Disposition, Healt
 from sql import approvals, event_log, signals
 from sql.approvals import ApprovalRow
 from sql.database import Connection, Database
-from sql.outbox import once
+from sql.outbox import due_of, once
 from stages.gate import Gate, GateOptions, VoteKeys
 
 E = TypeVar("E", bound=Event)
@@ -54,9 +60,15 @@ _TELLERS: dict[type[Event], str] = {
     ActionProposed: "propose",
     ActionApproved: "gate",
     ActionRejected: "gate",
+    IncidentOpened: "ingest",
+    IncidentUpdated: "ingest",
+    IncidentResolved: "ingest",
     ExecutionFinished: "execute",
     VerificationFinished: "verify",
 }
+
+
+_TIMERS: dict[type[Event], str] = {VerificationDue: "verify", ExecutionRetryDue: "execute"}
 
 
 async def _only(event: Event) -> Sequence[Output]:
@@ -123,7 +135,8 @@ class Scene:
 
     async def back(self, event: Event) -> None:
         """Puts behind an event what the stage that tells it leaves in the store; without it the event is a forged one."""
-        if (teller := _TELLERS.get(type(event))) is not None:
+        teller = event.by.partition("/")[0] if isinstance(event, PeopleAsked) else _TELLERS.get(type(event))
+        if teller is not None:
             await once(self.database, teller, self.cause_of(event), lambda _: _only(event))
         if isinstance(event, ExecutionFinished | VerificationFinished):
             await self._operate(event)
@@ -156,6 +169,16 @@ class Scene:
             if await approvals.get_approval(connection, row.id) is None:
                 await approvals.create_approval(connection, row)
 
+    async def _until_due(self, event: Event) -> None:
+        """Time passes until a timer of a stage is due."""
+        stage = _TIMERS.get(type(event))
+        if stage is None:
+            return
+        async with self.database.connection() as connection:
+            due = await due_of(connection, stage, event)
+        if due is not None and due > self.now:
+            self.later((due - self.now).total_seconds())
+
     def cause_of(self, event: Event) -> Event:
         """An event that `event` answers."""
         return IncidentCloseDue(**self.header(event.incident, id=event.cause))
@@ -163,6 +186,7 @@ class Scene:
     async def handle(self, stage: Stage, event: Event, attempt: int = 1, *, backed: bool = True) -> Sequence[Output]:
         if backed:
             await self.back(event)
+            await self._until_due(event)
         context = Context(stage=stage.name, by=f"{stage.name}/test", clock=lambda: self.now, input=event, attempt=attempt)
         return await stage.handle(event, context)
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from adapters.errors import AdapterError, OutcomeUnknown, Refused, Transient
-from bus.handler import Retry
+from bus.handler import Reject, Retry
 from schemas.action import DeletePod
 from schemas.event import Delayed, Output
 from schemas.events import ExecutionFinished, ExecutionRetryDue, ExecutionStarted
@@ -71,8 +71,11 @@ async def test_while_it_waits_for_its_retry_nothing_else_moves_it(scene: Healing
     stage = ExecuteStage(scene.database, world)
     world.before["apply"] = [Transient("connection refused")]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
-    forged = ExecutionRetryDue(**scene.header(row.incident), approval=row.id, attempt=2)
-    assert await scene.handle(stage, forged) == []
+    for forged in (ExecutionRetryDue(**scene.header(row.incident), approval=row.id, attempt=2), msgspec.structs.replace(retry, attempt=1)):
+        with pytest.raises(Reject, match="execute never set this timer"):
+            await scene.handle(stage, forged)
+    with pytest.raises(Retry, match="came early"):
+        await scene.handle(stage, retry, backed=False)
     assert await scene.handle(stage, scene.announce(row)) == []
     assert await scene.generation(target) == generation
     assert only(await scene.handle(stage, retry), ExecutionFinished).outcome is Outcome.SUCCEEDED
@@ -88,7 +91,7 @@ async def test_after_two_retries_it_has_failed(scene: Healing, world: Unsteady, 
     finished = only(await scene.handle(stage, second), ExecutionFinished)
     assert (finished.outcome, finished.attempts) == (Outcome.FAILED, 3)
     assert "attempt 3 of 3" in finished.error
-    assert await scene.handle(stage, ExecutionRetryDue(**scene.header(row.incident), approval=row.id, attempt=4)) == []
+    assert only(await scene.handle(stage, second), ExecutionFinished) == finished
 
 
 @pytest.mark.parametrize(

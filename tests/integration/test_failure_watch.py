@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bus.handler import Reject
 from schemas.action import Investigate, RollBackWorkload
 from schemas.events import ApprovalRequested, DeadLettered, FailureClassified, PeopleAsked
 from schemas.words import DeadReason, FailureClass, Mode, Outcome, Risk, Severity, Verdict
@@ -230,3 +231,11 @@ async def test_hostile_text_is_cleaned_and_bounded(scene: Scene, watch: FailureW
             assert "\x1b" not in text
             assert "hunter2" not in text
             assert len(text) <= 2000
+
+
+async def test_a_failure_that_no_stage_told_of_asks_nobody(scene: Scene, watch: FailureWatch) -> None:
+    for forged in (scene.finished(outcome=Outcome.FAILED), scene.verified(scene.finished(), Verdict.FAILED)):
+        with pytest.raises(Reject, match="the event is not genuine"):
+            await scene.handle(watch, forged, backed=False)
+    async with scene.database.connection() as connection:
+        assert await list_failures(connection) == []

@@ -8,6 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from bus.handler import Reject, Retry
 from schemas.events import IncidentClosed, IncidentCloseDue
 from schemas.identity import new_id
 from schemas.words import Disposition, IncidentState, Severity, SignalStatus
@@ -85,12 +86,16 @@ async def test_the_last_signal_to_resolve_resolves_the_incident(scene: Scene) ->
 
 async def test_a_resolved_incident_closes_after_its_quiet_time_and_only_once(scene: Scene) -> None:
     incident = opened(await scene.fire()).incident
-    early = IncidentCloseDue(id=new_id(scene.now), incident=incident, key="k", at=scene.now, by="t")
-    assert await scene.hear(early) == []
     _, due = resolved(await scene.end())
-    assert [type(event) for event in await scene.hear(due.event)] == [IncidentClosed]
-    again = IncidentCloseDue(id=new_id(scene.now), incident=incident, key="k", at=scene.now, by="t")
-    assert await scene.hear(again) == []
+    with pytest.raises(Retry, match="came early"):
+        await scene.hear(due.event)
+    forged = IncidentCloseDue(id=new_id(scene.now), incident=incident, key="k", at=scene.now, by="t", cause=due.event.cause)
+    with pytest.raises(Reject, match="ingest never set this timer"):
+        await scene.hear(forged)
+    scene.now = due.until
+    closed = await scene.hear(due.event)
+    assert [type(event) for event in closed] == [IncidentClosed]
+    assert await scene.hear(due.event) == closed
     row = await scene.row(incident)
     assert (row.state, row.closed_at) == (IncidentState.CLOSED, scene.now)
     assert (await scene.lines(incident))[-1] == "closed"

@@ -123,7 +123,9 @@ def webhook(url: str, scene: Scene, timeout: float = 5.0) -> WebhookChannel:
 
 
 def asked(scene: Scene, **fields: Any) -> PeopleAsked:
-    return PeopleAsked(**scene.header("i"), **({"subject": "s", "reason": "it broke", "question": "what now?"} | fields))
+    return PeopleAsked(
+        **scene.header("i", by="failure_watch/test"), **({"subject": "s", "reason": "it broke", "question": "what now?"} | fields)
+    )
 
 
 async def test_a_message_is_posted_signed_and_once(scene: Scene, receiver: Receiver) -> None:
@@ -248,10 +250,10 @@ async def test_people_are_told_while_the_store_is_away(scene: Scene) -> None:
     event = asked(scene)
     await scene.database.close()
     with pytest.raises(Retry):
-        await scene.handle(stage, event)
+        await scene.handle(stage, event, backed=False)
     down.error = None
     scene.later(10)
-    assert await scene.handle(stage, event) == []
+    assert await scene.handle(stage, event, backed=False) == []
     assert (len(up.messages), len(down.messages)) == (1, 1)
 
 
@@ -377,3 +379,15 @@ def test_hostile_text_reaches_nobody(scene: Scene) -> None:
     lines = lines_of(asked(scene, reason=text, question=text))
     assert len(lines) == 3
     assert all("\x1b" not in line and "\n" not in line and "abc123secret" not in line and len(line) <= 600 for line in lines)
+
+
+async def test_what_no_stage_told_is_told_to_nobody(scene: Scene, receiver: Receiver) -> None:
+    """Who can write to Redis could otherwise say that a thing is healed, or ask people to do something."""
+    notify = Notify(scene.database, [webhook(receiver.url, scene)])
+    healed = scene.verified(scene.finished(), Verdict.SUCCESS)
+    for forged in (healed, asked(scene), scene.finished()):
+        with pytest.raises(Reject, match="the event is not genuine"):
+            await scene.handle(notify, forged, backed=False)
+    assert receiver.requests == []
+    await scene.handle(notify, healed)
+    assert len(receiver.requests) == 1

@@ -309,3 +309,14 @@ async def test_hostile_text_in_the_cluster_is_kept_clean(scene: Healing, stage: 
     assert "hunter2" not in body
     assert "eve@" not in body
     assert "\\u001b" not in body
+
+
+async def test_what_ingest_and_verify_never_told_is_not_answered(scene: Healing, stage: ProposeStage) -> None:
+    event = await opened(scene, await scene.deploy("api", "sim/web:ok"))
+    worse = IncidentUpdated(
+        **scene.header(event.incident), target=event.target, severity=Severity.P0, alert="x", status=SignalStatus.FIRING, firing=2
+    )
+    for forged in (event, worse):
+        with pytest.raises(Reject, match="ingest never told this"):
+            await scene.handle(stage, forged, backed=False)
+    assert await scene.told(event.incident) == []
