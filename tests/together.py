@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-_FOLDERS = ("tests/cluster/",)  # some take a node away, which the others would feel
+_NODES = (  # these take nodes away, which the others of them would feel
+    "tests/cluster/test_kubernetes_lost.py",
+    "tests/cluster/test_kubernetes_operations.py",
+    "tests/cluster/test_kubernetes_preflight.py",
+    "tests/cluster/test_roles.py",
+)
 _MODULES = (
+    "tests/cluster/test_pipeline.py",
     "tests/e2e/test_prometheus.py",
     "tests/integration/bus/test_redis_cluster.py",
     "tests/integration/test_cli.py",
@@ -17,8 +23,9 @@ _MODULES = (
 def scope_of(test: str) -> str:
     """What a test, named by its node id, must not be parted from."""
     module = test.partition("::")[0]
-    folder = next((folder for folder in _FOLDERS if test.startswith(folder)), "")
-    return folder or (module if module in _MODULES else test)
+    if module in _NODES:
+        return "nodes"
+    return module if module in _MODULES else test
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]

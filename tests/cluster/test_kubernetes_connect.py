@@ -150,15 +150,13 @@ async def test_a_certificate_that_is_not_trusted_is_said(kubeconfig: str, tmp_pa
 
 
 MEASURE = """
-import sys, time
-start = time.perf_counter()
-import asyncio
+import asyncio, sys
 from adapters.kubernetes import connect
 assert not {"kubernetes_asyncio", "aiohttp"} & set(sys.modules), "the client was loaded before it was asked for"
 async def main():
     world = await connect(server="http://127.0.0.1:1")
     pages = int(open("/proc/self/statm").read().split()[1])
-    print(pages * 4096 / 2**20, time.perf_counter() - start)
+    print(pages * 4096 / 2**20)
     await world.close()
 asyncio.run(main())
 """
@@ -167,6 +165,4 @@ asyncio.run(main())
 def test_a_process_that_holds_the_client_stays_small() -> None:
     """Under 120 MB with all of a stage; the client itself leaves a third of that to the rest."""
     ran = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=60)
-    megabytes, seconds = (float(word) for word in ran.stdout.split())
-    assert 20 < megabytes < 90
-    assert seconds < 5
+    assert 20 < float(ran.stdout) < 90

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
@@ -173,17 +172,3 @@ async def test_what_is_no_event_is_kept_byte_for_byte(database: Database) -> Non
     await event_log.store_unreadable(database, [row])
     async with database.connection() as connection:
         assert await event_log.unreadable(connection) == [row]
-
-
-async def test_the_log_takes_twenty_thousand_events_a_second(database: Database) -> None:
-    await event_log.make_partitions(database, NOW)
-    rows = [entry(signal(number=str(number), padding="x" * 400), number) for number in range(10_000)]
-    await event_log.store(database, rows[:1000])
-    batches = [rows[start : start + 1000] for start in range(1000, 10_000, 1000)]
-    fastest = 0.0
-    for batch in batches:
-        started = time.perf_counter()
-        await event_log.store(database, batch)
-        fastest = max(fastest, len(batch) / (time.perf_counter() - started))
-    assert fastest > 20_000
-    assert await count(database) == 10_000

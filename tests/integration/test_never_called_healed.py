@@ -59,7 +59,9 @@ async def told(scene: Healing, target: Target, options: VerifyOptions) -> tuple[
     execute, verify = ExecuteStage(database, world), VerifyStage(database, world, options)
     stages = (execute, verify, Learn(database), FailureWatch(database), Notify(database, [kept]))
     bus = MemoryBus(clock=lambda: scene.now)
-    await bus.append([scene.announce(await scene.approve(restart(target)))])
+    approved = scene.announce(await scene.approve(restart(target)))
+    await scene.back(approved)
+    await bus.append([approved])
     async with asyncio.timeout(30):
         while not (verdicts := bus.events(VerificationFinished)):
             await bus.run(stages)

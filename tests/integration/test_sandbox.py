@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -46,12 +45,8 @@ def tags(pods: list[dict[str, Any]]) -> list[str]:
     return sorted(pod["spec"]["containers"][0]["image"] for pod in pods if not pod["metadata"].get("deletionTimestamp"))
 
 
-async def test_it_starts_in_well_under_a_second_and_stops() -> None:
-    async with Sandbox() as first:
-        assert first.url
-    start = time.perf_counter()
+async def test_it_starts_and_stops() -> None:
     async with Sandbox() as sandbox:
-        assert time.perf_counter() - start < 0.5
         client = await ways.by_url(sandbox.url)
         assert await client.request("GET", "/readyz") == b"ok"
     with pytest.raises(AdapterError):
