@@ -13,18 +13,23 @@ from sql.database import Connection
 ProposalKind = Literal["action", "observation", "people"]
 
 _NOTE = """
-INSERT INTO proposals (incident, event, kind, severity, at) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (incident) DO UPDATE SET event = excluded.event, kind = excluded.kind, severity = excluded.severity, at = excluded.at
+INSERT INTO proposals (incident, event, kind, severity, alerts, at) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (incident) DO UPDATE
+   SET event = excluded.event, kind = excluded.kind, severity = excluded.severity, alerts = excluded.alerts, at = excluded.at
 """
 
 
 class ProposalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest answer to an incident: an action, an observation, or a question to people. `event` is the id of what told it."""
+    """The newest answer to an incident: an action, an observation, or a question to people.
+
+    `event` is the id of what told it; `severity` and `alerts`, the number of different alerts, are the incident's of that time.
+    """
 
     incident: str
     event: str
     kind: str
     severity: Severity
+    alerts: int
     at: datetime
 
 
@@ -33,9 +38,11 @@ async def latest_proposal(connection: Connection, incident: str, *, lock: bool =
     row = await connection.fetchrow(f"SELECT * FROM proposals WHERE incident = $1{' FOR UPDATE' if lock else ''}", incident)
     if row is None:
         return None
-    return ProposalRow(incident=row["incident"], event=row["event"], kind=row["kind"], severity=Severity(row["severity"]), at=row["at"])
+    return msgspec.convert(dict(row), ProposalRow)
 
 
-async def note_proposal(connection: Connection, incident: str, *, event: str, kind: ProposalKind, severity: Severity, at: datetime) -> None:
+async def note_proposal(
+    connection: Connection, incident: str, *, event: str, kind: ProposalKind, severity: Severity, alerts: int, at: datetime
+) -> None:
     """Remembers what was put forward, in place of what was before."""
-    await connection.execute(_NOTE, incident, event, kind, severity.value, at)
+    await connection.execute(_NOTE, incident, event, kind, severity.value, alerts, at)

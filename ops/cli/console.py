@@ -13,6 +13,7 @@ from schemas.text import clean
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The most rows to print.")]
+_BREAKS = str.maketrans("\n\t", "  ")
 _CELL = 200
 _VALUE = 20_000
 
@@ -96,6 +97,11 @@ def shown(value: Any, limit: int = _CELL) -> str:
             text = str(value)
     text = clean(text, limit)
     return " ".join(text.split()) if limit == _CELL else text
+
+
+def one_line(text: str, limit: int = 400) -> str:
+    """A line as it is laid out, cleaned: a line feed in somebody's words is a space, for it would look like a line of ours."""
+    return clean(text, limit).translate(_BREAKS)
 
 
 def duration(seconds: float) -> str:

@@ -110,7 +110,8 @@ def _part(inputs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _lines(words: Any) -> str:
-    return "\n".join(str(word) for word in words or ())
+    """One line for each; a line feed within one would look like another."""
+    return "\n".join(" ".join(str(word).split()) for word in words or ())
 
 
 def _state(row: ApprovalRow, now: datetime) -> str:

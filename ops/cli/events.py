@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.console import Json, print_json, print_pairs, shown
+from ops.cli.console import Json, one_line, print_json, print_pairs
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def trace(
     width = max(len(node.branch) + len(node.entry.type) for node in nodes)
     told_by = max(len(node.entry.by) for node in nodes)
     for node in nodes:
-        print(shown(line_of(node, width, told_by), 400))
+        print(one_line(line_of(node, width, told_by)))
 
 
 async def _events_of(session: Session, incident: str) -> list[Entry]:

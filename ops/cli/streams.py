@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.console import Json, Limit, duration, print_json, print_rows, shown
+from ops.cli.console import Json, Limit, duration, one_line, print_json, print_rows, shown
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _print_entry(row: EntryRow, *, as_json: bool) -> None:
         return
     time = f"{row.at:%H:%M:%S}.{row.at.microsecond // 1000:03}Z"
     line = f"{time}  {entry.type:<22}  {entry.by:<20}  {entry.id}  {summary_of(row.event)}".rstrip()
-    print(shown(line, 400), flush=True)
+    print(one_line(line), flush=True)
 
 
 @commands.command()

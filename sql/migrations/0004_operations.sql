@@ -15,6 +15,7 @@ CREATE TABLE proposals (
     event    text        NOT NULL,
     kind     text        NOT NULL CHECK (kind IN ('action', 'observation', 'people')),
     severity text        NOT NULL,
+    alerts   integer     NOT NULL, -- how many different alerts had joined by then
     at       timestamptz NOT NULL
 );
 

@@ -49,8 +49,8 @@ def severity_of(labels: Mapping[str, str]) -> Severity:
 
 
 def alert_of(labels: Mapping[str, str]) -> str:
-    """The alert's name, cleaned."""
-    return clean(labels.get("alertname", ""), 128) or "unnamed alert"
+    """The alert's name, cleaned, on one line."""
+    return " ".join(clean(labels.get("alertname", ""), 128).split()) or "unnamed alert"
 
 
 def title_of(signal: SignalReceived) -> str:

@@ -1,8 +1,8 @@
 """propose: looks at what an incident is about, and puts one action forward with its reasons, or asks people.
 
-An incident is answered once. It is answered again only when its severity rises and no action was put forward yet, and after an
-eviction that did no harm, for the next pod on a node that is down. The world is looked at outside the transaction; what was seen
-and what was decided are committed together.
+An incident is answered once. It is answered again only when its severity rises or another alert joins it and no action was put
+forward yet, and after an eviction that did no harm, for the next pod on a node that is down. The world is looked at outside the
+transaction; what was seen and what was decided are committed together.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -194,7 +195,8 @@ async def _decide(event: Event, answer: _Answer, context: Context, connection: C
 async def _remember(connection: Connection, incident: IncidentRow, answer: _Answer, outputs: Sequence[Event]) -> None:
     first = outputs[0]
     kind = _kind_of(answer.suggestion.action if answer.suggestion else None)
-    await note_proposal(connection, incident.id, event=first.id, kind=kind, severity=incident.severity, at=first.at)
+    known: dict[str, Any] = {"severity": incident.severity, "alerts": len(incident.alerts)}
+    await note_proposal(connection, incident.id, event=first.id, kind=kind, **known, at=first.at)
     for output in outputs:
         what = f"people were asked: {answer.question}" if isinstance(output, PeopleAsked) else _line(answer)
         await add_timeline(connection, incident=incident.id, event=output.id, at=output.at, by=output.by, what=what)
@@ -216,13 +218,16 @@ def _kind_of(action: Action | None) -> ProposalKind:
 
 
 async def _wants_answer(connection: Connection, event: Event, incident: IncidentRow, *, lock: bool = False) -> bool:
-    """An opened incident that has no answer yet, one that became more severe while no action was put forward, or a next step."""
+    """An opened incident that has no answer yet; one that became more severe, or was told of by another alert as well, while no
+    action was put forward; or a next step."""
     latest = await latest_proposal(connection, event.incident, lock=lock)
     if isinstance(event, IncidentOpened):
         return latest is None
     if not isinstance(event, IncidentUpdated):
         return latest is not None
-    return latest is not None and latest.kind != "action" and _worse(incident.severity, latest.severity)
+    if latest is None or latest.kind == "action":
+        return False
+    return _worse(incident.severity, latest.severity) or len(incident.alerts) > latest.alerts
 
 
 def _worse(severity: Severity, than: Severity) -> bool:

@@ -13,13 +13,14 @@ from adapters.errors import Refused, Transient
 from adapters.kubernetes.resources import BY_KIND
 from bus.handler import Reject, Retry
 from ops.sandbox.kubectl import settled, unready, waiting
-from schemas.action import Action, Investigate, RestartWorkload, RollBackWorkload, ScaleWorkload, SetMemoryLimit
+from schemas.action import Action, Investigate, RestartWorkload, RollBackWorkload, ScaleWorkload, SetMemoryLimit, is_observation
 from schemas.event import Output
 from schemas.events import ActionProposed, IncidentOpened, IncidentResolved, IncidentUpdated, PeopleAsked
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Disposition, Severity, SignalStatus, Source
 from sql.database import Database
 from sql.evidence import get_snapshot
+from sql.signals import count_alert
 from stages.propose import ProposeOptions, ProposeStage
 from stages.propose.case import Case, Suggestion
 from tests.integration.healing import Healing, Unsteady, healing_scene, only
@@ -244,6 +245,20 @@ async def test_a_rise_in_severity_asks_again_where_nothing_was_proposed(scene: H
     proposal = proposed(await scene.handle(stage, worse))
     assert proposal.severity is Severity.P0
     assert isinstance(proposal.action, RestartWorkload)
+
+
+async def test_another_alert_about_it_asks_again_where_nothing_was_proposed(scene: Healing, stage: ProposeStage) -> None:
+    target = await scene.deploy("api", "sim/web:ok")
+    await scene.kubectl.until(target, settled)
+    event = await opened(scene, target, "SomethingOdd")
+    assert not any(isinstance(one, ActionProposed) and not is_observation(one.action) for one in await scene.handle(stage, event))
+    await scene.kubectl.set_image(target, "sim/web:crash")
+    await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
+    assert await scene.handle(stage, await risen(scene, event, Severity.P2)) == [], "the same alert is no news"
+    async with scene.database.transaction() as connection:
+        await count_alert(connection, event.incident, alert="KubePodCrashLooping", anomaly="a", at=scene.now)
+    proposal = proposed(await scene.handle(stage, await risen(scene, event, Severity.P2)))
+    assert isinstance(proposal.action, RollBackWorkload)
 
 
 async def test_an_incident_that_is_over_gets_no_proposal(scene: Healing, stage: ProposeStage) -> None:
