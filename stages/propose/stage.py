@@ -28,7 +28,7 @@ from sql.database import Connection, Database
 from sql.evidence import store_snapshot
 from sql.incidents import IncidentRow, add_timeline, get_incident
 from sql.outbox import kept, once
-from sql.proposals import ProposalKind, latest_proposal, note_proposal
+from sql.proposals import ProposalKind, ProposalRow, latest_proposal, note_proposal
 from stages.genuine import require_told
 from stages.propose import templates
 from stages.propose.case import Case, Suggestion, SuggestionSource
@@ -83,11 +83,14 @@ class ProposeStage:
     async def _accepted(self, event: Event) -> IncidentRow | None:
         """The incident, when it is open and this event is a reason to answer it."""
         async with self._database.connection() as connection:
+            latest = await latest_proposal(connection, event.incident)
+            if not _may_want_answer(event, latest):
+                return None
             await require_told(connection, _TELLERS[type(event)], event)
             incident = await get_incident(connection, event.incident)
             if incident is None:
                 raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
-            return incident if incident.is_open and await _wants_answer(connection, event, incident) else None
+            return incident if incident.is_open and _wants_answer(event, latest, incident) else None
 
     async def _answer(self, incident: IncidentRow, context: Context) -> _Answer:
         """Looks, suggests and checks. Raises Retry while the cluster is away and patience lasts."""
@@ -176,8 +179,9 @@ def _asks_for_next(event: Event) -> bool:
 
 
 async def _decide(event: Event, answer: _Answer, context: Context, connection: Connection) -> Sequence[Output]:
+    latest = await latest_proposal(connection, event.incident, lock=True)
     current = await get_incident(connection, event.incident)
-    if current is None or not current.is_open or not await _wants_answer(connection, event, current, lock=True):
+    if current is None or not current.is_open or not _wants_answer(event, latest, current):
         return []
     outputs: list[Event] = []
     if answer.case is not None and answer.suggestion is not None:
@@ -217,16 +221,22 @@ def _kind_of(action: Action | None) -> ProposalKind:
     return "observation" if is_observation(action) else "action"
 
 
-async def _wants_answer(connection: Connection, event: Event, incident: IncidentRow, *, lock: bool = False) -> bool:
-    """An opened incident that has no answer yet; one that became more severe, or was told of by another alert as well, while no
-    action was put forward; or a next step."""
-    latest = await latest_proposal(connection, event.incident, lock=lock)
+def _may_want_answer(event: Event, latest: ProposalRow | None) -> bool:
+    """Whether the event may ask for an answer, as far as the newest one tells: most of a storm ends here."""
     if isinstance(event, IncidentOpened):
         return latest is None
-    if not isinstance(event, IncidentUpdated):
+    if isinstance(event, VerificationFinished):
         return latest is not None
-    if latest is None or latest.kind == "action":
+    return latest is not None and latest.kind != "action"
+
+
+def _wants_answer(event: Event, latest: ProposalRow | None, incident: IncidentRow) -> bool:
+    """An opened incident that has no answer yet; one that became more severe, or was told of by another alert as well, while no
+    action was put forward; or a next step."""
+    if not _may_want_answer(event, latest):
         return False
+    if latest is None or not isinstance(event, IncidentUpdated):
+        return True
     return _worse(incident.severity, latest.severity) or len(incident.alerts) > latest.alerts
 
 
