@@ -34,8 +34,6 @@ hold_down = 0.0
 [bus]
 delay_period = 0.05
 measure_period = 0.5
-[archive]
-trim_period = 3600.0
 [people.ana]
 token = "{ana}"
 [people.ben]

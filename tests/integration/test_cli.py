@@ -21,7 +21,7 @@ import pytest
 from ops.demo.payloads import webhook
 from ops.sandbox import Kubectl
 from schemas.events import EVENT_TYPES, TOPICS
-from tests.integration.mend_process import ANA, BEN, ROOT, Mend, end, installation, until
+from tests.integration.mend_process import ANA, BEN, ROOT, SETTINGS, Mend, end, installation, until
 
 pytestmark = pytest.mark.slow
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
@@ -51,10 +51,14 @@ def _states(pod: dict[str, Any]) -> list[dict[str, Any]]:
     return [status.get("state", {}) for status in pod.get("status", {}).get("containerStatuses", [])]
 
 
+UNTRIMMED = SETTINGS + "[archive]\ntrim_period = 3600.0\n"
+"""A busy machine may take longer over these tests than the streams keep what is done with."""
+
+
 @pytest.fixture(scope="module")
 def mend() -> Iterator[Mend]:
     """One `mend up` for all tests here, with an alert that it has a proposal for."""
-    with installation() as mend:
+    with installation(UNTRIMMED) as mend:
         process = mend.up("--sandbox")
         asyncio.run(break_workload(mend.run.sandbox, "web"))
         mend("send-alert", "-", stdin=alert("KubePodCrashLooping", "web", "critical", f"web crashes {ESCAPE}"))
