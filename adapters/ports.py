@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from schemas.action import Action
-from schemas.evidence import Band, BlastRadius, Check, GitOps, MetricView, Sensor, Snapshot
+from schemas.evidence import AlertView, Band, BlastRadius, Check, GitOps, MetricView, Sensor, Snapshot
 from schemas.target import Target
 
 
@@ -95,6 +95,17 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(snapshot, metrics=self.metrics, sensors=(*snapshot.sensors, *self.sensors))
 
 
+class AlertState(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said of an alert. Each that was asked is one sensor, by the name `alert:…`."""
+
+    alerts: tuple[AlertView, ...] = ()
+    sensors: tuple[Sensor, ...] = ()
+
+    def added_to(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with the alert's state and its sensors."""
+        return msgspec.structs.replace(snapshot, alerts=(*snapshot.alerts, *self.alerts), sensors=(*snapshot.sensors, *self.sensors))
+
+
 class Metrics(Protocol):
     """What is measured from outside of a target, and whether an alert still fires. No method raises an AdapterError."""
 
@@ -106,6 +117,10 @@ class Metrics(Protocol):
         What is usual is told from the history before `usual_until`, which should be the begin of the trouble, so that it
         does not count as usual; without it, no history is read.
         """
+        ...
+
+    async def alert(self, labels: Mapping[str, str], *, cluster: str = "") -> AlertState:
+        """What each that knows alerts says of the one with these labels; nothing where nobody is to be asked."""
         ...
 
     async def firing(self, labels: Mapping[str, str], *, cluster: str = "") -> bool | None:

@@ -25,6 +25,7 @@ from ops.stores import Place, find_place, open_bus, open_database
 from ops.tasks import Tasks
 from ops.wiring import (
     ARCHIVE,
+    NEEDS_METRICS,
     NEEDS_WORLD,
     STAGES,
     Parts,
@@ -163,7 +164,9 @@ class Machine:
         if NEEDS_WORLD & set(self.stages):
             worlds = await open_worlds(self.settings, sandbox=sandbox)
             self.stack.push_async_callback(worlds.close)
-        metrics = open_metrics(self.settings, sandbox=bool(sandbox)) if "verify" in self.stages else None
+        metrics = None
+        if NEEDS_METRICS & set(self.stages):
+            metrics = open_metrics(self.settings, sandbox=bool(sandbox), baseline="verify" in self.stages)
         if metrics is not None:
             self.stack.push_async_callback(metrics.close)
         key = votes_key(self.settings.votes.key, self.settings.data.path)

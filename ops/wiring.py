@@ -19,7 +19,7 @@ from schemas.events import TOPICS
 from schemas.secret import Secret
 
 if TYPE_CHECKING:
-    from adapters.ports import Channel, Metrics, World
+    from adapters.ports import Channel, Forecast, Metrics, World
     from adapters.worlds import Worlds
     from bus.handler import Stage
     from sql.database import Database
@@ -29,6 +29,7 @@ STAGES = ("ingest", "propose", "gate", "execute", "verify", "learn", "failure_wa
 """The consumer groups, in the order in which an alert meets them."""
 
 NEEDS_WORLD = frozenset({"ingest", "propose", "execute", "verify"})
+NEEDS_METRICS = frozenset({"propose", "verify"})
 UNNAMED = "default"
 """The name of the one cluster that is not named in the settings."""
 
@@ -82,7 +83,7 @@ def _ingest(parts: Parts) -> Stage:
 def _propose(parts: Parts) -> Stage:
     from stages.propose.stage import ProposeStage
 
-    return ProposeStage(parts.database, parts.world, parts.settings.propose)
+    return ProposeStage(parts.database, parts.world, parts.settings.propose, metrics=parts.metrics)
 
 
 def _gate(parts: Parts) -> Stage:
@@ -241,16 +242,18 @@ def _host_groups(settings: Settings, clock: Callable[[], datetime]) -> Mapping[s
     return host_groups(settings.hosts, clock=clock)
 
 
-def open_metrics(settings: Settings, *, sandbox: bool = False, clock: Callable[[], datetime] = now) -> Metrics | None:
+def open_metrics(
+    settings: Settings, *, sandbox: bool = False, clock: Callable[[], datetime] = now, baseline: bool = True
+) -> Metrics | None:
     """What the settings say is asked from outside, or None where they name nothing. No request is made yet.
 
+    Without `baseline` it does not tell what is usual, which only verify asks for.
     Raises SettingsWrong, and adapters.errors.WrongSettings when two servers are said to have the metrics of every cluster.
     """
     if not settings.prometheus and not settings.alertmanager:
         return None
     from adapters.alertmanager.client import AlertmanagerClient
     from adapters.prometheus import PrometheusMetrics
-    from stages.verify.baseline import usual
 
     names = {*cluster_names(settings, sandbox=sandbox), *(host.group for host in settings.hosts.values())}
     wrong = [name for name, server in settings.prometheus.items() if name not in names and not server.cluster_label]
@@ -265,7 +268,13 @@ def open_metrics(settings: Settings, *, sandbox: bool = False, clock: Callable[[
         )
         for one in settings.alertmanager.values()
     ]
-    return PrometheusMetrics(settings.prometheus, clock=clock, alertmanagers=alertmanagers, forecast=usual)
+    return PrometheusMetrics(settings.prometheus, clock=clock, alertmanagers=alertmanagers, forecast=_usual() if baseline else None)
+
+
+def _usual() -> Forecast:
+    from stages.verify.baseline import usual
+
+    return usual
 
 
 def topology() -> dict[str, tuple[str, ...]]:

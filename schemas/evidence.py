@@ -225,6 +225,9 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
 METRIC_SENSOR = "metric:"
 """How the names of sensors begin that ask Prometheus."""
 
+ALERT_SENSOR = "alert:"
+"""How the names of sensors begin that ask whether an alert still fires."""
+
 
 class Sensor(msgspec.Struct, frozen=True, kw_only=True):
     """One sensor's run: `error` is empty when it succeeded."""
@@ -269,6 +272,20 @@ class MetricView(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class AlertView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether one alert of the incident fires; None where that is not known, and a sensor that failed says why.
+
+    rule   whether its rule in Prometheus holds, pending included
+    heard  whether an Alertmanager has it as firing
+    fires  both together: yes when one says so, no only when Prometheus was not away and nobody says yes
+    """
+
+    name: str
+    rule: bool | None = None
+    heard: bool | None = None
+    fires: bool | None = None
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What all sensors together saw of one target at one time. A sensor that failed leaves its part empty and says why.
 
@@ -296,6 +313,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     gitops: GitOps | None = None
     owners: tuple[OwnerView, ...] = ()
     metrics: tuple[MetricView, ...] = ()
+    alerts: tuple[AlertView, ...] = ()
 
     @property
     def last_available(self) -> RevisionView | None:
@@ -305,8 +323,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def measured(self) -> bool:
-        """Whether any sensor of the target itself succeeded; Prometheus alone does not tell its state."""
-        return any(not sensor.error for sensor in self.sensors if not sensor.name.startswith(METRIC_SENSOR))
+        """Whether any sensor of the target itself succeeded; Prometheus and Alertmanager alone do not tell its state."""
+        return any(not sensor.error for sensor in self.sensors if not sensor.name.startswith((METRIC_SENSOR, ALERT_SENSOR)))
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,3 +335,12 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     before: str = ""
     after: str = ""
+
+
+def amount(value: float, unit: str) -> str:
+    """A metric's value with its unit, for people."""
+    if unit == "ratio":
+        return f"{value * 100:.3g} %"
+    if unit == "bytes":
+        return f"{value / 2**20:.4g} MiB"
+    return f"{value:.4g}" if unit == "1" else f"{value:.4g} {unit}"

@@ -60,6 +60,7 @@ def sanitized(snapshot: Snapshot) -> Snapshot:
         "events": tuple(_event(event) for event in snapshot.events),
         "logs": {name: clean(text, _LOG) for name, text in snapshot.logs.items()},
         "metrics": tuple(msgspec.structs.replace(metric, note=clean(metric.note, _MESSAGE)) for metric in snapshot.metrics),
+        "alerts": tuple(msgspec.structs.replace(alert, name=clean(alert.name, 256)) for alert in snapshot.alerts),
     }
     if snapshot.workload is not None:
         changes["workload"] = msgspec.structs.replace(

@@ -67,8 +67,14 @@ class AlertmanagerClient:
                 body = await answer.content.read(_LARGEST + 1)
                 while len(body) <= _LARGEST and not answer.content.at_eof():
                     body += await answer.content.read(_LARGEST + 1 - len(body))
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Transient(f"Alertmanager cannot be asked: {clean(str(error) or type(error).__name__, 200)}") from error
+        except TimeoutError:
+            raise Transient(f"Alertmanager did not answer within {self._timeout:g} s") from None
+        except ValueError:
+            # An invalid URL, or one with a user name besides the credential of the settings.
+            raise Refused("the URL of Alertmanager cannot be used: `http://HOST:PORT`, with no user name where there is a token") from None
+        except (aiohttp.ClientError, OSError) as error:
+            # The text of most of these errors has the URL in it, and that may carry a password.
+            raise Transient(f"Alertmanager cannot be asked ({type(error).__name__})") from None
         return _alerts(answer.status, body)
 
     def _opened(self) -> aiohttp.ClientSession:

@@ -13,18 +13,19 @@ import msgspec
 
 from adapters.alertmanager.client import AlertmanagerClient
 from adapters.errors import AdapterError, WrongSettings
-from adapters.ports import Forecast, Measurement, Usual
+from adapters.ports import AlertState, Forecast, Measurement, Usual
 from adapters.prometheus.client import PrometheusClient, shown
 from adapters.prometheus.history import read_history
 from adapters.prometheus.options import PrometheusOptions
 from adapters.prometheus.probes import Question, questions
 from adapters.prometheus.selection import label_name
-from adapters.prometheus.state import alertmanager_says, prometheus_says
-from schemas.evidence import METRIC_SENSOR, MetricView, Sensor
+from adapters.prometheus.state import Answer, alertmanager_says, fires, one_of, prometheus_says
+from schemas.evidence import ALERT_SENSOR, METRIC_SENSOR, AlertView, MetricView, Sensor
 from schemas.target import Target
 from schemas.text import clean
 
 T = TypeVar("T")
+SENSOR_SECONDS = 8.0
 
 
 class PrometheusMetrics:
@@ -33,6 +34,7 @@ class PrometheusMetrics:
     servers        by the name of the cluster or host group whose metrics they have
     alertmanagers  asked, all of them, whether an alert fires
     forecast       tells what is usual from samples, in a thread of its own; without it, nothing is said of that
+    seconds        bounds each sensor, however many queries it needs; what is usual is bounded by its queries alone
 
     Raises WrongSettings when two servers are said to have the metrics of every cluster.
     """
@@ -44,6 +46,7 @@ class PrometheusMetrics:
         clock: Callable[[], datetime],
         alertmanagers: Sequence[AlertmanagerClient] = (),
         forecast: Forecast | None = None,
+        seconds: float = SENSOR_SECONDS,
     ) -> None:
         self._servers = {name: _Server(name, options) for name, options in servers.items()}
         shared = [server for server in self._servers.values() if server.label]
@@ -54,6 +57,7 @@ class PrometheusMetrics:
         self._alertmanagers = tuple(alertmanagers)
         self._clock = clock
         self._forecast = forecast
+        self._seconds = seconds
 
     async def measure(
         self, target: Target, alerts: Sequence[str], labels: Mapping[str, str], at: datetime, *, usual_until: datetime | None = None
@@ -70,25 +74,32 @@ class PrometheusMetrics:
         parts = await asyncio.gather(*(self._answer(server, question, at, until) for question in asked))
         return Measurement(metrics=tuple(view for view, _ in parts), sensors=tuple(sensor for _, sensors in parts for sensor in sensors))
 
-    async def firing(self, labels: Mapping[str, str], *, cluster: str = "") -> bool | None:
-        """Whether the alert with these labels holds now, by its rule in Prometheus and by what Alertmanager still hears.
+    async def alert(self, labels: Mapping[str, str], *, cluster: str = "") -> AlertState:
+        """What the alert's rule in Prometheus says, and what Alertmanager still hears; see `adapters.ports.Metrics`.
 
         One that says yes is enough. No is only said when nobody who should know was away: Alertmanager forgets an alert
-        whose Prometheus is silent. None when nobody could be asked, or nobody who was knows of such an alert.
+        whose Prometheus is silent.
         """
+        name = labels.get("alertname", "")
+        if not name:
+            return AlertState()
         now = self._clock().timestamp()
         own = self._server_of(cluster)
         servers = ([own] if own else []) if cluster else list(self._servers.values())
         rules, heard = await asyncio.gather(
-            asyncio.gather(*(prometheus_says(server.client, labels, now) for server in servers)),
-            asyncio.gather(*(alertmanager_says(client, labels) for client in self._alertmanagers)),
+            self._asked("prometheus", [prometheus_says(server.client, labels, now) for server in servers]),
+            self._asked("alertmanager", [alertmanager_says(client, labels) for client in self._alertmanagers]),
         )
-        answers = (*rules, *heard)
-        if any(answer.fires for answer in answers):
-            return True
-        if any(answer.away for answer in rules):
-            return None
-        return False if any(answer.fires is False for answer in answers) else None
+        sensors = tuple(sensor for _, sensor in (*rules, *heard))
+        if not sensors:
+            return AlertState()
+        by_rule, by_ear = [answer for answer, _ in rules], [answer for answer, _ in heard]
+        view = AlertView(name=clean(name, 256), rule=one_of(by_rule), heard=one_of(by_ear), fires=fires(by_rule, by_ear))
+        return AlertState(alerts=(view,), sensors=sensors)
+
+    async def firing(self, labels: Mapping[str, str], *, cluster: str = "") -> bool | None:
+        """The same in one word. None when nobody could be asked, or nobody who was knows of such an alert."""
+        return next((view.fires for view in (await self.alert(labels, cluster=cluster)).alerts), None)
 
     async def close(self) -> None:
         await asyncio.gather(
@@ -98,16 +109,23 @@ class PrometheusMetrics:
     def _server_of(self, cluster: str) -> _Server | None:
         return self._servers.get(cluster, self._shared)
 
-    async def _answer(self, server: _Server, question: Question, at: datetime, until: datetime | None) -> _Answer:
+    async def _asked(self, whom: str, questions: Sequence[Awaitable[bool | None]]) -> list[tuple[Answer, Sensor]]:
+        """The answer of each that was asked, with its sensor. Those of one kind are numbered where there are several."""
+        names = [f"{ALERT_SENSOR}{whom}{f' {place}' if len(questions) > 1 else ''}" for place in range(1, len(questions) + 1)]
+        found = await asyncio.gather(*(_timed(name, one, self._seconds) for name, one in zip(names, questions, strict=True)))
+        return [(Answer(said, away=bool(sensor.error)), sensor) for said, sensor in found]
+
+    async def _answer(self, server: _Server, question: Question, at: datetime, until: datetime | None) -> _Measured:
         """One metric, and the sensors that it took."""
         name, view = f"{METRIC_SENSOR}{question.probe.name}", _blank(question)
         if not question.query:
             return view, (Sensor(name=name, seconds=0.0, error=f"not asked: {question.refusal}"),)
         if until is None:
-            value, sensor = await _timed(name, _read(server.client, question, at))
+            value, sensor = await _timed(name, _read(server.client, question, at), self._seconds)
             return _with_value(view, value, sensor), (sensor,)
         (value, sensor), (usual, past) = await asyncio.gather(
-            _timed(name, _read(server.client, question, at)), _timed(f"{name} usual", self._usual(server, question.query, at, until))
+            _timed(name, _read(server.client, question, at), self._seconds),
+            _timed(f"{name} usual", self._usual(server, question.query, at, until), None),
         )
         return _with_usual(_with_value(view, value, sensor), usual, past), (sensor, past)
 
@@ -134,7 +152,7 @@ class _Value(msgspec.Struct, frozen=True):
     age: float | None
 
 
-_Answer = tuple[MetricView, tuple[Sensor, ...]]
+_Measured = tuple[MetricView, tuple[Sensor, ...]]
 
 
 async def _read(client: PrometheusClient, question: Question, at: datetime) -> _Value:
@@ -146,13 +164,16 @@ async def _read(client: PrometheusClient, question: Question, at: datetime) -> _
     return _Value(number, at.timestamp() - sampled if isinstance(sampled, float) and math.isfinite(sampled) else None)
 
 
-async def _timed(name: str, look: Awaitable[T]) -> tuple[T | None, Sensor]:
-    """What a look found, and its record; an error is only recorded."""
+async def _timed(name: str, look: Awaitable[T], seconds: float | None) -> tuple[T | None, Sensor]:
+    """What a look found within `seconds`, and its record; an error is only recorded."""
     start, found, error = time.perf_counter(), None, ""
     try:
-        found = await look
+        async with asyncio.timeout(seconds):
+            found = await look
     except AdapterError as failure:
         error = shown(failure)
+    except TimeoutError:
+        error = f"no answer within {seconds:g} s" if seconds is not None else "no answer in time"
     return found, Sensor(name=name, seconds=round(time.perf_counter() - start, 4), error=error)
 
 

@@ -4,23 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.evidence import METRIC_SENSOR, HostView, MetricView, Snapshot, UnitView
+from schemas.evidence import ALERT_SENSOR, METRIC_SENSOR, AlertView, HostView, MetricView, Sensor, Snapshot, UnitView, amount
 from schemas.text import clean
 
 _LINES = 24
+_UNSEEN = "not seen: "
+_OUTSIDE = (METRIC_SENSOR, ALERT_SENSOR)
 _GIGA = 1e9
 
 
 def in_short(snapshot: Snapshot) -> list[str]:
-    """Lines for people, 24 at most: how much could be seen, then the target, its host and its metrics."""
+    """Lines for people, 24 at most: how much could be seen, its alert and metrics, what failed, its host, and the target itself."""
     from adapters.kubernetes.summary import summary
 
-    seen = sum(not sensor.error for sensor in snapshot.sensors)
-    head = f"{snapshot.at:%H:%M:%S}Z, {seen} of {len(snapshot.sensors)} sensors{', late' if snapshot.late else ''}"
-    lines = [head, *(line for line in summary(snapshot).splitlines() if f"not seen: {METRIC_SENSOR}" not in line)]
-    lines[1:1] = [*_of_host(snapshot.host), *(_of_unit(unit) for unit in snapshot.units), *_of_metrics(snapshot.metrics)]
+    units = [_of_unit(unit) for unit in snapshot.units]
+    own = [line for line in summary(snapshot).splitlines() if not line.startswith(_UNSEEN)]
+    failed = [_unseen(sensor) for sensor in snapshot.sensors if sensor.error and not sensor.name.startswith(_OUTSIDE)]
+    lines = [_head(snapshot), *from_outside(snapshot), *failed, *_of_host(snapshot.host), *units, *own]
     cut = [f"… and {len(lines) - _LINES + 1} more lines: `mend incidents show ID --json` has all"] if len(lines) > _LINES else []
     return [clean(line, 240) for line in lines[: _LINES - len(cut)]] + cut
+
+
+def from_outside(snapshot: Snapshot) -> list[str]:
+    """A line for the alert, for each metric, and for what of both could not be asked."""
+    failed = {sensor.name: sensor for sensor in snapshot.sensors if sensor.error and sensor.name.startswith(_OUTSIDE)}
+    shown = {f"{METRIC_SENSOR}{metric.name}" for metric in snapshot.metrics}
+    shown |= {f"{name} usual" for name in shown}  # its note says so
+    return [
+        *(_of_alert(alert) for alert in snapshot.alerts),
+        *_of_metrics(snapshot.metrics),
+        *(_unseen(sensor) for name, sensor in failed.items() if name not in shown),
+    ]
+
+
+def _head(snapshot: Snapshot) -> str:
+    seen = sum(not sensor.error for sensor in snapshot.sensors)
+    return f"{snapshot.at:%H:%M:%S}Z, {seen} of {len(snapshot.sensors)} sensors{', late' if snapshot.late else ''}"
+
+
+def _unseen(sensor: Sensor) -> str:
+    return f"{_UNSEEN}{sensor.name}: {sensor.error}"
+
+
+def _of_alert(alert: AlertView) -> str:
+    state = {True: "fires", False: "no longer fires", None: "not known whether it fires"}[alert.fires]
+    rule = {True: "its rule in Prometheus holds", False: "its rule in Prometheus does not hold", None: ""}[alert.rule]
+    heard = {True: "Alertmanager has it", False: "Alertmanager does not have it", None: ""}[alert.heard]
+    said = ", ".join(word for word in (rule, heard) if word)
+    return f"alert {alert.name}: {state}{f' ({said})' if said else ''}"
 
 
 def _of_host(host: HostView | None) -> Iterator[str]:
@@ -44,5 +75,6 @@ def _of_metrics(metrics: tuple[MetricView, ...]) -> Iterator[str]:
         if metric.value is None:
             yield f"metric {metric.name}: not measured{f', {metric.note}' if metric.note else ''}"
             continue
-        usual = f", usually {metric.baseline.lower:.3g} to {metric.baseline.upper:.3g}" if metric.baseline else ""
-        yield f"metric {metric.name}: {metric.value:.3g} {metric.unit}".rstrip() + usual
+        band, unit = metric.baseline, metric.unit
+        usual = f", usually {amount(band.lower, unit)} to {amount(band.upper, unit)}" if band else ""
+        yield f"metric {metric.name}: {amount(metric.value, unit)}{usual}"

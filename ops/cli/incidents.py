@@ -98,10 +98,17 @@ def show(context: typer.Context, incident: Incident, as_json: Json = False) -> N
 
 
 def _evidence(rows: Sequence[EvidenceRow]) -> list[tuple[str, str]]:
-    """The newest look at the target, and the one before an action, which it is to be compared with."""
-    from ops.cli.evidence import in_short
+    """The newest look at the target, and the one before an action, which it is to be compared with.
+
+    Of the look that an action was proposed on, the alert and the metrics stay shown: the others may not have them.
+    """
+    from ops.cli.evidence import from_outside, in_short
 
     newest = {row.phase: row for row in rows}
     shown = [newest[phase] for phase in ("before", "after") if phase in newest] or list(newest.values())
     names = {"proposal": "seen", "before": "seen before", "after": "seen after"}
-    return [(names[row.phase], "\n".join(in_short(row.snapshot))) for row in shown]
+    lines = [(names[row.phase], "\n".join(in_short(row.snapshot))) for row in shown]
+    decided = newest.get("proposal")
+    if decided is None or decided in shown or not (outside := from_outside(decided.snapshot)):
+        return lines
+    return [("seen at first", "\n".join(outside)), *lines]

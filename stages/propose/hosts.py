@@ -38,6 +38,12 @@ def suggest_for_host(case: Case) -> Suggestion:
     )
 
 
+def named_unit(case: Case) -> UnitView | None:
+    """The unit or container that the labels name, as it was seen; None where they name none, or it was not seen."""
+    named = _named(case)
+    return _unit(case, named[1]) if named else None
+
+
 def _named(case: Case) -> tuple[Action, str] | None:
     for label in _UNIT_LABELS:
         name = case.labels.get(label, "")

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from adapters.errors import AdapterError, Refused, TargetMissing, Transient, UnknownCluster
-from adapters.ports import Preflight, World
+from adapters.ports import Metrics, Preflight, World
 from bus.handler import Context, Reject, Retry
 from schemas.action import Action, EvictPod, describe, is_observation
 from schemas.event import Event, Output
@@ -34,6 +34,7 @@ from stages.propose import templates
 from stages.propose.case import Case, Suggestion, SuggestionSource
 from stages.propose.investigation import investigate
 from stages.propose.options import ProposeOptions
+from stages.propose.outside import gone, look
 
 _TELLERS: dict[type[Event], str] = {IncidentOpened: "ingest", IncidentUpdated: "ingest", VerificationFinished: "verify"}
 
@@ -49,7 +50,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProposeStage:
-    """The consumer group `propose`. `sources` are asked in order before the templates."""
+    """The consumer group `propose`. `sources` are asked in order before the templates; without `metrics` only the target is looked at."""
 
     name = "propose"
     topics = ("incidents", "verifications")
@@ -61,11 +62,13 @@ class ProposeStage:
         options: ProposeOptions | None = None,
         *,
         sources: Sequence[SuggestionSource] = (),
+        metrics: Metrics | None = None,
     ) -> None:
         self._database = database
         self._world = world
         self._options = options or ProposeOptions()
         self._sources = tuple(sources)
+        self._metrics = metrics
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
         if not isinstance(event, IncidentOpened | IncidentUpdated) and not _asks_for_next(event):
@@ -97,8 +100,8 @@ class ProposeStage:
         if incident.target.kind is Kind.UNKNOWN and not incident.target.name:
             return _people(f"The alert does not say what it is about: {incident.title}", "Which workload or host is meant?")
         try:
-            case = await self._look(incident)
-            suggestion = await self._suggest(case)
+            case = await self._look(incident, context.now())
+            suggestion = _with_reason(await self._suggest(case), gone(case, firing=incident.firing))
             return await self._checked(case, suggestion)
         except TargetMissing as error:
             near = f" The nearest names: {', '.join(error.nearest[:5])}." if error.nearest else ""
@@ -117,12 +120,13 @@ class ProposeStage:
         if context.now() - context.input.at < timedelta(seconds=self._options.patience):
             raise Retry(self._options.retry_after, f"{incident.target} cannot be looked at: {error or 'no answer in time'}") from error
 
-    async def _look(self, incident: IncidentRow) -> Case:
-        async with asyncio.timeout(self._options.observe_limit):
+    async def _look(self, incident: IncidentRow, at: datetime) -> Case:
+        until = asyncio.get_running_loop().time() + self._options.observe_limit
+        async with asyncio.timeout_at(until):
             target = await self._world.owner(incident.target)
-            if target.kind is Kind.UNKNOWN:
-                raise TargetMissing(f"No workload and no pod is named {target.name}.")
-            snapshot = await self._world.observe(target)
+        if target.kind is Kind.UNKNOWN:
+            raise TargetMissing(f"No workload and no pod is named {target.name}.")
+        snapshot = await look(self._world, self._metrics, incident, target, at=at, until=until)
         if snapshot.exists is False:
             raise TargetMissing(f"{target} does not exist.")
         if not snapshot.measured:
@@ -163,6 +167,14 @@ class ProposeStage:
         action = msgspec.structs.replace(suggestion.action, target=preflight.target)
         suggestion = msgspec.structs.replace(suggestion, action=action)
         return _Answer(case=case, suggestion=suggestion, preflight=preflight, question=suggestion.question, reason=suggestion.reasons[0])
+
+
+def _with_reason(suggestion: Suggestion, reason: str) -> Suggestion:
+    """The suggestion with one reason more, the second where there is one to say; also what it gives way to."""
+    if not reason:
+        return suggestion
+    otherwise = suggestion.otherwise and _with_reason(suggestion.otherwise, reason)
+    return msgspec.structs.replace(suggestion, reasons=(*suggestion.reasons[:1], reason, *suggestion.reasons[1:]), otherwise=otherwise)
 
 
 def _instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> Suggestion:

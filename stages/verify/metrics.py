@@ -27,7 +27,7 @@ from enum import StrEnum
 
 import msgspec
 
-from schemas.evidence import Judgement, MetricView, Snapshot
+from schemas.evidence import Judgement, MetricView, Snapshot, amount
 from schemas.text import clean
 from schemas.words import Health, Worse
 
@@ -205,7 +205,7 @@ def _bad(value: float, view: MetricView) -> bool | None:
 
 
 def _shown(view: MetricView | None) -> str:
-    return "" if view is None or view.value is None else _amount(view.value, view.unit)
+    return "" if view is None or view.value is None else amount(view.value, view.unit)
 
 
 def _figures(before: str, after: str, view: MetricView | None) -> str:
@@ -214,14 +214,5 @@ def _figures(before: str, after: str, view: MetricView | None) -> str:
     parts += [f"{before} before"] if before else []
     if view is not None and view.baseline is not None:
         band = view.baseline
-        parts.append(f"usually {_amount(band.lower, view.unit)} to {_amount(band.upper, view.unit)} ({band.season})")
+        parts.append(f"usually {amount(band.lower, view.unit)} to {amount(band.upper, view.unit)} ({band.season})")
     return f": {', '.join(parts)}" if parts else ""
-
-
-def _amount(value: float, unit: str) -> str:
-    """A value with its unit, for people."""
-    if unit == "ratio":
-        return f"{value * 100:.3g} %"
-    if unit == "bytes":
-        return f"{value / 2**20:.4g} MiB"
-    return f"{value:.4g}" if unit == "1" else f"{value:.4g} {unit}"

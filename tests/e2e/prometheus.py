@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -113,6 +114,16 @@ class Prometheus:
                 stderr=log,
             )
         await self._ready()
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Takes connections and answers none of them."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
         process, self._process = self._process, None

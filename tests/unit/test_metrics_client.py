@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.alertmanager.client import AlertmanagerClient
 from adapters.errors import AdapterError, Refused, Transient, WrongSettings
-from adapters.ports import Usual
+from adapters.ports import AlertState, Usual
 from adapters.prometheus import PrometheusMetrics, PrometheusOptions
 from adapters.prometheus.answers import alerts_in, samples_in, value_in
 from adapters.prometheus.client import PrometheusClient
 from adapters.prometheus.history import read_history
-from adapters.prometheus.state import same
+from adapters.prometheus.state import Answer, fires, one_of, same
 from schemas.secret import Secret, SecretUrl
 from schemas.target import Kind, Target
 
@@ -243,8 +244,92 @@ TOLD = {"alertname": "A", "pod": "a", "severity": "page", "datacenter": "north"}
         ({"alertname": "A", "pod": "b", "severity": "page"}, False),
         ({"alertname": "B", "pod": "a", "severity": "page"}, False),
         ({"pod": "a"}, False),
+        ({"alertname": "A", "pod": "a", "owner": "ana"}, True),
     ],
 )
 def test_labels_that_only_one_side_has_tell_no_alert_from_another(active: dict[str, str], expected: bool) -> None:
-    assert same(TOLD, active) is expected
+    assert same(TOLD | {"owner": "***"}, active) is expected
     assert not same({"pod": "a"}, active)
+
+
+YES, NO, NOT_KNOWN, AWAY = Answer(True), Answer(False), Answer(None), Answer(None, away=True)
+
+
+@pytest.mark.parametrize(
+    ("rules", "heard", "expected"),
+    [
+        ((YES,), (NO,), True),
+        ((NO,), (YES,), True),
+        ((AWAY,), (YES,), True),
+        ((NO,), (NO,), False),
+        ((NO,), (AWAY,), False),
+        ((NOT_KNOWN,), (NO,), False),
+        ((), (NO,), False),
+        ((AWAY,), (NO,), None),
+        ((NOT_KNOWN,), (AWAY,), None),
+        ((), (), None),
+    ],
+)
+def test_no_is_only_said_when_no_prometheus_was_away(rules: tuple[Answer, ...], heard: tuple[Answer, ...], expected: bool | None) -> None:
+    assert fires(rules, heard) is expected
+    assert one_of(rules) is (True if YES in rules else False if NO in rules else None)
+
+
+def metrics_at(*urls: str, **fields: Any) -> PrometheusMetrics:
+    """Of a Prometheus at the first URL, and an Alertmanager at each of the others."""
+    heard = [AlertmanagerClient(url) for url in urls[1:]]
+    return PrometheusMetrics({"prod": PrometheusOptions(url=SecretUrl(urls[0]))}, clock=lambda: NOW, alertmanagers=heard, **fields)
+
+
+async def test_one_that_hangs_ends_with_its_own_time_and_leaves_what_the_others_said(server: Server) -> None:
+    server.silent = True
+    async with alertmanager_without_alerts() as url:
+        metrics = metrics_at(server.url, url, url, seconds=0.2)
+        found, measured = await asyncio.gather(metrics.alert(TOLD, cluster="prod"), metrics.measure(API, [], {}, NOW))
+        await metrics.close()
+    (view,) = found.alerts
+    assert (view.name, view.rule, view.heard, view.fires) == ("A", None, False, None)
+    assert {one.name: one.error for one in found.sensors} == {
+        "alert:prometheus": "no answer within 0.2 s",
+        "alert:alertmanager 1": "",
+        "alert:alertmanager 2": "",
+    }
+    assert all(0.2 <= one.seconds < 5 for one in (found.sensors[0], *measured.sensors))
+    assert {one.note for one in measured.metrics} == {"no answer within 0.2 s"}
+
+
+@asynccontextmanager
+async def alertmanager_without_alerts() -> AsyncIterator[str]:
+    """The URL of an Alertmanager that has no alert."""
+    server = Server()
+    server.says([])
+    async with await asyncio.start_server(server.answer, "127.0.0.1", 0) as listening:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        await server.hang_up()
+
+
+async def test_an_alert_without_a_name_is_asked_of_nobody(server: Server) -> None:
+    metrics = metrics_at(server.url, server.url)
+    assert await metrics.alert({"pod": "a"}) == AlertState()
+    assert await metrics.firing({"pod": "a"}) is None
+    assert server.asked == []
+
+
+async def test_an_alert_with_a_label_that_was_masked_is_not_called_gone(server: Server) -> None:
+    """Alertmanager tells alerts apart by all their labels, and one of them is not known here."""
+    server.says([])
+    metrics = metrics_at(server.url, server.url)
+    found = await metrics.alert(TOLD | {"owner": "***"})
+    await metrics.close()
+    assert (found.alerts[0].heard, found.alerts[0].fires) == (None, None)
+    assert "looked like a secret" in next(one.error for one in found.sensors if one.name == "alert:alertmanager")
+
+
+@pytest.mark.parametrize("url", ["http://ana:sesame-street@127.0.0.1:1", "http://127.0.0.1:1/sesame-street"])
+async def test_an_alertmanager_that_cannot_be_asked_is_an_error_without_its_url(url: str) -> None:
+    client = AlertmanagerClient(url, token=Secret("t"))
+    with pytest.raises(AdapterError) as raised:
+        await client.is_firing(TOLD)
+    await client.close()
+    assert "sesame-street" not in str(raised.value)
+    assert "Alertmanager" in str(raised.value)
