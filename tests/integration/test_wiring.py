@@ -224,6 +224,58 @@ async def test_a_prometheus_answers_for_the_cluster_or_host_group_of_its_name() 
     await shared.close()
 
 
+MACHINE = Settings(
+    votes=VotesSettings(key=KEY),
+    clusters={"prod": ClusterSettings(server="http://127.0.0.1:1")},
+    prometheus={"prod": PrometheusOptions(url=SecretUrl("http://127.0.0.1:1"))},
+    alertmanager={"main": AlertmanagerSettings(url=SecretUrl("http://127.0.0.1:1"))},
+)
+
+
+@pytest.mark.parametrize(("stage", "asks"), [("propose", True), ("verify", True), ("execute", False), ("gate", False)])
+async def test_what_is_asked_from_outside_is_open_where_a_stage_asks_it(database: Database, stage: str, asks: bool) -> None:
+    async with AsyncExitStack() as stack:
+        parts = await Machine(MACHINE, Choices(stages=(stage,)), stack, stop=asyncio.Event(), at_once=AtOnce()).parts(database, "")
+        assert (parts.metrics is not None) is asks
+
+
+def test_propose_asks_from_outside_and_stays_small() -> None:
+    """In a fresh process: it opens its connections, asks in vain, and carries neither what forecasts nor more than 120 MB."""
+    code = """
+import asyncio, resource, sys
+from datetime import datetime, UTC
+from ops.settings import Settings
+from ops.wiring import Parts, make_stage, open_metrics, open_worlds
+from schemas.secret import Secret
+from schemas.target import Kind, Target
+from adapters.prometheus import PrometheusOptions
+from ops.settings import ClusterSettings
+from ops.settings.model import AlertmanagerSettings
+from schemas.secret import SecretUrl
+async def main():
+    nobody = SecretUrl("http://127.0.0.1:1")
+    settings = Settings(
+        clusters={"prod": ClusterSettings(server="http://127.0.0.1:1")},
+        prometheus={"prod": PrometheusOptions(url=nobody)},
+        alertmanager={"main": AlertmanagerSettings(url=nobody)},
+    )
+    worlds, metrics = await open_worlds(settings), open_metrics(settings, baseline=False)
+    make_stage("propose", Parts(settings=settings, database=None, votes_key=Secret("x" * 32), worlds=worlds, metrics=metrics))
+    target = Target(cluster="prod", kind=Kind.DEPLOYMENT, namespace="shop", name="api")
+    asked = await asyncio.gather(metrics.measure(target, ["A"], {}, datetime.now(UTC)), metrics.alert({"alertname": "A"}, cluster="prod"))
+    assert all(sensor.error for answer in asked for sensor in answer.sensors)
+    await metrics.close()
+    await worlds.close()
+asyncio.run(main())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(" ".join(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    peak, loaded = done.stdout.splitlines()
+    assert int(peak) < 120
+    assert not {"numpy", "statsmodels", "pandas", "scipy", "stages.verify.baseline"} & set(loaded.split())
+
+
 class Bell:
     """A channel that knows whether it was closed."""
 
