@@ -1,0 +1,173 @@
+"""propose beside a real Prometheus and a real Alertmanager: what they say is in the evidence before anything is decided."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from adapters.alertmanager.client import AlertmanagerClient
+from adapters.prometheus import PrometheusMetrics
+from ops.cli.evidence import in_short
+from ops.sandbox.kubectl import settled, waiting
+from schemas.action import Investigate, RestartWorkload, ScaleWorkload
+from schemas.event import Output
+from schemas.events import ActionProposed, IncidentOpened
+from schemas.evidence import Snapshot
+from schemas.target import Target
+from schemas.words import Severity
+from sql.database import Database
+from sql.evidence import get_snapshot
+from stages.propose import ProposeOptions, ProposeStage
+from tests.e2e.alertmanager import alertmanager, needs_alertmanager
+from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
+from tests.integration.healing import Healing, healing_scene, only
+
+pytestmark = [pytest.mark.e2e, needs_prometheus, needs_alertmanager]
+POD = 'namespace="shop",pod="api-7d9f8b6c5d-x2x4z",container="web"'
+USED, LIMIT = f"container_memory_working_set_bytes{{{POD}}}", f"container_spec_memory_limit_bytes{{{POD}}}"
+RESTARTS = f"kube_pod_container_status_restarts_total{{{POD}}}"
+RULES = """
+groups:
+  - name: test
+    rules:
+      - {alert: MemoryHigh, expr: 'container_memory_working_set_bytes{container="web"} > 8e8', labels: {severity: critical}}
+      - {alert: PodCrashLooping, expr: 'container_memory_working_set_bytes{container="web"} > 8e8', labels: {severity: critical}}
+"""
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """A workload in the sandbox, its series and its alerts, and who is asked about them."""
+
+    healing: Healing
+    exporter: Exporter
+    server: Prometheus
+    alertmanager: str
+    metrics: PrometheusMetrics
+
+    def told(self, alert: str) -> dict[str, str]:
+        """The labels of the alert as Alertmanager tells them."""
+        sent = {"instance": f"127.0.0.1:{self.exporter.port}", "job": "exporter", "datacenter": "north"}
+        return {"alertname": alert, "namespace": "shop", "pod": "api-7d9f8b6c5d-x2x4z", "container": "web", "severity": "critical", **sent}
+
+    async def states(self, alert: str) -> tuple[bool | None, bool | None]:
+        """What its rule and Alertmanager say of it."""
+        (view,) = (await self.metrics.alert(self.told(alert), cluster="prod")).alerts
+        return view.rule, view.heard
+
+    async def fires(self, *alerts: str) -> None:
+        for alert in alerts:
+            await until(lambda alert=alert: self.states(alert), lambda states: states == (True, True))  # type: ignore[misc]
+
+    async def proposed(
+        self, target: Target, alert: str, metrics: PrometheusMetrics | None = None, **options: Any
+    ) -> tuple[ActionProposed, Snapshot]:
+        """The proposal for an incident of this alert, with its evidence as it was stored."""
+        stage = ProposeStage(self.healing.database, self.healing.world, ProposeOptions(**options), metrics=metrics or self.metrics)
+        incident = await self.healing.incident(target, alert=alert)
+        labels = msgspec.json.encode(self.told(alert)).decode()
+        await self.healing.database.fetch("UPDATE incidents SET labels = $2 WHERE id = $1 RETURNING id", incident, labels)
+        about: dict[str, Any] = {"target": target, "severity": Severity.P2, "title": alert, "alert": alert, "anomaly": alert}
+        outputs: Sequence[Output] = await self.healing.handle(stage, IncidentOpened(**self.healing.header(incident), **about))
+        proposal = only(outputs, ActionProposed)
+        async with self.healing.database.connection() as connection:
+            evidence = await get_snapshot(connection, proposal.evidence)
+        assert evidence is not None
+        await self.healing.resolve(incident)
+        return proposal, evidence
+
+
+@asynccontextmanager
+async def scene(folder: Path, database: Database) -> AsyncIterator[Scene]:
+    async with (
+        healing_scene(database) as healing,
+        alertmanager(folder / "am", "http://127.0.0.1:9", "token") as heard,
+        exporting({USED: 9e8, LIMIT: 1e9, RESTARTS: 3.0}) as exporter,
+        running(
+            Prometheus(folder / "prom", exporter=exporter.port, rules=RULES, alertmanager=f"'{heard.url.removeprefix('http://')}'")
+        ) as server,
+        asking(server, heard.url, healing) as metrics,
+    ):
+        yield Scene(healing, exporter, server, heard.url, metrics)
+
+
+@asynccontextmanager
+async def asking(server: Prometheus, heard: str, healing: Healing, **fields: Any) -> AsyncIterator[PrometheusMetrics]:
+    hears = [AlertmanagerClient(heard)]
+    metrics = PrometheusMetrics({"prod": server.options()}, clock=lambda: healing.now, alertmanagers=hears, **fields)
+    try:
+        yield metrics
+    finally:
+        await metrics.close()
+
+
+async def test_metrics_and_the_alert_are_in_the_evidence_that_a_proposal_rests_on(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database) as made:
+        target = await made.healing.deploy("api", "sim/web:crash")
+        await made.healing.kubectl.until(target, waiting("CrashLoopBackOff"))
+        await made.fires("PodCrashLooping")
+        proposal, seen = await made.proposed(target, "PodCrashLooping")
+        assert proposal.action == RestartWorkload(target=target)
+        values = {view.name: view.value for view in seen.metrics}
+        assert set(values) == {"memory_ratio", "restarts_15m", "cpu_cores"}
+        assert values["memory_ratio"] == pytest.approx(0.9)
+        assert values["cpu_cores"] is None
+        (alert,) = seen.alerts
+        assert (alert.name, alert.rule, alert.heard, alert.fires) == ("PodCrashLooping", True, True, True)
+        asked = {sensor.name: sensor for sensor in seen.sensors}
+        outside = {"metric:memory_ratio", "metric:restarts_15m", "metric:cpu_cores", "alert:prometheus", "alert:alertmanager"}
+        assert outside | {"workload", "pods"} <= set(asked)
+        assert all(asked[name].error == "" and 0 < asked[name].seconds < 8 for name in outside)
+        assert not any("no longer fires" in reason for reason in proposal.reasons)
+        lines = in_short(seen)
+        assert "alert PodCrashLooping: fires (its rule in Prometheus holds, Alertmanager has it)" in lines
+        assert "metric memory_ratio: 90 %" in lines
+
+
+async def test_an_alert_that_is_gone_from_a_target_that_is_well_is_said_to_who_signs(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database) as made:
+        target = await made.healing.deploy("api", "sim/web:ok")
+        await made.healing.kubectl.until(target, settled)
+        await made.fires("PodCrashLooping", "MemoryHigh")
+        still, _ = await made.proposed(target, "MemoryHigh")
+        assert isinstance(still.action, ScaleWorkload)
+        assert not any("no longer fires" in reason for reason in still.reasons)
+        made.exporter.series[USED] = 1e8
+        for alert, action in (("MemoryHigh", ScaleWorkload), ("PodCrashLooping", Investigate)):
+            await until(lambda alert=alert: made.states(alert), lambda states: states == (False, False))  # type: ignore[misc]
+            proposal, seen = await made.proposed(target, alert)
+            assert isinstance(proposal.action, action)
+            assert proposal.reasons[1] == (
+                f"{alert} no longer fires (its rule in Prometheus does not hold, Alertmanager does not have it),"
+                " and deployment shop/api is well: 1 of 1 pods available."
+            )
+            assert seen.alerts[0].fires is False
+        assert proposal.reasons[0].startswith("It has healed meanwhile")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "options", "failed"),
+    [
+        (0.5, {}, {"metric:memory_ratio", "metric:restarts_15m", "metric:cpu_cores", "alert:prometheus"}),
+        (8.0, {"observe_limit": 2.0}, {"metric:all", "alert:all"}),
+    ],
+    ids=["each sensor is bounded", "the look is bounded"],
+)
+async def test_a_prometheus_that_hangs_holds_no_proposal_back_and_is_named(
+    tmp_path: Path, database: Database, seconds: float, options: dict[str, float], failed: set[str]
+) -> None:
+    async with scene(tmp_path, database) as made:
+        target = await made.healing.deploy("api", "sim/web:crash")
+        await made.healing.kubectl.until(target, waiting("CrashLoopBackOff"))
+        await made.fires("PodCrashLooping")
+        async with asking(made.server, made.alertmanager, made.healing, seconds=seconds) as metrics:
+            with made.server.hung():
+                proposal, seen = await made.proposed(target, "PodCrashLooping", metrics, **options)
+        assert proposal.action == RestartWorkload(target=target)
+        assert {sensor.name for sensor in seen.sensors if sensor.error} == failed
+        assert all(sensor.seconds < min(seconds, options.get("observe_limit", 30.0)) + 2 for sensor in seen.sensors)
+        assert all(f"not seen: {name}" in "\n".join(in_short(seen)) or name.startswith("metric:") for name in failed)
