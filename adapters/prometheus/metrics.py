@@ -19,7 +19,8 @@ from adapters.prometheus.history import read_history
 from adapters.prometheus.options import PrometheusOptions
 from adapters.prometheus.probes import Question, questions
 from adapters.prometheus.selection import label_name
-from adapters.prometheus.state import Answer, alertmanager_says, fires, one_of, prometheus_says
+from adapters.prometheus.state import Answer, alertmanager_says, prometheus_says
+from adapters.prometheus.together import fires, kept, one_of
 from schemas.evidence import ALERT_SENSOR, METRIC_SENSOR, AlertView, MetricView, Sensor
 from schemas.target import Target
 from schemas.text import clean
@@ -87,8 +88,8 @@ class PrometheusMetrics:
         own = self._server_of(cluster)
         servers = ([own] if own else []) if cluster else list(self._servers.values())
         rules, heard = await asyncio.gather(
-            self._asked("prometheus", [prometheus_says(server.client, labels, now) for server in servers]),
-            self._asked("alertmanager", [alertmanager_says(client, labels) for client in self._alertmanagers]),
+            self._asked("prometheus", [prometheus_says(server.client, kept(labels), now) for server in servers]),
+            self._asked("alertmanager", [_heard(client, labels) for client in self._alertmanagers]),
         )
         sensors = tuple(sensor for _, sensor in (*rules, *heard))
         if not sensors:
@@ -109,11 +110,14 @@ class PrometheusMetrics:
     def _server_of(self, cluster: str) -> _Server | None:
         return self._servers.get(cluster, self._shared)
 
-    async def _asked(self, whom: str, questions: Sequence[Awaitable[bool | None]]) -> list[tuple[Answer, Sensor]]:
+    async def _asked(self, whom: str, questions: Sequence[Awaitable[Answer]]) -> list[tuple[Answer, Sensor]]:
         """The answer of each that was asked, with its sensor. Those of one kind are numbered where there are several."""
         names = [f"{ALERT_SENSOR}{whom}{f' {place}' if len(questions) > 1 else ''}" for place in range(1, len(questions) + 1)]
         found = await asyncio.gather(*(_timed(name, one, self._seconds) for name, one in zip(names, questions, strict=True)))
-        return [(Answer(said, away=bool(sensor.error)), sensor) for said, sensor in found]
+        return [
+            (Answer(fires=None, away=True), sensor) if said is None else (said, msgspec.structs.replace(sensor, error=said.error))
+            for said, sensor in found
+        ]
 
     async def _answer(self, server: _Server, question: Question, at: datetime, until: datetime | None) -> _Measured:
         """One metric, and the sensors that it took."""
@@ -162,6 +166,14 @@ async def _read(client: PrometheusClient, question: Question, at: datetime) -> _
     if isinstance(number, BaseException):
         raise number
     return _Value(number, at.timestamp() - sampled if isinstance(sampled, float) and math.isfinite(sampled) else None)
+
+
+async def _heard(client: AlertmanagerClient, labels: Mapping[str, str]) -> Answer:
+    """What Alertmanager says, which knows an alert by all its labels: one of which a label was masked cannot be found again."""
+    if len(kept(labels)) < len(labels):
+        error = "one of the alert's labels looked like a secret and was not kept, so Alertmanager cannot be asked about it"
+        return Answer(fires=None, away=True, error=error)
+    return await alertmanager_says(client, labels)
 
 
 async def _timed(name: str, look: Awaitable[T], seconds: float | None) -> tuple[T | None, Sensor]:
