@@ -10,6 +10,8 @@ from schemas.secret import Secret, SecretUrl
 class PrometheusOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One Prometheus, or what answers like one, by the name of the cluster or host group whose metrics it has.
 
+    It is asked before an action is proposed and after it, for metrics by the kind of alert and whether the alert's rule holds.
+
     One with a `cluster_label` answers for every cluster that has no Prometheus of its own. With neither, nothing is
     measured: another cluster's Prometheus is never asked instead.
     """
@@ -27,7 +29,7 @@ class PrometheusOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Password that belongs to the user name."""
 
     timeout: float = 8.0
-    """Seconds for one query."""
+    """Seconds for one query; a value is not waited for longer than 8 s, whatever this says."""
 
     cluster_label: str = ""
     """Label that names the cluster in its series, such as `cluster`, where it has the metrics of several. Empty: of one only."""

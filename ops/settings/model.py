@@ -122,7 +122,7 @@ class ClusterSettings(Section, frozen=True, kw_only=True):
 
 
 class AlertmanagerSettings(Section, frozen=True, kw_only=True):
-    """An Alertmanager that is asked, after an action, whether the alert still fires. All that are listed are asked."""
+    """An Alertmanager that is asked, before and after an action, whether the alert still fires. All that are listed are asked."""
 
     url: SecretUrl
     """URL of its HTTP API, without `/api/v2`, such as `http://alertmanager:9093`."""
