@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,9 +24,12 @@ from schemas.words import Severity
 from sql.database import Database
 from sql.evidence import get_snapshot
 from stages.propose import ProposeOptions, ProposeStage
-from tests.e2e.alertmanager import alertmanager, needs_alertmanager
+from tests.e2e.alertmanager import _free_port, alertmanager, needs_alertmanager
 from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
 from tests.integration.healing import Healing, healing_scene, only
+from tests.integration.mend_process import SETTINGS, TOKEN, Mend, end, installation
+from tests.integration.mend_process import until as waited_for
+from tests.integration.test_cli import break_workload
 
 pytestmark = [pytest.mark.e2e, needs_prometheus, needs_alertmanager]
 POD = 'namespace="shop",pod="api-7d9f8b6c5d-x2x4z",container="web"'
@@ -171,3 +175,44 @@ async def test_a_prometheus_that_hangs_holds_no_proposal_back_and_is_named(
         assert {sensor.name for sensor in seen.sensors if sensor.error} == failed
         assert all(sensor.seconds < min(seconds, options.get("observe_limit", 30.0)) + 2 for sensor in seen.sensors)
         assert all(f"not seen: {name}" in "\n".join(in_short(seen)) or name.startswith("metric:") for name in failed)
+
+
+OUTSIDE = """
+[prometheus.default]
+url = "{prometheus}"
+[alertmanager.main]
+url = "{alertmanager}"
+"""
+
+
+async def test_from_a_rule_that_fires_to_what_the_approver_reads(tmp_path: Path) -> None:
+    """Everything real but the cluster: Prometheus, Alertmanager, `mend up`, and the commands of who is to sign."""
+    port = _free_port()
+    rules = RULES.replace("{severity: critical}", "{severity: critical, deployment: web}")
+    used, limit = USED.replace("api-", "web-"), LIMIT.replace("api-", "web-")
+    async with (
+        alertmanager(tmp_path / "am", f"http://127.0.0.1:{port}", TOKEN) as heard,
+        exporting({used: 1e8, limit: 1e9}) as exporter,
+        running(
+            Prometheus(tmp_path / "prom", exporter=exporter.port, rules=rules, alertmanager=f"'{heard.url.removeprefix('http://')}'")
+        ) as server,
+    ):
+        outside = OUTSIDE.format(prometheus=server.url, alertmanager=heard.url)
+        with installation(SETTINGS.replace("port = 0", f"port = {port}") + outside) as mend:
+            process = await asyncio.to_thread(mend.up, "--sandbox")
+            try:
+                await break_workload(mend.run.sandbox, "web")
+                exporter.series[used] = 9e8
+                shown = await asyncio.to_thread(_shown, mend)
+            finally:
+                await asyncio.to_thread(end, process)
+    for text in shown:
+        assert "(its rule in Prometheus holds, Alertmanager has it)" in text
+        assert "metric memory_ratio: 90 %" in text
+        assert " sensors\n" in text
+
+
+def _shown(mend: Mend) -> tuple[str, str]:
+    """What the commands show of the first approval and of its incident."""
+    (approval, *_) = waited_for(lambda: mend.json("approvals", "ls"), mend.log)
+    return mend.said("approvals", "show", approval["id"]), mend.said("incidents", "show", approval["incident"])
