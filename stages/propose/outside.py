@@ -77,7 +77,7 @@ def gone(case: Case, *, firing: int) -> str:
         return ""
     names = ", ".join(alert.name for alert in over)
     others = "" if len(over) >= firing else " Its other alerts were not asked about."
-    return f"{names} no longer fires ({_who_says(over)}), and {case.target} is well: {finding.reason}.{others}"
+    return f"{names} does not fire now ({_who_says(over)}), and {case.target} is well: {finding.reason}.{others}"
 
 
 def _who_says(over: list[AlertView]) -> str:

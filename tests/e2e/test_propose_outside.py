@@ -126,7 +126,7 @@ async def test_metrics_and_the_alert_are_in_the_evidence_that_a_proposal_rests_o
         outside = {"metric:memory_ratio", "metric:restarts_15m", "metric:cpu_cores", "alert:prometheus", "alert:alertmanager"}
         assert outside | {"workload", "pods"} <= set(asked)
         assert all(asked[name].error == "" and 0 < asked[name].seconds < 8 for name in outside)
-        assert not any("no longer fires" in reason for reason in proposal.reasons)
+        assert not any("does not fire now" in reason for reason in proposal.reasons)
         lines = in_short(seen)
         assert "alert PodCrashLooping: fires (its rule in Prometheus holds, Alertmanager has it)" in lines
         assert "metric memory_ratio: 90 %" in lines
@@ -139,14 +139,14 @@ async def test_an_alert_that_is_gone_from_a_target_that_is_well_is_said_to_who_s
         await made.fires("PodCrashLooping", "MemoryHigh")
         still, _ = await made.proposed(target, "MemoryHigh")
         assert isinstance(still.action, ScaleWorkload)
-        assert not any("no longer fires" in reason for reason in still.reasons)
+        assert not any("does not fire now" in reason for reason in still.reasons)
         made.exporter.series[USED] = 1e8
         for alert, action in (("MemoryHigh", ScaleWorkload), ("PodCrashLooping", Investigate)):
             await until(lambda alert=alert: made.states(alert), lambda states: states == (False, False))  # type: ignore[misc]
             proposal, seen = await made.proposed(target, alert)
             assert isinstance(proposal.action, action)
             assert proposal.reasons[1] == (
-                f"{alert} no longer fires (its rule in Prometheus does not hold, Alertmanager does not have it),"
+                f"{alert} does not fire now (its rule in Prometheus does not hold, Alertmanager does not have it),"
                 " and deployment shop/api is well: 1 of 1 pods available."
             )
             assert seen.alerts[0].fires is False

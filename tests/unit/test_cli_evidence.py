@@ -51,7 +51,7 @@ def test_metrics_have_units_the_alert_its_state_and_what_failed_is_named() -> No
     [
         (
             AlertView(name="A", rule=False, heard=False, fires=False),
-            "no longer fires (its rule in Prometheus does not hold, Alertmanager does not",
+            "does not fire now (its rule in Prometheus does not hold, Alertmanager does not",
         ),
         (AlertView(name="A", rule=False, heard=True, fires=True), "fires (its rule in Prometheus does not hold, Alertmanager has it)"),
         (AlertView(name="A", heard=False), "not known whether it fires (Alertmanager does not have it)"),

@@ -189,7 +189,7 @@ def case(found: Snapshot, *views: AlertView, **labels: str) -> Case:
 )
 def test_an_alert_that_is_gone_from_a_target_that_is_well_is_said_with_who_says_so(views: tuple[AlertView, ...], who: str) -> None:
     said = gone(case(WELL, *views), firing=1)
-    assert said == f"PodDown no longer fires ({who}), and deployment shop/api is well: 2 of 2 pods available."
+    assert said == f"PodDown does not fire now ({who}), and deployment shop/api is well: 2 of 2 pods available."
     assert gone(case(WELL, *views), firing=2) == f"{said} Its other alerts were not asked about."
 
 
