@@ -29,12 +29,10 @@ async def look(world: World, metrics: Metrics | None, incident: IncidentRow, tar
     TimeoutError when the target itself was not seen in time.
     """
     if metrics is None:
-        async with asyncio.timeout_at(until):
-            return await world.observe(target)
+        return await _seen(world, target, until)
     from_outside = asyncio.create_task(_outside(metrics, incident, target, at, until))
     try:
-        async with asyncio.timeout_at(until):
-            snapshot = await world.observe(target)
+        snapshot = await _seen(world, target, until)
         if snapshot.exists is False or not snapshot.measured:
             return snapshot
         measured, alert = await from_outside
@@ -42,6 +40,11 @@ async def look(world: World, metrics: Metrics | None, incident: IncidentRow, tar
     finally:
         from_outside.cancel()
         await asyncio.gather(from_outside, return_exceptions=True)
+
+
+async def _seen(world: World, target: Target, until: float) -> Snapshot:
+    async with asyncio.timeout_at(until):
+        return await world.observe(target)
 
 
 async def _outside(metrics: Metrics, incident: IncidentRow, target: Target, at: datetime, until: float) -> tuple[Measurement, AlertState]:

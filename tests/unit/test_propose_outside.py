@@ -79,7 +79,7 @@ class Seen:
         self._found = found
         self._after = after
 
-    async def observe(self, target: Target) -> Snapshot:
+    async def observe(self, target: Target, **_: Any) -> Snapshot:
         if self._after is not None:
             await self._after.wait()
         if isinstance(self._found, Exception):
