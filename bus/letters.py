@@ -11,7 +11,7 @@ from bus.transport import Delivery, Emit
 from schemas.codec import encode, peek
 from schemas.events import DeadLettered
 from schemas.identity import derived_id, is_identifier
-from schemas.text import clean
+from schemas.text import clean, clean_tail
 from schemas.words import DeadReason
 
 _ERROR = 2000
@@ -57,8 +57,8 @@ class Letters:
 
     @staticmethod
     def bounded(text: str, limit: int) -> str:
-        """`text` cleaned; of a long one the end, where a traceback has its error."""
-        return clean(text[-limit:], limit)
+        """`text` cleaned; of a long one the last lines, where a traceback has its error."""
+        return clean_tail(text, limit)
 
 
 def describe(error: BaseException) -> tuple[str, str]:

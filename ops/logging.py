@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ops.settings.model import LogFormat, LogSettings
 from schemas.secret import Secret
-from schemas.text import clean, hide, mask
+from schemas.text import clean, clean_value, hide, mask
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -91,10 +91,10 @@ def _cleaned(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict):
-        return {clean(str(key), 200): _cleaned(name, item) for key, item in value.items()}
+        return {clean(str(key), 200): _cleaned(name if name == "exception" else str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_cleaned(name, item) for item in value]
-    return clean(value if isinstance(value, str) else str(value), _TRACEBACK_LIMIT if name == "exception" else _TEXT_LIMIT)
+    return clean_value(name, value if isinstance(value, str) else str(value), _TRACEBACK_LIMIT if name == "exception" else _TEXT_LIMIT)
 
 
 def _mask_line(_: WrappedLogger, __: str, line: Any) -> str:

@@ -1,4 +1,7 @@
-"""Text from outside is hostile: bounded, printable, and without what looks like a secret, before anybody keeps it."""
+"""Text from outside is hostile: bounded, printable, and without what looks like a secret, before anybody keeps it.
+
+Masked first and cut afterwards: half a secret looks like none. What is too long to be masked as a whole is cut between words.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,13 @@ import json
 import re
 from collections.abc import Iterable
 
+from schemas.masking import masked
+from schemas.named_secrets import value_by_name
+
 _SHORTEST = 6  # characters; masking shorter words would blank out ordinary text
+_MARGIN = 4096  # characters beyond four times the limit that are masked with it; a secret that ends there is whole
 _known: re.Pattern[str] | None = None
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-# Every repetition is bounded, or starts where its word starts: the time is linear in the text, whoever wrote it.
-# The words before a pattern are folded; without any of them in a text, the pattern cannot match and is not tried.
-_SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
-    (("private key",), re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), "***"),
-    (("@",), re.compile(r"([a-z][a-z0-9+.-]{0,20}://)[^\s/@:]{0,256}:[^\s/@]{1,1024}@", re.IGNORECASE), r"\1***@"),
-    (("eyj",), re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), "***"),
-    (("bearer", "bas"), re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), r"\1 ***"),
-    (("akia", "asia"), re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
-    (
-        ("gh", "glpat-", "xox", "sk-"),
-        re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|glpat-[A-Za-z0-9_-]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|sk-[A-Za-z0-9_-]{20,})"),
-        "***",
-    ),
-    (
-        ("password", "passwd", "pwd", "secret", "token", "key", "credent"),
-        re.compile(
-            r"((?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w.-]{0,64}[\"']?\s{0,8}[=:]\s{0,8})"
-            r"(\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
-            re.IGNORECASE,
-        ),
-        r"\1***",
-    ),
-    (("@",), re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{0,190}\w"), "***"),
-)
 
 
 def hide(secrets: Iterable[str]) -> None:
@@ -44,13 +27,7 @@ def hide(secrets: Iterable[str]) -> None:
 
 def mask(text: str) -> str:
     """`text` with the secrets of this process (see `hide`) and all that looks like one replaced by `***`."""
-    if _known is not None:
-        text = _known.sub("***", text)
-    folded = text.casefold()
-    for words, pattern, replacement in _SECRETS:
-        if any(word in folded for word in words):
-            text = pattern.sub(replacement, text)
-    return text
+    return masked(_known.sub("***", text) if _known is not None else text)
 
 
 def printable(text: str) -> str:
@@ -61,10 +38,44 @@ def printable(text: str) -> str:
 
 def clean(text: str, limit: int = 2000) -> str:
     """`text` without control and direction characters, with secrets and e-mail addresses masked, `limit` characters at most."""
-    text = mask(_CONTROL.sub("", text[: limit * 4]))
+    most = limit * 4 + _MARGIN
+    if len(text) > most:
+        text = _head(text, most)
+    text = mask(_CONTROL.sub("", text))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def clean_tail(text: str, limit: int = 2000) -> str:
+    """As `clean`, but of a long text its last lines; the first one stays in part where it alone is too long."""
+    most = limit * 4 + _MARGIN
+    if len(text) > most:
+        text = _tail(text, most)
+    text = mask(_CONTROL.sub("", text))
+    return text if len(text) <= limit else "…" + _tail(text, limit - 1)
+
+
+def clean_value(name: str, value: str, limit: int = 2000) -> str:
+    """As `clean`, for a value that stands alone: `***` where its name says that it is a secret."""
+    return clean(value_by_name(name, value), limit)
+
+
 def clean_labels(labels: dict[str, str], *, entries: int = 64, limit: int = 1024) -> dict[str, str]:
-    """The first `entries` labels, names and values cleaned."""
-    return {clean(name, 128): clean(value, limit) for name, value in list(labels.items())[:entries]}
+    """The first `entries` labels, names and values cleaned; what is named as a secret has no value."""
+    return {clean(name, 128): clean_value(name, value, limit) for name, value in list(labels.items())[:entries]}
+
+
+def _head(text: str, size: int) -> str:
+    """The beginning of `text`, up to the end of a line, else of a word; in one word that has neither, anywhere."""
+    cut = text.rfind("\n", size // 2, size)
+    cut = cut if cut >= 0 else text.rfind(" ", size // 2, size)
+    return text[: cut if cut >= 0 else size]
+
+
+def _tail(text: str, size: int) -> str:
+    """The end of `text`, from the beginning of a line, else of a word."""
+    start = len(text) - size
+    if start > 0 and text[start - 1] == "\n":
+        return text[start:]
+    cut = text.find("\n", start, len(text) - size // 2)
+    cut = cut if cut >= 0 else text.find(" ", start, len(text) - size // 2)
+    return text[cut + 1 if cut >= 0 else start :]

@@ -31,7 +31,7 @@ from adapters.kubernetes.views import (
 )
 from schemas.evidence import NodeView, Sensor, Snapshot
 from schemas.target import Kind, Target
-from schemas.text import clean
+from schemas.text import clean, clean_tail
 
 SENSOR_SECONDS = 8.0
 _EVENTS, _PODS, _SERVICES, _REVISIONS, _NODES, _BUDGETS = 20, 100, 16, 20, 10, 8
@@ -181,7 +181,10 @@ class Sensors:
 
     async def _log(self, pod: str, container: str, previous: bool) -> str:
         data = await self._look.log(pod, container, lines=_LOG_LINES, size=_LOG_BYTES, previous=previous)
-        return clean(data.decode("utf-8", "replace"), _LOG_BYTES)
+        text = data.decode("utf-8", "replace")
+        if len(data) >= _LOG_BYTES:  # cut by size: half a secret at the end would look like none
+            text = text.rpartition("\n")[0] or text
+        return clean_tail(text, _LOG_BYTES)
 
 
 def _short_form(view: NodeView) -> dict[str, Any]:

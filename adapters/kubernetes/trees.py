@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.text import clean
+from schemas.named_secrets import MASK, names_a_secret
+from schemas.text import clean, clean_value
 
 Tree = dict[str, Any]
 _LINES, _WIDTH = 40, 160
@@ -40,21 +42,36 @@ def difference(before: Tree, after: Tree) -> str:
     return "\n".join(lines)
 
 
-def _line(sign: str, path: str, value: Any) -> str:
+def _line(sign: str, path: str, leaf: _Leaf) -> str:
     secret = ".env[" in path and path.endswith(".value")
-    return f"{sign} {clean(f'{path}: {value}' if not secret else f'{path}: ***', _WIDTH)}"
+    text = MASK if secret else clean_value(leaf.name, str(leaf.value), _WIDTH)
+    return f"{sign} {clean(f'{path}: {text}', _WIDTH)}"
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A value, and the name that tells whether it is a secret: its key, or the option that stands before it in a list."""
+
+    value: Any
+    name: str = field(default="", compare=False)
+
+
+def _leaves(value: Any, path: str, called: str = "") -> Iterator[tuple[str, _Leaf]]:
     """Every leaf with its path; items of a list go by their `name` where they have one, keys with a dot or slash in brackets."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             plain = "." not in name and "/" not in name
             step = name if not path else f".{name}" if plain else f"[{name}]"
-            yield from _leaves(inner, path + step)
+            yield from _leaves(inner, path + step, name)
     elif isinstance(value, list) and value:
         for position, inner in enumerate(value):
             name = inner.get("name", position) if isinstance(inner, dict) else position
-            yield from _leaves(inner, f"{path}[{name}]")
+            yield from _leaves(inner, f"{path}[{name}]", _option_before(value, position) or called)
     elif value is not None and path:
-        yield path, value
+        yield path, _Leaf(value, called)
+
+
+def _option_before(items: list[Any], position: int) -> str:
+    """The option of which this item is the value: `--password` of the item after it."""
+    before = items[position - 1] if position else None
+    return before.lstrip("-") if isinstance(before, str) and before.startswith("-") and names_a_secret(before) else ""

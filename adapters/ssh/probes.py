@@ -12,7 +12,7 @@ from adapters.ssh.arguments import checked_name
 from adapters.ssh.remote import Remote
 from adapters.ssh.subject import CONTAINER_FORMAT, container_state, unit_blocks, unit_state
 from schemas.evidence import FileSystemView, HostView, UnitView
-from schemas.text import clean
+from schemas.text import clean, clean_tail
 
 UNITS_KEPT = 200
 CONTAINERS_KEPT = 100
@@ -32,7 +32,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 async def _output(remote: Remote, *arguments: str, tool: str = "", whole: bool = True) -> str:
     """What a command printed. Raises Refused when it failed or, with `whole`, printed more than may be read."""
     result = await remote.read(*arguments)
-    if (result.succeeded and not result.truncated) or (result.truncated and not whole):
+    if result.truncated and not whole:
+        return result.out.rpartition("\n")[0]  # the line where it was cut may hold half a secret, which looks like none
+    if result.succeeded and not result.truncated:
         return result.out
     raise Refused(result.complaint(tool or arguments[0]))
 
@@ -74,7 +76,7 @@ async def journal(remote: Remote) -> Reading:
     text = await _output(
         remote, "journalctl", "--no-pager", "--quiet", f"--lines={LOG_LINES}", "--priority=warning", "--output=short-iso", whole=False
     )
-    return Reading(logs={"journal": clean(text[-LOG_LIMIT:], LOG_LIMIT)})
+    return Reading(logs={"journal": clean_tail(text, LOG_LIMIT)})
 
 
 async def units(remote: Remote) -> Reading:

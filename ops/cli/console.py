@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.text import clean
+from schemas.text import clean, clean_value
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The most rows to print.")]
@@ -18,14 +18,14 @@ _CELL = 200
 _VALUE = 20_000
 
 
-def cleaned(value: Any) -> Any:
-    """The same value with every text in it safe for a terminal and without secrets."""
+def cleaned(value: Any, name: str = "") -> Any:
+    """The same value with every text in it safe for a terminal and without secrets; `name` is what it is called."""
     if isinstance(value, str):
-        return clean(value, _VALUE)
+        return clean_value(name, value, _VALUE)
     if isinstance(value, Mapping):
-        return {clean(str(name), 200): cleaned(item) for name, item in value.items()}
+        return {clean(str(key), 200): cleaned(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [cleaned(item) for item in value]
+        return [cleaned(item, name) for item in value]
     return value
 
 

@@ -54,7 +54,12 @@ def lines_of(event: Event, facts: Sequence[str] = ()) -> list[str]:
         return []
     if event.incident:
         lines.append(f"incident {event.incident}: mend incidents show {event.incident}")
-    return [clean(" ".join(line.split()), _LINE_LIMIT) for line in lines]
+    return [_line(line) for line in lines]
+
+
+def _line(text: str) -> str:
+    """One line, masked before its own lines are joined: a key is known by them."""
+    return clean(" ".join(clean(text, 4 * _LINE_LIMIT).split()), _LINE_LIMIT)
 
 
 def _lines(event: Event) -> list[str]:

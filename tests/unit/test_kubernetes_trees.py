@@ -49,6 +49,31 @@ def test_a_difference_reads_by_name_and_hides_values_of_the_environment() -> Non
     ]
 
 
+def test_a_difference_hides_what_its_name_or_the_option_before_it_calls_a_secret() -> None:
+    def pod(value: str) -> dict[str, Any]:
+        arguments = ["serve", "--password", value, "--mode", value, f"--token={value}"]
+        annotations = {"example.com/db-password": value, "note": value}
+        return {"metadata": {"annotations": annotations}, "spec": {"args": arguments, "secretName": value}}
+
+    lines = difference({}, pod("hunter2")).splitlines()
+
+    assert lines == [
+        "+ metadata.annotations.note: hunter2",
+        "+ metadata.annotations[example.com/db-password]: ***",
+        "+ spec.args[0]: serve",
+        "+ spec.args[1]: --password",
+        "+ spec.args[2]: ***",
+        "+ spec.args[3]: --mode",
+        "+ spec.args[4]: hunter2",
+        "+ spec.args[5]: --token=***",
+        "+ spec.secretName: hunter2",
+    ]
+
+
+def test_a_difference_shows_that_a_secret_was_changed() -> None:
+    assert difference({"password": "one"}, {"password": "two"}) == "- password: ***\n+ password: ***"
+
+
 def test_a_difference_is_bounded_and_printable() -> None:
     after = {"spec": {f"field{number:03}": "\x1b[31m" + "x" * 500 for number in range(100)}}
     lines = difference({}, after).splitlines()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.text import _SECRETS, clean, clean_labels, mask
+from schemas.key_blocks import without_keys
+from schemas.masking import GROUPS
+from schemas.text import clean, clean_labels, clean_tail, mask
 
 PIECES = [
     "a",
@@ -35,7 +38,7 @@ PIECES = [
     [
         ("postgres://ann:pa55@db/x", "postgres://***@db/x"),
         ("DB_PASSWORD=hunter22 and more", "DB_PASSWORD=*** and more"),
-        ('{"api-key": "abc def"}', '{"api-key": ***}'),
+        ('{"api-key": "abc def"}', '{"api-key": "***"}'),
         ("my.secret.name : x9", "my.secret.name : ***"),
         ("token=eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", "token=***"),
         ("a jwt eyJhbGciOiJI.eyJzdWIiOiIx.c2ln.", "a jwt ***."),
@@ -67,10 +70,17 @@ PARTS = [
 
 @given(st.lists(st.one_of(st.sampled_from(PARTS), st.text(max_size=5)), max_size=12).map("".join))
 def test_no_pattern_is_left_out_that_would_have_masked_something(text: str) -> None:
-    whole = text
-    for _, pattern, replacement in _SECRETS:
-        whole = pattern.sub(replacement, whole)
+    whole = without_keys(text)
+    for rule in (rule for _, rules in GROUPS for _, rule in rules):
+        whole = rule(whole)
     assert mask(text) == whole
+
+
+@given(st.lists(st.one_of(st.sampled_from([*PARTS, '"', "'", "\\", " ", "@", "=", "***"]), st.text(max_size=5)), max_size=12).map("".join))
+def test_masking_leaves_a_line_of_json_what_it_is(text: str) -> None:
+    """A line of the log is masked once more as a whole, when its values are clean."""
+    line = {"text": clean(text), "inner": {"texts": [clean(text)]}, "event": "said"}
+    assert json.loads(mask(json.dumps(line)))["event"] == "said"
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -80,6 +90,95 @@ def test_the_time_is_bounded_by_the_length(piece: str) -> None:
     started = time.perf_counter()
     clean(text)
     assert time.perf_counter() - started < 0.25
+
+
+FURTHER = [
+    "a://b:@",
+    'password="',
+    "password: |\n ",
+    'password\\":\\"',
+    "passwordName=",
+    "token_",
+    "auth:",
+    "sid=\n ",
+    "password=a,a",
+    "--password ",
+    "--password\n",
+    "name: password value: ",
+    "authorization: ",
+    'authorization:a="',
+    "cookie: a=",
+    "mysql ",
+    "curl -u ",
+    "docker login ",
+    "-----BEGIN " + "PRIVATE KEY-----",
+    "-----END " + "PRIVATE KEY-----",
+    "-----BEGIN " + "PRIVATE KEY-----\nAAAA\n",
+    "-----END " + "PRIVATE KEY-----\n",
+    "Ab1" * 20 + " ",
+    "Ab1" * 20 + "\\n",
+    "Ab1" * 20 + "\n",
+]
+ENDS = "x@y.z token= -----END " + "PRIVATE KEY----- mysql curl login authorization cookie bearer value --password @tcp( ldap"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("piece", [*PIECES, *FURTHER], ids=repr)
+def test_a_long_hostile_text_ends(piece: str) -> None:
+    """100,000 characters with the words of every rule: a pattern of quadratic time would take many minutes for one of these."""
+    text = piece * (100_000 // len(piece))
+    for whole in (text, text + "@", f"{text} {ENDS}", f"{ENDS} {text}"):
+        mask(whole)
+
+
+KEY_LINES = [f"{number:02}Ab" * 16 for number in range(30)]
+END = "-----END " + "PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize("limit", [100, 500, 1000, 1500, 1900])
+def test_a_tail_is_masked_before_it_is_cut_and_begins_with_a_line(limit: int) -> None:
+    tail = ["it ended", "with 3 errors", "and exit code 1", "x" * (limit - 80)]
+    shown = clean_tail("\n".join(["-----BEGIN " + "PRIVATE KEY-----", *KEY_LINES, END, "password=hunter22", *tail]), limit)
+    assert len(shown) <= limit
+    assert "Ab" not in shown
+    assert "hunter" not in shown
+    assert shown.endswith("\n".join(tail))
+    assert shown.lstrip("…").partition("\n")[0] in {"***", "password=***", "it ended"}
+
+
+def test_of_a_tail_whose_key_is_longer_than_what_is_looked_at_nothing_is_shown() -> None:
+    shown = clean_tail("\n".join([*KEY_LINES * 10, END, "it ended"]), 200)
+    assert "Ab" not in shown
+    assert shown.endswith("it ended")
+
+
+@pytest.mark.parametrize("size", range(8_000, 8_100, 7))
+def test_a_secret_on_the_border_of_what_is_looked_at_is_not_shown_in_part(size: int) -> None:
+    """What stands before it shrinks so far that the border would be seen."""
+    text = 'password="' + "x" * size + '" and the key is gh' + "p_" + "Zq9" * 20
+    assert "Zq" not in clean(text, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("db_password", "hunter2", "***"),
+        ("example.com/api-token", "abc", "***"),
+        ("clientSecret", "abc", "***"),
+        ("dbPass", "abc", "***"),
+        ("AWS_SECRET_ACCESS_KEY", "abc", "***"),
+        ("Authorization", "abc", "***"),
+        ("secretName", "db-credentials", "db-credentials"),
+        ("checksum/secret", "8f14e45f", "8f14e45f"),
+        ("automountServiceAccountToken", "false", "false"),
+        ("token_limit", "4096", "4096"),
+        ("author", "bob", "bob"),
+        ("passed", "yes it has", "yes it has"),
+        ("key", "MODE", "MODE"),
+    ],
+)
+def test_a_value_that_stands_alone_goes_by_its_name(name: str, value: str, shown: str) -> None:
+    assert clean_labels({name: value}) == {name: shown}
 
 
 @given(text=st.text(max_size=300), limit=st.integers(1, 50))
