@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from schemas.key_blocks import without_keys
-from schemas.named_secrets import MASK, assigned, options, pairs
+from schemas.named_secrets import ENDS, MASK, assigned, options, pairs
 from schemas.user_info import without_user_info
 
 _Rule = tuple[tuple[str, ...], Callable[[str], str]]
@@ -51,7 +51,7 @@ _CREDENTIAL = r"(?:[^\n\"'\\\]]|(?<==)\\{0,7}\"[^\n\"\\,}\]\s:][^\n\"\\]{0,256}\
 _SCHEME_VALUE = (
     r"\b(bearer|basic)([ \t]{1,8})(?=[a-z.~/-]{0,256}[0-9=+_]|(?-i:[A-Z]{0,8}[a-z]{1,32}[A-Z])|[a-z.~/-]{20})[a-z0-9._~+/=-]{8,}"
 )
-_GIVEN = r"(?:'[^'\n]{1,256}'|(?:\\{0,7}[\"'])?(?:[^\s\"'\\]|\\(?![\"'\\]))+)"
+_GIVEN = rf"(?:'[^'\n]{{1,256}}'|(?:\\{{0,7}}[\"']{ENDS})?" + r"(?:[^\s\"'\\]|\\(?![\"'\\]))+)"
 _WITHIN = r"[ \t](?:[^\n|;&]{0,200}?[ \t])?"  # the rest of the same command, up to an option
 _TOOLS = tuple(
     (words, rf"({before}){_GIVEN}")
@@ -68,7 +68,6 @@ _TOOLS = tuple(
         (("ldap",), rf"\bldap[a-z]{{3,10}}{_WITHIN}-w[ \t]{{0,8}}"),
         (("-pass",), r"-pass(?:in|out)?[ \t]{1,8}pass:"),
         (("requirepass", "masterauth"), r"\b(?:requirepass|masterauth)[ \t]{1,8}"),
-        (("identified by", "password"), r"\b(?:identified[ \t]{1,8}by|password)[ \t]{1,8}(?=\\{0,7}['\"])"),
     )
 )
 _OTHERS: tuple[_Rule, ...] = (
@@ -78,6 +77,12 @@ _OTHERS: tuple[_Rule, ...] = (
     _rule(("webhook",), r"(\b(?:discord(?:app)?\.com/api/webhooks|[\w-]{0,64}\.?webhook\.office\.com/webhookb2)/)[\w@/-]+", r"\1***", _I),
     *(_rule(words, form) for words, form in _FORMS),
     *(_rule(words, form, r"\g<1>***", _I) for words, form in _TOOLS),
+    _rule(
+        ("identified by", "password"),
+        rf"(\b(?:identified[ \t]{{1,8}}by|password)[ \t]{{1,8}}(\\{{0,7}}['\"]){ENDS})[^\n'\"\\]{{1,256}}\2",
+        r"\1***\2",
+        _I,
+    ),
     _rule(("key=", "code="), r"([?&](?:key|code)=)[^\s&\"'#]{8,}", r"\1***", _I),
     _rule(("bearer", "bas"), _SCHEME_VALUE, r"\1\2***", _I),
 )
@@ -88,7 +93,7 @@ _BY_NAME: tuple[_Rule, ...] = (
     (("--", " -", '"-', "'-", "\t-", "\n-"), options),
     (("=", ":", "%3d"), assigned),
 )
-_ADDRESS = _rule(("@",), r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{0,190}[^\W\d_]")
+_ADDRESS = _rule(("@",), r"(?<!\\)[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{0,190}[^\W\d_]")
 # In the order in which they are tried: what holds other secrets comes before them. One look for all the words of a group
 # is enough for most texts.
 GROUPS: tuple[tuple[tuple[str, ...], tuple[_Rule, ...]], ...] = (

@@ -50,9 +50,11 @@ _PAIR = re.compile(
     rf"{_QUOTE}value{_QUOTE}[ \t]{{0,8}}(?P<sign>[:=])[ \t]{{0,8}}",
     re.IGNORECASE,
 )
-_ESCAPED = re.compile(r"(?P<open>\\{1,7}[\"'])(?P<inner>(?:[^\n\"\\]|\\+[^\n\\])*?)(?:(?<!\\)(?P=open)|(?=[\n\"])|\\*\Z)")
+# A quotation mark after which JSON goes on has ended a text, and begins no value.
+ENDS = r"(?! ?[,:}\]] ?(?:\\{0,7}\"|[{\[}\],\d-]|\Z))"
+_ESCAPED = re.compile(rf"(?P<open>\\{{1,7}}[\"']){ENDS}" + r"(?P<inner>(?:[^\n\"\\]|\\+[^\n\\])*?)(?:(?<!\\)(?P=open)|(?=[\n\"])|\\*\Z)")
 _MASKED = re.compile(r"(?:\\{0,7}[\"'])?\*\*\*(?!\w)")
-_QUOTED = re.compile(r"(?P<open>[\"'])(?P<inner>(?:\\[^\n]|(?!(?P=open))[^\n\\])*)(?:(?P=open)|\\?(?=\n)|\\?\Z)")
+_QUOTED = re.compile(rf"(?P<open>[\"']){ENDS}" + r"(?P<inner>(?:\\[^\n]|(?!(?P=open))[^\n\\])*)(?:(?P=open)|\\?(?=\n)|\\?\Z)")
 _BARE = re.compile(r"(?:[^\s,;&\"'\\]|\\(?![\"'\\]|\Z)|[,;&](?![\s\"']|[\w.-]{1,40}[=:]|\Z))+")
 
 
@@ -89,10 +91,7 @@ def _masked(text: str, pattern: re.Pattern[str]) -> str:
         here = found.end()
         if names_a_secret(found["name"]) and not _MASKED.match(text, here):
             whole, shown = _value(text, here)
-            inner = whole.strip("\\\"'")
-            sign = found["sign"] if "sign" in pattern.groupindex else "="
-            name = found["name"] if found.start() == 0 or text[found.start() - 1].isspace() else "-" + found["name"]
-            if whole and not _spared(name, sign, inner) and not (sign == "=" and pattern is _OPTION and inner in _SENTENCE):
+            if whole and not _is_spared(found, whole):
                 parts += [text[at:here], shown]
                 here = at = here + len(whole)
         found = pattern.search(text, here)
@@ -107,6 +106,17 @@ def _value(text: str, at: int) -> tuple[str, str]:
         return quoted[0], f"{quoted['open']}{MASK}{quoted['open'] if closed else ''}"
     bare = _BARE.match(text, at)
     return (bare[0], MASK) if bare else ("", "")
+
+
+def _is_spared(found: re.Match[str], whole: str) -> bool:
+    """Whether the value says by itself that it is no secret; an opening quotation mark alone does not say what would follow."""
+    value = whole.strip("\\\"'")
+    if not value:
+        return len(whole) > 1
+    if found.re is _OPTION and value in _SENTENCE:
+        return True
+    alone = found.start() == 0 or found.string[found.start() - 1].isspace()
+    return _spared(found["name"] if alone else "-" + found["name"], "=" if found.re is _OPTION else found["sign"], value)
 
 
 def _spared(name: str, sign: str, value: str) -> bool:

@@ -44,6 +44,7 @@ PIECES = [
         ("a jwt eyJhbGciOiJI.eyJzdWIiOiIx.c2ln.", "a jwt ***."),
         ("Authorization: Bearer abcdefgh12", "Authorization: Bearer ***"),
         ("mail ann.b+c@mail.example.com now", "mail *** now"),
+        (r"two lines\nann@mail.example.com", r"two lines\n***"),
         ("long " + "x" * 80 + "@mail.example.com", "long " + "x" * 16 + "***"),
         ("red \x1b[31mtext\x00\u202e", "red [31mtext"),
         ("two\nlines\tkept", "two\nlines\tkept"),
@@ -80,7 +81,7 @@ def test_no_pattern_is_left_out_that_would_have_masked_something(text: str) -> N
 def test_masking_leaves_a_line_of_json_what_it_is(text: str) -> None:
     """A line of the log is masked once more as a whole, when its values are clean."""
     line = {"text": clean(text), "inner": {"texts": [clean(text)]}, "event": "said"}
-    assert json.loads(mask(json.dumps(line)))["event"] == "said"
+    assert json.loads(mask(json.dumps(line, ensure_ascii=False)))["event"] == "said"
 
 
 @pytest.mark.parametrize("piece", PIECES)
