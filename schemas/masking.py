@@ -90,7 +90,7 @@ _BY_NAME: tuple[_Rule, ...] = (
     _rule(("authorization",), _HEADER + _CREDENTIAL, r"\1***", _I),
     _rule(("cookie",), _COOKIE + _CREDENTIAL, r"\1***", _I),
     (("value",), pairs),
-    (("--", " -", '"-', "'-", "\t-", "\n-"), options),
+    (("-",), options),
     (("=", ":", "%3d"), assigned),
 )
 _ADDRESS = _rule(("@",), r"(?<!\\)[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{0,190}[^\W\d_]")

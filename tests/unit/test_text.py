@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.key_blocks import without_keys
@@ -69,6 +69,7 @@ PARTS = [
 ]
 
 
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.sampled_from(PARTS), st.text(max_size=5)), max_size=12).map("".join))
 def test_no_pattern_is_left_out_that_would_have_masked_something(text: str) -> None:
     whole = without_keys(text)
