@@ -35,7 +35,8 @@ from schemas.text import clean, clean_tail
 
 SENSOR_SECONDS = 8.0
 _EVENTS, _PODS, _SERVICES, _REVISIONS, _NODES, _BUDGETS = 20, 100, 16, 20, 10, 8
-_LOG_CONTAINERS, _LOG_LINES, _LOG_BYTES = 4, 20, 4096
+_LOG_CONTAINERS, _LOG_LINES, _LOG_CHARACTERS = 4, 20, 4096
+_LOG_BYTES = 65_536  # read of the last lines; the kubelet stops there, so that a small bound would lose the newest of them
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _See = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -184,7 +185,7 @@ class Sensors:
         text = data.decode("utf-8", "replace")
         if len(data) >= _LOG_BYTES:  # cut by size: half a secret at the end would look like none
             text = text.rpartition("\n")[0] or text
-        return clean_tail(text, _LOG_BYTES)
+        return clean_tail(text, _LOG_CHARACTERS)
 
 
 def _short_form(view: NodeView) -> dict[str, Any]:
