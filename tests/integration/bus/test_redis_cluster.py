@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -21,56 +17,17 @@ from bus.route import ClusterRoute
 from schemas.event import Event, Output
 from schemas.events import ExecutionRetryDue, PeopleAsked
 from tests.integration.bus.ground import QUICK, Desk, answer, numbers, running, until, votes
+from tests.integration.redis_cluster import MASTERS, ask, redis_cluster
 
 PARTITIONS = 4
 PATIENT = msgspec.structs.replace(QUICK, idle_limit=1.0)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now, and whose cluster bus port, 10000 above, exists."""
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port < 55000 and port not in found:
-            found.append(port)
-        elif port >= 55000:
-            found.append(20000 + port % 10000)
-    return found
-
-
 @pytest_asyncio.fixture(scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[int]]:
     """The ports of three masters that share the slots."""
-    ports, processes = free_ports(3), []
-    for port in ports:
-        folder: Path = tmp_path_factory.mktemp(f"node-{port}")
-        command = [
-            "redis-server",
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--dir",
-            str(folder),
-            "--save",
-            "",
-            "--cluster-enabled",
-            "yes",
-        ]
-        processes.append(await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL))
-    nodes = [f"127.0.0.1:{port}" for port in ports]
-    for _ in range(100):
-        create = await asyncio.create_subprocess_exec("redis-cli", "--cluster", "create", *nodes, "--cluster-yes", stdout=subprocess.PIPE)
-        told, _ = await create.communicate()
-        if create.returncode == 0 or b"is not empty" in told:
-            break
-        await asyncio.sleep(0.1)
-    yield ports
-    for process in processes:
-        process.kill()
-        await process.wait()
+    async with redis_cluster(tmp_path_factory.mktemp("cluster")) as ports:
+        yield ports
 
 
 @pytest_asyncio.fixture
@@ -112,7 +69,7 @@ async def test_the_pipeline_runs_over_all_masters(bus: Bus, cluster: list[int]) 
     assert all(home[event.approval] == partition for partition, event in ends if isinstance(event, ExecutionRetryDue))
     assert {partition for partition, _ in ends} == set(range(PARTITIONS))
     masters = {(await bus.channel(partition).call("INFO", "server")).split(b"run_id:")[1][:40] for partition in range(PARTITIONS)}
-    assert len(masters) > 1
+    assert len(masters) == MASTERS == 3
 
 
 async def test_dead_letters_are_replayed_where_they_died(bus: Bus) -> None:
@@ -153,7 +110,7 @@ async def _move(ports: list[int], slot: int) -> None:
     """Gives one slot and its keys to another master."""
     places: dict[str, int] = {}
     source = ""
-    for line in (await _cli(ports[0], "CLUSTER", "NODES")).splitlines():
+    for line in (await ask(ports[0], "CLUSTER", "NODES")).splitlines():
         node, place, *_ = words = line.split()
         places[node] = int(place.split("@")[0].split(":")[1])
         spans = [span.split("-") for span in words[8:]]
@@ -161,16 +118,9 @@ async def _move(ports: list[int], slot: int) -> None:
             source = node
     target = next(node for node in places if node != source)
     source_port, target_port = places[source], places[target]
-    await _cli(target_port, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", source)
-    await _cli(source_port, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", target)
-    while keys := (await _cli(source_port, "CLUSTER", "GETKEYSINSLOT", str(slot), "100")).split():
-        await _cli(source_port, "MIGRATE", "127.0.0.1", str(target_port), "", "0", "5000", "KEYS", *keys)
+    await ask(target_port, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", source)
+    await ask(source_port, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", target)
+    while keys := (await ask(source_port, "CLUSTER", "GETKEYSINSLOT", str(slot), "100")).split():
+        await ask(source_port, "MIGRATE", "127.0.0.1", str(target_port), "", "0", "5000", "KEYS", *keys)
     for port in (target_port, source_port, *ports):
-        await _cli(port, "CLUSTER", "SETSLOT", str(slot), "NODE", target)
-
-
-async def _cli(port: int, *words: str) -> str:
-    process = await asyncio.create_subprocess_exec("redis-cli", "-p", str(port), *words, stdout=subprocess.PIPE)
-    told, _ = await process.communicate()
-    assert process.returncode == 0, told
-    return told.decode()
+        await ask(port, "CLUSTER", "SETSLOT", str(slot), "NODE", target)
