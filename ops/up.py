@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ops.errors import SettingsWrong, StoppedEarly
+from ops.errors import NoCluster, SettingsWrong, StoppedEarly
 from ops.logging import configure_logging, hide_secrets
 from ops.partitions import require_partitions
 from ops.process import AtOnce, Health, HealthPort, run_process
@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from adapters.ports import Channel
+    from adapters.worlds import Worlds
     from bus.connect import Bus
     from bus.loop import StageLoop
+    from ops.owners import LateOwners
     from ops.watch import StoreWatch
     from sql.database import Database
 
@@ -160,10 +162,7 @@ class Machine:
 
     async def parts(self, database: Database, sandbox: str) -> Parts:
         """What the stages of this process share, opened; the stack closes it."""
-        worlds = None
-        if NEEDS_WORLD & set(self.stages):
-            worlds = await open_worlds(self.settings, sandbox=sandbox)
-            self.stack.push_async_callback(worlds.close)
+        worlds, owners = await self._worlds(sandbox)
         metrics = None
         if NEEDS_METRICS & set(self.stages):
             metrics = open_metrics(self.settings, sandbox=bool(sandbox), baseline="verify" in self.stages)
@@ -171,7 +170,35 @@ class Machine:
             self.stack.push_async_callback(metrics.close)
         key = votes_key(self.settings.votes.key, self.settings.data.path)
         hide_secrets([*secrets_in(self.settings), key])
-        return Parts(settings=self.settings, database=database, votes_key=key, worlds=worlds, channels=self._channels(), metrics=metrics)
+        return Parts(
+            settings=self.settings,
+            database=database,
+            votes_key=key,
+            worlds=worlds,
+            owners=owners,
+            channels=self._channels(),
+            metrics=metrics,
+        )
+
+    async def _worlds(self, sandbox: str) -> tuple[Worlds | None, LateOwners | None]:
+        """The worlds, where a stage of this process needs them. A process that only takes alerts starts without, and asks later."""
+        from adapters.errors import WrongSettings
+        from ops.owners import LateOwners
+
+        needed = NEEDS_WORLD & set(self.stages)
+        if not needed:
+            return None, None
+        try:
+            worlds = await open_worlds(self.settings, sandbox=sandbox)
+        except (NoCluster, WrongSettings) as error:
+            if needed != {"ingest"}:
+                raise
+            _log.warning("alerts are taken, and a pod's name has to tell its workload: %s", error)
+            owners = LateOwners(lambda: open_worlds(self.settings, sandbox=sandbox))
+            self.stack.push_async_callback(owners.close)
+            return None, owners
+        self.stack.push_async_callback(worlds.close)
+        return worlds, None
 
     def _channels(self) -> tuple[Channel, ...]:
         channels = open_channels(self.settings) if "notify" in self.stages else ()

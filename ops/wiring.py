@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adapters.ports import Channel, Forecast, Metrics, World
     from adapters.worlds import Worlds
     from bus.handler import Stage
+    from ops.owners import LateOwners
     from sql.database import Database
 
 ARCHIVE = "archive"
@@ -43,12 +44,13 @@ def now() -> datetime:
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the stages of one process share. `worlds` is None in a process without a stage that needs one, `metrics` where
-    no Prometheus and no Alertmanager is in the settings."""
+    no Prometheus and no Alertmanager is in the settings. `owners` stands in for the worlds where only ingest would use them."""
 
     settings: Settings
     database: Database
     votes_key: Secret
     worlds: Worlds | None
+    owners: LateOwners | None = None
     metrics: Metrics | None = None
     channels: tuple[Channel, ...] = ()
     clock: Callable[[], datetime] = now
@@ -77,7 +79,7 @@ def make_stage(name: str, parts: Parts) -> Stage:
 def _ingest(parts: Parts) -> Stage:
     from stages.ingest.stage import Ingest
 
-    return Ingest(parts.database, parts.worlds, parts.settings.ingest, default_cluster=default_cluster(parts.settings))
+    return Ingest(parts.database, parts.worlds or parts.owners, parts.settings.ingest, default_cluster=default_cluster(parts.settings))
 
 
 def _propose(parts: Parts) -> Stage:

@@ -8,6 +8,7 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -55,6 +56,25 @@ def test_every_variable_is_a_setting() -> None:
     found, problems = read_environment(Settings, environment, {})
     assert problems == []
     assert len(found) == len(environment)
+
+
+def test_verify_asks_the_prometheus_and_the_alertmanager_of_the_composition() -> None:
+    """Each URL names a service and its port, and the Prometheus is that of the one cluster."""
+    found, _ = read_environment(Settings, composition()["x-stage"]["environment"], {})
+    services = composition()["services"]
+    for path in (("prometheus", "default", "url"), ("alertmanager", "main", "url")):
+        url = urlsplit(found[path].text)
+        assert url.hostname in services
+        assert f"127.0.0.1:{url.port}:{url.port}" in services[url.hostname]["ports"]
+    assert ("clusters", "default", "kubeconfig") in found
+
+
+def test_who_has_made_the_secrets_is_told_that_a_kubeconfig_is_missing(tmp_path: Path) -> None:
+    shutil.copy(COMPOSE / "make-secrets", tmp_path)
+    kubeconfig = tmp_path / "secrets" / "kubeconfig"
+    assert f"put a kubeconfig for the cluster to heal at {kubeconfig}" in run(str(tmp_path / "make-secrets"))
+    kubeconfig.write_text("apiVersion: v1")
+    assert "still to do" not in run(str(tmp_path / "make-secrets"))
 
 
 def test_every_mounted_secret_is_made(tmp_path: Path) -> None:

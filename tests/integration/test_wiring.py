@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from adapters.errors import UnknownCluster
+from adapters.errors import Transient, UnknownCluster, WrongSettings
 from adapters.prometheus import PrometheusOptions
 from adapters.worlds import Worlds
 from ops.errors import NoCluster, SettingsWrong, StageCrashed
@@ -122,6 +122,45 @@ async def test_the_cluster_of_kubeconfig_is_called_default(monkeypatch: pytest.M
     worlds = await open_worlds(Settings())
     assert _settled(worlds, "") == "default"
     await worlds.close()
+
+
+async def _parts(stack: AsyncExitStack, settings: Settings, database: Database, *stages: str) -> Parts:
+    settings = msgspec.structs.replace(settings, votes=VotesSettings(key=KEY))
+    return await Machine(settings, Choices(stages=stages), stack, stop=asyncio.Event(), at_once=AtOnce()).parts(database, "")
+
+
+async def test_alerts_are_taken_before_there_is_a_way_to_the_cluster(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in the composition, where the kubeconfig is empty until somebody fills it."""
+    config = tmp_path / "kubeconfig"
+    config.touch()
+    settings = Settings(clusters={"default": ClusterSettings(kubeconfig=str(config))})
+    pod = Target(cluster="default", kind=Kind.POD, namespace="shop", name="web-1")
+    async with AsyncExitStack() as stack:
+        parts = await _parts(stack, settings, database, "ingest")
+        assert make_stage("ingest", parts).name == "ingest"
+        assert "alerts are taken, and a pod's name has to tell its workload" in caplog.text
+        assert "kubeconfig" in caplog.text
+        assert parts.owners is not None
+        with pytest.raises(WrongSettings, match="is not a usable kubeconfig"):
+            await parts.owners.owner(pod)
+        config.write_text(_KUBECONFIG)
+        with pytest.raises(Transient):  # nobody is there, and it was asked
+            await parts.owners.owner(pod)
+        with pytest.raises(UnknownCluster):
+            await parts.owners.owner(msgspec.structs.replace(pod, cluster="other"))
+
+
+async def test_without_any_cluster_alerts_are_taken_and_nothing_else_starts(database: Database) -> None:
+    async with AsyncExitStack() as stack:
+        owners = (await _parts(stack, Settings(), database, "ingest", "gate")).owners
+        assert owners is not None
+        with pytest.raises(WrongSettings, match="there is nothing to heal"):
+            await owners.owner(Target(cluster="", kind=Kind.POD, namespace="shop", name="web-1"))
+        for stages in (("propose",), ("ingest", "execute")):
+            with pytest.raises(NoCluster):
+                await _parts(stack, Settings(), database, *stages)
 
 
 def _settled(worlds: Worlds, cluster: str) -> str:
