@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -124,23 +124,39 @@ async def tail(
 
     Only events of one type or of one incident where given. Raises BusUnavailable.
     """
+    found, ends = await newest(bus, topic, last=last, kind=kind, incident=incident)
+    for row in found:
+        yield row
+    if follow:
+        async for row in follow_from(bus, topic, ends, kind=kind, incident=incident):
+            yield row
+
+
+async def newest(bus: Bus, topic: str, *, last: int, kind: str = "", incident: str = "") -> tuple[list[EntryRow], Mapping[int, bytes]]:
+    """Those of the `last` entries of each partition that fit, in the order of their time, and the end of each partition's stream.
+
+    What a stream has lost to trimming is not among them: the event log has it. Raises BusUnavailable.
+    """
     found: list[EntryRow] = []
-    cursors: dict[int, bytes] = {}
+    ends: dict[int, bytes] = {}
     for partition in range(bus.partitions):
         page = await bus.channel(partition).call("XREVRANGE", names.stream(partition, topic), "+", "-", "COUNT", max(last, 1))
-        cursors[partition] = page[0][0] if page else b"0-0"
+        ends[partition] = page[0][0] if page else b"0-0"
         found += [_row(partition, topic, entry, fields) for entry, fields in page[:last]]
-    for row in sorted(found, key=lambda row: (row.at, row.partition, _sequence(row.entry))):
-        if _fits(row, kind, incident):
-            yield row
-    if follow:
-        async for row in _follow(bus, topic, cursors):
-            if _fits(row, kind, incident):
-                yield row
+    return in_order(row for row in found if _fits(row, kind, incident)), ends
 
 
-async def _follow(bus: Bus, topic: str, cursors: dict[int, bytes]) -> AsyncIterator[EntryRow]:
-    """New entries of all partitions in turn; each turn blocks on a connection of its own, so that appends never wait."""
+def in_order(rows: Iterable[EntryRow]) -> list[EntryRow]:
+    """By the time at which they were appended."""
+    return sorted(rows, key=lambda row: (row.at, row.partition, _sequence(row.entry)))
+
+
+async def follow_from(bus: Bus, topic: str, ends: Mapping[int, bytes], *, kind: str = "", incident: str = "") -> AsyncIterator[EntryRow]:
+    """What comes after the end of each partition's stream, those that fit, until it is closed. Raises BusUnavailable.
+
+    The partitions take turns; each turn blocks on a connection of its own, so that appends never wait.
+    """
+    cursors = dict(ends)
     channels = {partition: Channel(bus.route, partition, timeout=bus.timeout) for partition in cursors}
     block = int(_BLOCK * 1000 / len(channels)) or 1
     try:
@@ -150,7 +166,9 @@ async def _follow(bus: Bus, topic: str, cursors: dict[int, bytes]) -> AsyncItera
                 answer = await channel.call("XREAD", "COUNT", _PAGE, "BLOCK", block, "STREAMS", key, cursors[partition])
                 for entry, fields in answer[0][1] if answer else ():
                     cursors[partition] = entry
-                    yield _row(partition, topic, entry, fields)
+                    row = _row(partition, topic, entry, fields)
+                    if _fits(row, kind, incident):
+                        yield row
     finally:
         for channel in channels.values():
             await channel.close()
@@ -183,14 +201,18 @@ def _body(fields: list[Any]) -> bytes:
 
 
 def _row(partition: int, topic: str, entry: bytes, fields: list[Any]) -> EntryRow:
-    body = _body(fields)
+    return entry_row(partition, topic, entry.decode(), _body(fields))
+
+
+def entry_row(partition: int, topic: str, entry: str, body: bytes) -> EntryRow:
+    """An entry by where it is or was, `entry` being its stream id, and what is in it."""
     event: Event | None
     try:
         event = decode(body)
     except SchemaError:
         event = None
-    at = datetime.fromtimestamp(int(entry.split(b"-")[0]) / 1000, UTC)
-    return EntryRow(partition, topic, entry.decode(), at, body, event)
+    at = datetime.fromtimestamp(int(entry.split("-", maxsplit=1)[0]) / 1000, UTC)
+    return EntryRow(partition, topic, entry, at, body, event)
 
 
 def _sequence(entry: str) -> int:

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from schemas.identity import is_identifier, time_of
-from sql.database import Connection, Database
+from sql.database import Connection, Database, Row
 
 _PARTITIONS = 0x6C6F6773  # keeps this advisory lock apart from others
 
@@ -97,6 +97,13 @@ UNION
 ORDER BY at, id
 """
 _STORED = _SELECT + " WHERE (stored_at, id) > ($1, $2) ORDER BY stored_at, id LIMIT $3"
+_LATEST_FIRST = "split_part(entry, '-', 1)::bigint DESC, partition DESC, split_part(entry, '-', 2)::bigint DESC"
+_NEWEST = f"""
+{_SELECT} WHERE topic = $1 AND ($2 = '' OR type = $2) AND ($3 = '' OR incident = $3) AND stored_at > now() - $4::interval
+ORDER BY {_LATEST_FIRST} LIMIT $5
+"""
+_SPANS = (timedelta(minutes=10), timedelta(hours=6), timedelta(days=7), timedelta(days=36500))
+"""How far back the newest events are looked for, further only when too few were found: the index on `stored_at` serves short spans."""
 _ARCHIVED = "SELECT id FROM event_log WHERE id = ANY($1) AND born BETWEEN $2 AND $3"
 _ARCHIVED_ODD = "SELECT id FROM event_log WHERE id = ANY($1)"
 
@@ -163,6 +170,16 @@ async def events_of_incident(connection: Connection, incident: str, limit: int =
 async def stored_after(connection: Connection, time: datetime, id: str = "", limit: int = 500) -> list[LoggedEvent]:  # noqa: A002
     """The events stored after a time, and after this id at that very time, in the order in which they were stored."""
     return [LoggedEvent(**dict(row)) for row in await connection.fetch(_STORED, time, id, limit)]
+
+
+async def newest(connection: Connection, topic: str, limit: int, *, kind: str = "", incident: str = "") -> list[LoggedEvent]:
+    """The `limit` newest events of a topic in the order in which they entered Redis; of one type or one incident where given."""
+    rows: list[Row] = []
+    for span in _SPANS:
+        rows = await connection.fetch(_NEWEST, topic, kind, incident.replace("\0", ""), span, limit)
+        if len(rows) >= limit:
+            break
+    return [LoggedEvent(**dict(row)) for row in reversed(rows)]
 
 
 async def archived(connection: Connection, ids: Sequence[str]) -> set[str]:

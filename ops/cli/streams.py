@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from bus.inspect import EntryRow
 
 Topic = Annotated[str, typer.Argument(help="The topic, such as incidents.", show_default=False)]
+_RECENT = 2000  # entries of each partition among which those of one type or incident are looked for
 _COLUMNS = ("partition", "topic", "length", "group", "lag", "pending", "oldest", "consumers")
 
 commands = typer.Typer(help="What flows, how far each group is, and what it holds.", no_args_is_help=True, rich_markup_mode=None)
@@ -66,7 +68,7 @@ def tail(
     last: Annotated[int, typer.Option("--last", "-n", min=0, max=10_000, help="How many of the newest to begin with.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """Shows the newest events of a topic; with --json one object a line."""
+    """Shows the newest events of a topic, also those that its stream no longer holds; with --json one object a line."""
     from ops.cli.words import known_word
     from schemas.events import EVENT_TYPES, TOPICS
 
@@ -77,11 +79,41 @@ def tail(
 
 
 async def _tailed(session: Session, topic: str, *, last: int, follow: bool, kind: str, incident: str, as_json: bool) -> None:
-    from bus.inspect import tail as entries
+    """What the streams have, and before it what only the event log still has: a stream loses what every group is done with."""
+    from bus.inspect import follow_from, in_order, newest
+    from schemas.codec import peek
 
     async with session.bus() as bus:
-        async for row in entries(bus, topic, last=last, follow=follow, kind=kind, incident=incident):
+        among = max(last, _RECENT) if last and (kind or incident) else last
+        held, ends = await newest(bus, topic, last=among, kind=kind, incident=incident)
+        logged = await _logged(session, topic, last, kind, incident) if last else []
+        known = {peek(row.body)[1] for row in held}
+        trimmed = [row for row in logged if peek(row.body)[1] not in known]
+        told = in_order([*held, *trimmed])[-last:] if last else []
+        for row in told:
             _print_entry(row, as_json=as_json)
+        if last and not told and not follow:
+            print(f"No event {'of this kind ' if kind or incident else ''}is in {topic}, nor in the event log.", file=sys.stderr)
+        if follow:
+            already = {(row.partition, row.entry) for row in trimmed}  # what came, and was stored, between the two looks
+            async for row in follow_from(bus, topic, ends, kind=kind, incident=incident):
+                if (row.partition, row.entry) not in already:
+                    _print_entry(row, as_json=as_json)
+
+
+async def _logged(session: Session, topic: str, last: int, kind: str, incident: str) -> list[EntryRow]:
+    """The newest events of the event log; none, and a sentence about it, when Postgres is away."""
+    from bus.inspect import entry_row
+    from sql.errors import StoreUnavailable
+    from sql.event_log import newest
+
+    try:
+        async with session.database() as database, database.connection() as connection:
+            rows = await newest(connection, topic, last, kind=kind, incident=incident)
+    except StoreUnavailable as error:
+        print(f"only what Redis still holds is shown, for the event log is away: {error}", file=sys.stderr)
+        return []
+    return [entry_row(row.partition, topic, row.entry, row.body.encode()) for row in rows]
 
 
 def _print_entry(row: EntryRow, *, as_json: bool) -> None:

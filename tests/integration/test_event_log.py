@@ -77,6 +77,24 @@ async def test_an_event_is_found_by_its_id_with_its_bytes(database: Database) ->
     assert (found.topic, found.entry, found.by, found.at) == ("signals", "1-7", "api", NOW)
 
 
+async def test_the_newest_of_a_topic_however_long_ago(database: Database) -> None:
+    """By the order in which they entered Redis: an answer's id has the time of what it answers."""
+    late = [entry(signal(NOW - timedelta(days=number)), number) for number in range(9, 12)]
+    others = [entry(closed(signal().id, f"i-{number}"), number) for number in range(5)]
+    await event_log.store(database, [*late[::-1], *others])
+    await database.fetch("UPDATE event_log SET stored_at = now() - interval '400 days' WHERE entry = '1-9'")
+    async with database.connection() as connection:
+
+        async def newest(topic: str, limit: int, **only: str) -> list[str]:
+            return [row.entry for row in await event_log.newest(connection, topic, limit, **only)]
+
+        assert await newest("signals", 2) == ["1-10", "1-11"]
+        assert await newest("signals", 100) == ["1-9", "1-10", "1-11"]
+        assert await newest("incidents", 3) == ["1-2", "1-3", "1-4"]
+        assert await newest("incidents", 3, incident="i-1") == ["1-1"]
+        assert await newest("incidents", 3, kind="IncidentOpened", incident="\0") == []
+
+
 async def test_texts_that_postgres_cannot_hold_do_not_stop_the_archive(database: Database) -> None:
     good = signal()
     bad = entry(signal())._replace(cause="a\x00b", by="\x00", incident="i\x00", body=b"\xff not utf-8")
