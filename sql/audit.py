@@ -6,6 +6,7 @@ operation has a row for each attempt, `OPERATION#ATTEMPT`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -28,6 +29,13 @@ _CLOSE = "UPDATE audit_log SET state = $2, output = $3, error = $4, stderr = $5,
 _CLASSIFY = """
 UPDATE audit_log SET failure = $2, repair = CASE WHEN $3 = '' THEN repair ELSE $3 END
 WHERE id = (SELECT id FROM audit_log WHERE id LIKE $1 || '#%' ORDER BY at DESC, id DESC LIMIT 1)
+"""
+
+
+_DEALT_WITH = """
+SELECT named FROM unnest($1::text[]) AS named WHERE EXISTS (
+    SELECT FROM audit_log WHERE what LIKE '% dead letter' AND state = 'success' AND (input = named OR split_part(about, ' ', 2) = named)
+)
 """
 
 
@@ -84,6 +92,11 @@ async def audit_close(
 async def audit_classify(connection: Connection, *, operation: str, failure: str, repair: str = "") -> None:
     """Writes the class of a failure, and what came of a repair, to the newest row of an operation."""
     await connection.execute(_CLASSIFY, operation, clean(failure, 128), clean(repair, 512))
+
+
+async def dealt_with(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Which of these ids, of dead letters or of the events inside, somebody has replayed or dropped before."""
+    return {row["named"] for row in await connection.fetch(_DEALT_WITH, [one.replace("\0", "") for one in ids])}
 
 
 async def audit_rows(connection: Connection, *, incident: str = "", limit: int = 100) -> list[AuditRow]:

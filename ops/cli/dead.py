@@ -130,26 +130,38 @@ def _act(
 
     if not (ids or kind or reason or all_):
         raise CommandFailed(f"say which dead letters to {verb}: ids, --type, --reason, or --all")
-    results = run_now(_done(session_of(context), verb, ids or None, kind, reason, force=force))
+    results, unknown = run_now(_done(session_of(context), verb, ids or None, kind, reason, force=force))
     if as_json:
         print_json(results)
     else:
         for result in results:
             print(f"{result['id']}  {result['said']}")
-        if not results:
+        if not results and not unknown:
             print(f"Nothing to {verb}: no dead letter is left that fits.")
+    if unknown:
+        raise CommandFailed(f"there is no dead letter {', '.join(unknown)} that fits: `mend dead ls` lists them")
     if any(result["outcome"] == "unseen" for result in results):
         raise typer.Exit(1)
 
 
-async def _done(session: Session, verb: str, ids: list[str] | None, kind: str, reason: str, *, force: bool) -> list[dict[str, Any]]:
-    results = []
+async def _done(
+    session: Session, verb: str, ids: list[str] | None, kind: str, reason: str, *, force: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """What became of each that fits, and which of the ids nobody has ever heard of: one that was dealt with before is none of those."""
+    from sql.audit import dealt_with
+
+    results, known = [], set()
     async with session.database() as database, session.bus() as bus:
         for row in await _selected(bus, ids=ids, kind=kind, reason=reason):
+            known |= {row.letter.id, row.letter.subject}
             result = await _audited(database, bus, verb, row, force=force)
             said = f"kept: {result.group} has not finished with it yet; try again, or --force" if result.group else result.outcome.value
             results.append({"id": row.letter.id, "outcome": result.outcome.value, "said": said, "group": row.letter.group})
-    return results
+        if missing := [one for one in ids or () if one not in known]:
+            async with database.connection() as connection:
+                before = await dealt_with(connection, missing)
+            missing = [one for one in missing if one not in before]
+    return results, missing
 
 
 async def _audited(database: Database, bus: Bus, verb: str, row: DeadRow, *, force: bool) -> Result:

@@ -38,7 +38,8 @@ def list_(
 
     states = () if state == "all" else (choice_of(IncidentState, state),)
     rows = run_now(_listed(session_of(context), states, limit))
-    print_rows([_line(row) for row in rows], _COLUMNS, as_json=as_json, empty="There is no such incident.")
+    empty = f"No incident is {states[0].value.lower()}." if states else "No incident has been opened."
+    print_rows([_line(row) for row in rows], _COLUMNS, as_json=as_json, empty=empty)
 
 
 async def _listed(session: Session, states: tuple[IncidentState, ...], limit: int) -> list[IncidentRow]:

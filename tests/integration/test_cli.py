@@ -121,6 +121,7 @@ def test_incidents_are_listed_and_shown(mend: Mend, incident: str) -> None:
     assert incident in text
     assert "deployment shop/web" in text
     assert mend.json("incidents", "ls", "--state", "closed") == []
+    assert mend.said("incidents", "ls", "--state", "closed") == "No incident is closed.\n"
     shown = mend.json("incidents", "show", incident)
     assert shown["incident"]["severity"] == "P0"
     assert any("proposed: roll back deployment shop/web" in line["what"] for line in shown["timeline"])
@@ -307,6 +308,8 @@ def test_a_dead_letter_is_looked_at_replayed_and_dropped(mend: Mend) -> None:
     until(lambda: all(one["lag"] == 0 and one["pending"] == 0 for one in mend.json("streams", "ls")))
     assert [one["outcome"] for one in mend.json("dead", "replay", row["id"])] == ["done"]
     assert "Nothing to replay" in mend.said("dead", "replay", row["id"])
+    assert mend.json("dead", "drop", row["id"]) == []
+    assert "there is no dead letter nothing that fits: `mend dead ls` lists them" in mend.wrong("dead", "replay", row["id"], "nothing")
     (second,) = until(lambda: mend.json("dead", "ls"), mend.log)
     assert second["id"] != row["id"]
     until(lambda: all(one["lag"] == 0 and one["pending"] == 0 for one in mend.json("streams", "ls")))

@@ -70,6 +70,7 @@ def test_a_terminal_that_is_closed_ends_it_in_good_order_unless_it_runs_under_no
     until(lambda: running(mend.data), mend.log)
     process.send_signal(signal.SIGHUP)
     assert mend.json("incidents", "ls") == []
+    assert mend.said("incidents", "ls") == "No incident has been opened.\n"
     assert process.poll() is None
     assert end(process) == 0
 
