@@ -16,6 +16,10 @@ ALERTS = 10_000  # alerts of one payload
 _GO_ZERO_YEAR = 1  # Go writes a time that is not set as 0001-01-01T00:00:00Z
 _PATH = re.compile(r"(?s)(.*?) - at `(?:key in )?(\$.*?)`\Z")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
+_NO_MEMBER = re.compile(r"(?s)Invalid enum value (.*)")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+_ANY_KEY = "[...]"  # msgspec's word for a key of a mapping, whichever it is
+_MEMBERS = {"version": ("4", "1"), "status": tuple(SignalStatus)}
 
 
 class InvalidPayload(ValueError):
@@ -74,7 +78,7 @@ def parse(body: bytes) -> list[Alert]:
     try:
         webhook = _decode(body)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise _invalid(error, body) from error
     except msgspec.DecodeError as error:
         raise InvalidPayload("$", f"the body is no JSON: {error}") from error
     except UnicodeDecodeError as error:
@@ -86,12 +90,32 @@ def parse(body: bytes) -> list[Alert]:
     return [_alert(alert) for alert in webhook.alerts]
 
 
-def _invalid(error: msgspec.ValidationError) -> InvalidPayload:
+def _invalid(error: msgspec.ValidationError, body: bytes) -> InvalidPayload:
     """The field and the reason, from msgspec's sentence, which may quote what was sent."""
     match = _PATH.fullmatch(str(error))
     reason, field = (match[1], match[2]) if match else (str(error), "$")
-    missing = _MISSING.fullmatch(reason)
-    return InvalidPayload(f"{field}.{missing[1]}" if missing else field, clean(reason, 200))
+    if missing := _MISSING.fullmatch(reason):
+        field = f"{field}.{missing[1]}"
+    elif field.endswith(_ANY_KEY):
+        field = _with_key(field.removesuffix(_ANY_KEY), body)
+    elif unknown := _NO_MEMBER.fullmatch(reason):
+        members = _MEMBERS.get(field.rpartition(".")[2], ())
+        reason = f"expected one of {', '.join(members)}, not {clean(unknown[1], 100)}"
+    return InvalidPayload(field, clean(reason, 200))
+
+
+def _with_key(field: str, body: bytes) -> str:
+    """The path of the first value in this mapping of texts that is none, such as `$.alerts[0].labels.pod`.
+
+    As it was, where the body as a whole cannot be read or has a name twice.
+    """
+    try:
+        found = msgspec.json.decode(body)
+        for name, number in _STEP.findall(field):
+            found = found[name] if name else found[int(number)]
+        return f"{field}.{clean(next(key for key, value in found.items() if not isinstance(value, str)), 64)}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError, StopIteration):
+        return field + _ANY_KEY
 
 
 def _alert(alert: WebhookAlert) -> Alert:

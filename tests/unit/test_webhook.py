@@ -75,12 +75,21 @@ def test_an_end_that_is_not_set_is_none(ends_at: str | None) -> None:
         (b'{"alerts": null}', "$.alerts"),
         (b'{"alerts": [], "version": "5"}', "$.version"),
         (b'{"alerts": [], "status": "odd"}', "$.status"),
-        (b'{"alerts": [], "groupLabels": {"a": 1}}', "$.groupLabels[...]"),
+        (b'{"alerts": [], "groupLabels": {"a": 1}}', "$.groupLabels.a"),
         (payload(labels=None), "$.alerts[0].labels"),
         (payload(startsAt=None), "$.alerts[0].startsAt"),
         (payload(status="x" * 100_000), "$.alerts[0].status"),
         (payload(labels={}), "$.alerts[0].labels"),
-        (payload(labels={"a": 1}), "$.alerts[0].labels[...]"),
+        (payload(labels={"a": 1}), "$.alerts[0].labels.a"),
+        (payload(labels={"alertname": "x", "pod": None, "b": 1}), "$.alerts[0].labels.pod"),
+        (payload(labels={"alertname": "x", "po\x1b[31m" + "d" * 100: {}}), "$.alerts[0].labels.po[31m" + "d" * 57 + "…"),
+        (payload(annotations={"summary": ["x"]}), "$.alerts[0].annotations.summary"),
+        (b'{"commonLabels": {"a": 1}, "alerts": [}', "$.commonLabels[...]"),
+        (b'{"commonLabels": {"a": 1}, "commonLabels": 7}', "$.commonLabels[...]"),
+        (b'{"commonLabels": {"a": 1}, "commonLabels": {}}', "$.commonLabels[...]"),
+        (payload(labels={"a": 1})[:-1] + b', "alerts": []}', "$.alerts[0].labels[...]"),
+        (b'{"commonLabels": {"a": 1}, "x": ' + b"[" * 100_000, "$.commonLabels[...]"),
+        (b'{"commonLabels": {"a": 1}, "x": "\xff"}', "$.commonLabels[...]"),
         (payload(labels={"a": "x" * 4097}), "$.alerts[0].labels"),
         (payload(labels={"a" * 257: "x"}), "$.alerts[0].labels"),
         (payload(labels={"": "x"}), "$.alerts[0].labels"),
@@ -104,6 +113,12 @@ def test_what_is_wrong_is_named_by_its_field(body: bytes, field: str) -> None:
     assert error.field == field
     assert error.reason
     assert len(error.reason) < 300
+
+
+def test_what_would_be_right_is_said() -> None:
+    assert refusal(b'{"alerts": [], "version": "3"}').reason == "expected one of 4, 1, not '3'"
+    assert refusal(payload(status="pending\n")).reason == r"expected one of firing, resolved, not 'pending\n'"
+    assert refusal(payload(labels={"a": 1})).reason == "Expected `str`, got `int`"
 
 
 def test_one_unfit_alert_refuses_the_whole_payload() -> None:
