@@ -63,6 +63,11 @@ class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
     entry: str
     stored_at: datetime
 
+    @property
+    def entered(self) -> datetime:
+        """When it entered its stream, by the clock of Redis: the first part of its stream id."""
+        return datetime.fromtimestamp(int(self.entry.partition("-")[0]) / 1000, UTC)
+
 
 class UnreadableRow(msgspec.Struct, frozen=True, kw_only=True):
     """An entry that is no event, byte for byte."""

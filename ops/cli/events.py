@@ -43,7 +43,7 @@ def event(
 
 async def _found(session: Session, id: str) -> Entry:  # noqa: A002
     from bus.inspect import find
-    from ops.cli.story import Entry, entry_of
+    from ops.cli.story import entry_logged, entry_of
     from ops.errors import CommandFailed
     from schemas.identity import is_identifier
     from sql.event_log import find_event
@@ -53,11 +53,7 @@ async def _found(session: Session, id: str) -> Entry:  # noqa: A002
     async with session.database() as database, database.connection() as connection:
         row = await find_event(connection, id)
     if row is not None:
-        return Entry(
-            **{name: getattr(row, name) for name in ("id", "type", "topic", "incident", "cause", "by", "at")},
-            body=row.body.encode(),
-            place=f"archive, {row.partition}/{row.entry}",
-        )
+        return entry_logged(row, place=f"archive, {row.partition}/{row.entry}")
     async with session.bus() as bus:
         found = await find(bus, id)
     if found is None:
@@ -91,13 +87,12 @@ def trace(
 
 async def _events_of(session: Session, incident: str) -> list[Entry]:
     """The events of an incident from the archive, and from the streams what the archive does not have yet."""
-    from ops.cli.story import Entry
+    from ops.cli.story import entry_logged
     from sql.event_log import events_of_incident
 
     async with session.database() as database, database.connection() as connection:
         rows = await events_of_incident(connection, incident)
-    names = ("id", "type", "topic", "incident", "cause", "by", "at")
-    found = [Entry(**{name: getattr(row, name) for name in names}, body=row.body.encode(), place="archive") for row in rows]
+    found = [entry_logged(row, place="archive") for row in rows]
     async with session.bus() as bus:
         known = {entry.id for entry in found}
         found += [entry for entry in await _recent(bus, incident) if entry.id not in known]

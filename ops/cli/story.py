@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,9 @@ from schemas.errors import SchemaError
 from schemas.event import Event
 from schemas.events import TrustChanged
 
+if TYPE_CHECKING:
+    from sql.event_log import LoggedEvent
+
 _TOLD = (
     *("title", "alert", "status", "summary", "question", "reason", "risk", "rule", "outcome", "verdict"),
     *("person", "choice", "comment", "missing", "pattern", "score", "error"),
@@ -24,8 +27,16 @@ _NAMED = {"missing": "{} missing", "risk": "risk {}", "rule": "rule {}"}
 _SHOWN = 3
 
 
+_FROM_OUTSIDE = frozenset({"signals"})
+"""Topics that others than our stages write to."""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as it was found: in the archive or, before the archive has it, in its stream."""
+    """One event as it was found: in the archive or, before the archive has it, in its stream.
+
+    at       when it was told, by its own words
+    entered  when it entered its stream, by the clock of Redis
+    """
 
     id: str
     type: str
@@ -34,8 +45,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     by: str
     at: datetime
+    entered: datetime
     body: bytes
     place: str
+
+    @property
+    def known_at(self) -> datetime:
+        """The time to reckon with: a signal may claim any, so its time is that at which it entered."""
+        return self.entered if self.topic in _FROM_OUTSIDE else self.at
 
     @property
     def event(self) -> Event | None:
@@ -47,10 +64,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def entry_of(event: Event | None, body: bytes, *, topic: str, place: str, at: datetime) -> Entry:
-    """An entry from a stream; bytes that are no event known here keep what can be read of them."""
+    """An entry that entered its stream at `at`; bytes that are no event known here keep what can be read of them."""
     if event is None:
         kind, id_, incident = peek(body)
-        return Entry(id=id_, type=kind or "(not an event)", topic=topic, incident=incident, cause="", by="", at=at, body=body, place=place)
+        known = {"id": id_, "type": kind or "(not an event)", "topic": topic, "incident": incident}
+        return Entry(**known, cause="", by="", at=at, entered=at, body=body, place=place)
     return Entry(
         id=event.id,
         type=type(event).__name__,
@@ -59,9 +77,16 @@ def entry_of(event: Event | None, body: bytes, *, topic: str, place: str, at: da
         cause=event.cause,
         by=event.by,
         at=event.at,
+        entered=at,
         body=body,
         place=place,
     )
+
+
+def entry_logged(row: LoggedEvent, *, place: str) -> Entry:
+    """An entry from the event log."""
+    names = ("id", "type", "topic", "incident", "cause", "by", "at", "entered")
+    return Entry(**{name: getattr(row, name) for name in names}, body=row.body.encode(), place=place)
 
 
 def summary_of(event: Event | None) -> str:
@@ -120,7 +145,7 @@ def tree_of(entries: Sequence[Entry]) -> Iterator[Node]:
     by_id = {entry.id: entry for entry in entries}
     children: dict[str, list[Entry]] = {}
     roots = []
-    for entry in sorted(by_id.values(), key=lambda entry: (entry.at, entry.id)):
+    for entry in sorted(by_id.values(), key=lambda entry: (entry.known_at, entry.id)):
         if entry.cause in by_id and entry.cause != entry.id:
             children.setdefault(entry.cause, []).append(entry)
         else:
@@ -136,7 +161,7 @@ def tree_of(entries: Sequence[Entry]) -> Iterator[Node]:
         below = children.get(entry.id, [])
         for place, child in reversed(list(enumerate(below))):
             last = place == len(below) - 1
-            apart = (child.at - entry.at).total_seconds()
+            apart = (child.known_at - entry.known_at).total_seconds()
             stack.append((child, depth + 1, under + ("└─ " if last else "├─ "), under + ("   " if last else "│  "), apart))
 
 
@@ -144,5 +169,9 @@ def line_of(node: Node, width: int, told_by: int) -> str:
     """One line of the tree: the event, how long after its cause, who told it, and what it says; widths in characters."""
     entry = node.entry
     name = f"{node.branch}{entry.type}".ljust(width)
-    time = f"{entry.at:%H:%M:%S}.{entry.at.microsecond // 1000:03}Z" if node.seconds is None else f"+{duration(max(node.seconds, 0.0))}"
+    time = (
+        f"{entry.known_at:%H:%M:%S}.{entry.known_at.microsecond // 1000:03}Z"
+        if node.seconds is None
+        else f"+{duration(max(node.seconds, 0.0))}"
+    )
     return f"{name}  {time:>13}  {entry.by:<{told_by}}  {summary_of(entry.event)}".rstrip()

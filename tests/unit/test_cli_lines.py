@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
 
 from ops.cli.console import one_line
-from ops.cli.story import entry_of, line_of, tree_of
+from ops.cli.story import entry_logged, entry_of, line_of, tree_of
 from schemas.codec import encode
-from schemas.events import SignalReceived
+from schemas.events import IncidentClosed, SignalReceived
 from schemas.identity import new_id
+from schemas.target import Kind, Target
 from schemas.words import SignalStatus
+from sql.event_log import LoggedEvent
 from stages.ingest import rules
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,6 +39,36 @@ def test_an_alert_cannot_write_a_line_into_a_trace() -> None:
     assert line.startswith("SignalReceived ")
     assert "signed by ana and ben" in line
     assert line.splitlines() == [line]
+
+
+@pytest.mark.parametrize("claimed", [timedelta(days=-323), timedelta(days=323)])
+def test_the_time_that_a_signal_claims_is_not_reckoned_with(claimed: timedelta) -> None:
+    """What others write to the stream may carry any time; when it entered is known."""
+    moment = timedelta(milliseconds=12)
+    times: dict[str, Any] = {"starts_at": NOW, "at": NOW + claimed}
+    signal = SignalReceived(id=new_id(NOW), key="k", by="p", fingerprint="f", status=SignalStatus.FIRING, labels={}, source="p", **times)
+    target = Target(cluster="c", kind=Kind.DEPLOYMENT, namespace="n", name="a")
+    later: dict[str, Any] = {"at": NOW + moment, "cause": signal.id, "incident": "i"}
+    answer = IncidentClosed(id=new_id(NOW), key="k", by="ingest/h", target=target, **later)
+    entries = [
+        entry_of(answer, encode(answer), topic="incidents", place="stream", at=NOW + 2 * moment),
+        entry_of(signal, encode(signal), topic="signals", place="stream", at=NOW),
+    ]
+    first, second = tree_of(entries)
+    assert (first.entry.type, second.entry.type) == ("SignalReceived", "IncidentClosed")
+    assert second.seconds == pytest.approx(0.012)
+    assert "00:00:00.000Z" in line_of(first, 20, 20)
+    row: dict[str, Any] = {
+        "born": NOW,
+        "type": "SignalReceived",
+        "topic": "signals",
+        "by": "p",
+        "body": "{}",
+        "partition": 0,
+        "stored_at": NOW,
+    }
+    logged = LoggedEvent(id=signal.id, incident="", cause="", at=signal.at, entry=f"{int(NOW.timestamp() * 1000)}-3", **row)
+    assert entry_logged(logged, place="archive").known_at == NOW
 
 
 def test_the_name_of_an_alert_is_one_line() -> None:
