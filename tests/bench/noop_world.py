@@ -1,7 +1,7 @@
 """A world in which nothing is: every Deployment exists, crashes until it is restarted, and is well from then on. Nothing is applied.
 
-It answers at once, so that what is measured is Mendstream and not a cluster. It holds a real Kubernetes client that is never
-used, so that a process with it is as large as in production.
+It answers at once, so that what is measured is Mendstream and not a cluster. It holds a real Kubernetes client, so that its code is
+loaded and counts; as the client is never used, what it keeps of connections and answers does not.
 """
 
 from __future__ import annotations
