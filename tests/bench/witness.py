@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +26,12 @@ class Witness:
     def doubled(self) -> int:
         """How many events appeared more than once."""
         return sum(1 for times in self.seen.values() if times > 1)
+
+    def against(self, logged: AbstractSet[tuple[str, str]]) -> list[str]:
+        """A sentence for each way in which what was seen differs from the topics and ids in the event log."""
+        lost, unseen = len(self.seen.keys() - logged), len(logged - self.seen.keys())
+        told = ((lost, "events of the streams are not in the event log"), (unseen, "events of the event log were never in a stream"))
+        return [f"{count:,} {what}" for count, what in told if count]
 
     @classmethod
     @asynccontextmanager
