@@ -34,3 +34,10 @@ def test_every_package_that_is_named_says_what_it_is_for() -> None:
     rows = re.findall(r"^\| ([\w-]+) \|", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE)
     assert named - set(rows) == set()
     assert set(rows) - named - {"Package"} == set()
+
+
+def test_what_development_and_the_benchmark_need_is_named_too() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    needed = {Requirement(text).name for texts in extras.values() for text in texts}
+    below = (ROOT / "docs" / "dependencies.md").read_text().partition("For development: ")[2]
+    assert needed - set(re.findall(r"[\w-]+", below)) == set()
