@@ -18,7 +18,7 @@ import pytest
 from ops.embedded import EmbeddedPostgres, EmbeddedRedis
 from ops.runtime import is_running, running
 from ops.wiring import ARCHIVE, NEEDS_WORLD, STAGES
-from tests.bench.alerts import in_groups, of_deployment
+from tests.bench.alerts import in_groups, notification, of_deployment
 from tests.bench.ground import peak_memory
 from tests.integration.mend_process import ROOT, TOKEN, Mend, end, installation, until
 from tests.integration.redis_cluster import free_ports
@@ -125,6 +125,21 @@ def test_another_ingest_shares_the_work_of_the_one_that_listens(mend: Mend) -> N
     until(lambda: said in mend.log.read_text(), mend.log)
     until(lambda: len(re.findall(r'"stage":"ingest".*"event":"stage_started"', mend.log.read_text())) == 2, mend.log)
     assert [end(process) for process in (another, whole)] == [0, 0]
+
+
+def test_alerts_open_incidents_before_there_is_a_kubeconfig(mend: Mend) -> None:
+    """As in the composition after its two commands: the stages that look and act say what is missing."""
+    (mend.folder / "kubeconfig").touch()
+    cluster = {"MEND_CLUSTERS_DEFAULT_KUBECONFIG": str(mend.folder / "kubeconfig")}
+    process = mend.up("--stage", "ingest", "--stage", "archive", **cluster)
+    mend("send-alert", "-", stdin=notification([of_deployment("api")]).decode())
+    (incident,) = until(lambda: mend.json("incidents", "ls"), mend.log)
+    assert incident["target"] == "deployment shop/api", "the pod's name tells"
+    assert "not a usable kubeconfig" in mend.log.read_text()
+    before = len(mend.log.read_text())
+    assert mend.start(module="stages.execute", **cluster).wait(30) == 1
+    assert re.search(r"^mend: .* is not a usable kubeconfig", mend.log.read_text()[before:], re.MULTILINE)
+    assert end(process) == 0
 
 
 @pytest.mark.timeout(240)  # ten processes
