@@ -30,7 +30,7 @@ def rows(reports: Iterable[Report]) -> list[tuple[str, str, str, str]]:
     for one in sorted(reports, key=lambda one: order.get(one.result, 2)):
         name = f"{one.scenario.name} (twin)" if one.scenario.twin else one.scenario.name
         seconds = f"{one.seconds:.1f}" if one.seconds is not None else ""
-        found.append((name, str(one.result), seconds, "; ".join(one.wrong) or one.error or one.how))
+        found.append((name, str(one.result), seconds, "; ".join((*one.wrong, one.error) if one.error else one.wrong) or one.how))
     return found
 
 
