@@ -47,7 +47,7 @@ async def wedge_for_good(stand: Stand) -> Ended:
 
 @scenario("memory leak: well after a restart, and broken again soon", twin=True)
 async def leak(stand: Stand) -> Ended:
-    web = await stand.place.deploy("web", "sim/web:wedge-7s")
+    web = await stand.place.deploy("web", "sim/web:wedge-7s", replicas=1)
     await stand.place.until(web, unready)
     story = await stand.fire("WebWedged", web)
     await story.proposed(RestartWorkload)

@@ -11,7 +11,7 @@ from schemas.action import RollBackWorkload
 from schemas.target import Kind, Target
 from tests.scenarios.place import Place, image_of
 from tests.scenarios.restarts import restarted
-from tests.scenarios.scenario import Ended, Result, Stand, asked, healed, judged_as_useless, scenario
+from tests.scenarios.scenario import Ended, Result, Stand, asked, called_healed, healed, judged_as_useless, scenario
 from tests.scenarios.story import Story
 from tests.scenarios.witness import NOTHING, Expected, Write
 
@@ -172,7 +172,7 @@ async def two_alerts(stand: Stand) -> Ended:
     story = await stand.fire("KubePodCrashLooping", web)
     other = await stand.fire("KubeDeploymentReplicasMismatch", web)
     assert other.incident == story.incident, "the second alert opened an incident of its own"
-    ended = await healed(story, "one incident, one roll back", back_to(web, "sim/web:ok"))
+    ended = await called_healed(story, "one incident, one roll back", back_to(web, "sim/web:ok"))
     assert [len(story.told(kind)) for kind in (e.IncidentOpened, e.ActionProposed, e.ExecutionFinished)] == [1, 1, 1]
     return ended
 

@@ -131,14 +131,19 @@ def scenario(name: str, *, twin: bool = False, host: bool = False) -> Callable[[
 
 
 async def healed(story: Story, how: str, expected: Expected) -> Ended:
-    """The end of a story whose verification said success; raises AssertionError for any other verdict."""
+    """The end of a story whose verification said success, and whose alert is over then; raises AssertionError for any other verdict."""
+    ended = await called_healed(story, how, expected)
+    await story.resolve()
+    return ended
+
+
+async def called_healed(story: Story, how: str, expected: Expected) -> Ended:
+    """The same, while the alert is not over yet."""
     story.expected, story.heals = expected, True
     verified = await story.until(e.VerificationFinished)
     if verified.verdict is not Verdict.SUCCESS:
         raise AssertionError(f"it was judged as {verified.verdict}: {verified.summary}")
-    seconds = story.seconds
-    await story.resolve()
-    return Ended(result=Result.HEALED, how=how, expected=expected, seconds=seconds)
+    return Ended(result=Result.HEALED, how=how, expected=expected, seconds=story.seconds)
 
 
 async def judged_as_useless(story: Story, how: str, expected: Expected) -> Ended:
