@@ -1,10 +1,10 @@
-"""One executor or verifier that kills itself: `python -m tests.chaos.execute_process STAGE POSTGRES WORLD POINT FAULT < event`.
+"""One executor or verifier that kills itself: `python -m tests.chaos.execute_process STAGE POSTGRES WORLD POINT FAULT LATER < event`.
 
 STAGE is `execute` or `verify`, WORLD the URL of a cluster, or the options of the host `web-1` as JSON. POINT is where it dies by
 SIGKILL: `CALL-before` or `CALL-after` of a call to the world, `commit-N-before` or `commit-N-after` of its N-th transaction (of
 execute: 1 the claim, 2 `running`, 3 the record; of verify: 1 the record). FAULT is how the world answers: `none`, `refused`
-(nothing is done) or `untold` (done, but nobody can say so). Production code has no hook for this: the world and the store are
-wrapped.
+(nothing is done) or `untold` (done, but nobody can say so). LATER is by how many seconds its clock is ahead. Production code has no
+hook for this: the world and the store are wrapped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -96,14 +96,15 @@ async def the_world(where: str) -> Worlds:
     return Worlds(clusters={CLUSTER: await connect(server=where)}, groups={})
 
 
-async def main(name: str, postgres: str, where: str, point: str, fault: str) -> None:
+async def main(name: str, postgres: str, where: str, point: str, fault: str, later: str) -> None:
+    ahead = timedelta(seconds=float(later))
     event = decode(sys.stdin.buffer.read())
     database = DyingDatabase(postgres)
     database.point = point
     await database.open()
     world = DyingWorld(await the_world(where), point, fault)
     stage: Stage = ExecuteStage(database, world, ExecuteOptions(lease=LEASE)) if name == "execute" else VerifyStage(database, world, HOLD)
-    context = Context(stage=stage.name, by=f"{name}/dying", clock=lambda: datetime.now(UTC), input=event)
+    context = Context(stage=stage.name, by=f"{name}/dying", clock=lambda: datetime.now(UTC) + ahead, input=event)
     await stage.handle(event, context)
     die()
 

@@ -147,7 +147,9 @@ class Killed(NamedTuple):
 async def ended_once(scene: Healing, postgres: str, row: ApprovalRow, event: ExecutionRetryDue, at: Killed) -> None:
     """Kills the second attempt, and has another executor continue it."""
     target = row.action.target
-    await killed("execute", postgres, scene.sandbox.url, event, at.point)
+    later = ExecuteOptions().retry_after
+    scene.later(later)
+    await killed("execute", postgres, scene.sandbox.url, event, at.point, later=later)
     left = await scene.operation(row)
     assert left is not None
     assert left.state is at.state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -83,7 +84,9 @@ async def test_the_next_verifier_continues_and_one_judgement_is_told(
     event: Event = finished
     for _ in range(number):
         event = await following(scene, event)
-    await killed("verify", postgres_url, scene.sandbox.url, event, point)
+    scene.later(HOLD.hold_down)
+    later = (scene.now - datetime.now(UTC)).total_seconds()
+    await killed("verify", postgres_url, scene.sandbox.url, event, point, later=later)
     assert await state_of(scene, finished.operation) == state
 
     last = event

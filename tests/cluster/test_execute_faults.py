@@ -35,7 +35,7 @@ from tests.integration.healing import CLUSTER, Healing, Unsteady, healing_scene
 pytestmark = pytest.mark.cluster
 
 FAULTS = ("hang", "500", "429", "drop", "lose", "then 504")
-OPTIONS = ExecuteOptions(retries=1)
+OPTIONS = ExecuteOptions(retries=1, retry_after=1.0)
 _SECONDS = 3.0  # the patience of the adapter here, in place of 8 to 30 s, where it can be set
 _NOT_DONE = (Outcome.FAILED, Outcome.REFUSED, Outcome.DRY_RUN_BLOCKED)
 
