@@ -162,7 +162,9 @@ async def two_at_once_one_for_good(stand: Stand) -> Ended:
     expected = Expected(writes=(*back_to(web, "sim/web:ok").writes, *back_to(api, "sim/web:needs-MODE").writes))
     await rolled_back(bad)
     await bad.sign(await bad.requested(1))  # nothing tells any more that the revision before was once available
-    _, ended = await asyncio.gather(healed(good, "rolled back", expected), judged_as_useless(bad, "each rolled back", expected))
+    _, ended = await asyncio.gather(
+        healed(good, "rolled back", expected), judged_as_useless(bad, "each rolled back; one healed, the other one not", expected)
+    )
     return ended
 
 
