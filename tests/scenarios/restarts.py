@@ -26,7 +26,7 @@ async def proposed_restart(story: Story) -> None:
 
 @scenario("wedge, signed by two people")
 async def wedge(stand: Stand) -> Ended:
-    web = await stand.place.deploy("web", "sim/web:wedge-30s")
+    web = await stand.place.deploy("web", "sim/web:wedge-40s")
     await stand.place.until(web, unready)
     story = await stand.fire("WebWedged", web, severity="critical")
     await proposed_restart(story)

@@ -43,8 +43,8 @@ retry_after = 2.0
 [verify]
 settle = 2.0
 interval = 1.0
-limit = 25.0
-hold_down = 8.0
+limit = 35.0
+hold_down = 12.0
 
 [clusters.default]
 kubeconfig = "{admin}"

@@ -43,7 +43,7 @@ def test_the_page_that_is_kept_is_one_of_these_scenarios_and_this_text() -> None
 
 
 def test_the_page_speaks_of_the_settings_that_are_in_force() -> None:
-    assert "2 s to settle, then a hold-down of\n8 s in" in page([], AT)
+    assert "2 s to settle, then a hold-down of\n12 s in" in page([], AT)
 
 
 def test_what_went_wrong_comes_first_with_all_that_is_known_of_it() -> None:
