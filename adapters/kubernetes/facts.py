@@ -207,8 +207,9 @@ class Surroundings:
         if more < 1:
             return []
         placed = await _answer(look.everything_placed())
-        need = requested(containers_after(action, workload.spec.template))
-        return [room_check(need, more, free_room(*placed) if placed else None)]
+        template = workload.spec.template
+        need = requested(containers_after(action, template))
+        return [room_check(need, more, free_room(*placed, template) if placed else None)]
 
     def _revision_checks(self, revisions: Revisions | None) -> list[Check]:
         """Whether the revision to go back to is known to have worked: being an older one says nothing."""

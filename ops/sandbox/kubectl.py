@@ -18,6 +18,7 @@ from schemas.target import Kind, Target
 Tree = dict[str, Any]
 _NAMESPACES = BY_KIND[Kind.NAMESPACE]
 _REVISION = "deployment.kubernetes.io/revision"
+_AS_PERSON = {"fieldManager": "kubectl"}  # what Mendstream writes itself has another one
 _KEPT_BY_UNDO = (
     _REVISION,
     "deployment.kubernetes.io/revision-history",
@@ -45,7 +46,7 @@ class Kubectl:
 
     async def create(self, resource: Resource, namespace: str, body: Tree) -> Tree:
         """A new object, as the server made it."""
-        data = await self._client.request("POST", resource.path(namespace), body=body, write=True)
+        data = await self._client.request("POST", resource.path(namespace), query=_AS_PERSON, body=body, write=True)
         created: Tree = msgspec.json.decode(data)
         return created
 
@@ -59,7 +60,8 @@ class Kubectl:
 
     async def patch(self, resource: Resource, namespace: str, name: str, patch: Tree, *, part: str = "") -> None:
         """A JSON merge patch, of the whole object or of a `part` that is written apart, such as its status."""
-        await self._client.request("PATCH", resource.path(namespace, name, part), body=patch, content=MERGE_PATCH, write=True)
+        path = resource.path(namespace, name, part)
+        await self._client.request("PATCH", path, query=_AS_PERSON, body=patch, content=MERGE_PATCH, write=True)
 
     async def delete(self, resource: Resource, namespace: str, name: str) -> None:
         """Deletes; what is not there is fine."""
@@ -124,7 +126,7 @@ class Kubectl:
                     for path, value in (("/spec/template", template), ("/metadata/annotations", kept))
                 ]
                 path, content = BY_KIND[target.kind].path(target.namespace, target.name), "application/json-patch+json"
-                await self._client.request("PATCH", path, body=steps, content=content, write=True)
+                await self._client.request("PATCH", path, query=_AS_PERSON, body=steps, content=content, write=True)
                 return
         raise TargetMissing(f"{target} has no revision {revision}")
 

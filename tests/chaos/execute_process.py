@@ -1,8 +1,10 @@
-"""One executor as a process that kills itself: `python -m tests.chaos.execute_process POSTGRES CLUSTER POINT FAULT < event`.
+"""One executor or verifier that kills itself: `python -m tests.chaos.execute_process STAGE POSTGRES WORLD POINT FAULT LATER < event`.
 
-POINT is where it dies by SIGKILL: `CALL-before` or `CALL-after` of a call to the world, `commit-N-before` or `commit-N-after` of
-its N-th transaction (1 the claim, 2 `running`, 3 the record). FAULT is how the world answers: `none`, `refused` (nothing is
-done) or `untold` (done, but nobody can say so). Production code has no hook for this: the world and the store are wrapped.
+STAGE is `execute` or `verify`, WORLD the URL of a cluster, or the options of the host `web-1` as JSON. POINT is where it dies by
+SIGKILL: `CALL-before` or `CALL-after` of a call to the world, `commit-N-before` or `commit-N-after` of its N-th transaction (of
+execute: 1 the claim, 2 `running`, 3 the record; of verify: 1 the record). FAULT is how the world answers: `none`, `refused`
+(nothing is done) or `untold` (done, but nobody can say so). LATER is by how many seconds its clock is ahead. Production code has no
+hook for this: the world and the store are wrapped.
 """
 
 from __future__ import annotations
@@ -13,21 +15,25 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from adapters.errors import OutcomeUnknown, Refused
 from adapters.kubernetes import connect
 from adapters.ports import Applied, World
 from adapters.worlds import Worlds
-from bus.handler import Context
+from bus.handler import Context, Stage
 from schemas.action import Action
 from schemas.codec import decode
 from sql.database import Connection, Database
 from stages.execute import ExecuteOptions, ExecuteStage
+from stages.verify import VerifyOptions, VerifyStage
 from tests.integration.healing import CLUSTER, Unsteady
 
 LEASE = 1.0
+HOLD = VerifyOptions(settle=0.0, interval=0.1, limit=30.0, hold_down=0.5)
 
 
 def die() -> None:
@@ -80,14 +86,25 @@ class DyingWorld(Unsteady):
         return None if self._fault == "untold" else await super().find(action, operation=operation, uid=uid)
 
 
-async def main(postgres: str, cluster: str, point: str, fault: str) -> None:
+async def the_world(where: str) -> Worlds:
+    """The cluster at a URL, or the one host of these options."""
+    if where.startswith("{"):
+        from adapters.ssh import HostOptions, HostsWorld
+
+        host = HostsWorld({"web-1": msgspec.json.decode(where, type=HostOptions)}, clock=lambda: datetime.now(UTC))
+        return Worlds(clusters={}, groups={"hosts": host})
+    return Worlds(clusters={CLUSTER: await connect(server=where)}, groups={})
+
+
+async def main(name: str, postgres: str, where: str, point: str, fault: str, later: str) -> None:
+    ahead = timedelta(seconds=float(later))
     event = decode(sys.stdin.buffer.read())
     database = DyingDatabase(postgres)
     database.point = point
     await database.open()
-    world = DyingWorld(Worlds(clusters={CLUSTER: await connect(server=cluster)}, groups={}), point, fault)
-    stage = ExecuteStage(database, world, ExecuteOptions(lease=LEASE))
-    context = Context(stage=stage.name, by="execute/dying", clock=lambda: datetime.now(UTC), input=event)
+    world = DyingWorld(await the_world(where), point, fault)
+    stage: Stage = ExecuteStage(database, world, ExecuteOptions(lease=LEASE)) if name == "execute" else VerifyStage(database, world, HOLD)
+    context = Context(stage=stage.name, by=f"{name}/dying", clock=lambda: datetime.now(UTC) + ahead, input=event)
     await stage.handle(event, context)
     die()
 

@@ -1,31 +1,32 @@
 """An executor killed by SIGKILL at every point of an operation: the next one continues, and the side effect happens once.
 
-The points are all calls to the world and both sides of all commits, so every state of the ledger is met: no row, pending,
-running before and after the side effect, and each of the three ends.
+The points are all calls to the world and both sides of all commits, at the first attempt and at one that was put off. That every
+state of the ledger is met is itself a test: no row, pending, running before and after the side effect, and each of the three ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 import pytest
 
+from adapters.errors import OutcomeUnknown, Transient
 from bus.handler import Retry
 from schemas.action import DeletePod
-from schemas.codec import encode
 from schemas.event import Event, Output
-from schemas.events import ExecutionFinished
+from schemas.events import ExecutionFinished, ExecutionRetryDue
 from schemas.target import Kind
 from schemas.words import OperationState, Outcome
+from sql.approvals import ApprovalRow
 from sql.database import Database
 from sql.operations import Operation
 from stages.execute import ExecuteOptions, ExecuteStage
 from tests.chaos.execute_process import LEASE
-from tests.integration.healing import Healing, healing_scene, only, restart
+from tests.chaos.killing import killed
+from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
 
 POINTS = [
     (None, "commit-1-before", False),
@@ -41,21 +42,29 @@ POINTS = [
     (OperationState.SUCCEEDED, "the end", True),
 ]
 
+RETRY_POINTS = [
+    (OperationState.PENDING, "commit-1-after", False),
+    (OperationState.PENDING, "commit-2-before", False),
+    (OperationState.RUNNING, "apply-after", True),
+    (OperationState.SUCCEEDED, "commit-3-after", True),
+]
+DOUBTFUL_POINTS = [
+    (OperationState.RUNNING, "commit-1-after"),
+    (OperationState.RUNNING, "find-before"),
+    (OperationState.RUNNING, "find-after"),
+]
+ENDS = [("refused", "commit-3-after", OperationState.FAILED), ("untold", "commit-3-after", OperationState.UNKNOWN)]
+
+
+def test_every_state_of_the_ledger_is_met() -> None:
+    met = {state for state, _, _ in (*POINTS, *RETRY_POINTS)} | {state for state, _ in DOUBTFUL_POINTS} | {state for _, _, state in ENDS}
+    assert met == {None, *OperationState}
+
 
 @pytest.fixture
 async def scene(database: Database) -> AsyncIterator[Healing]:
     async with healing_scene(database) as scene:
         yield scene
-
-
-async def killed(scene: Healing, postgres: str, event: Event, point: str, fault: str = "none") -> None:
-    """Runs the event through an executor of its own process until that dies at `point`."""
-    arguments = ("-m", "tests.chaos.execute_process", postgres, scene.sandbox.url, point, fault)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    _, complaint = await process.communicate(encode(event))
-    assert process.returncode == -signal.SIGKILL, complaint.decode()
 
 
 async def redelivered(scene: Healing, event: Event) -> Sequence[Output]:
@@ -77,7 +86,7 @@ async def test_the_next_executor_continues_and_the_side_effect_happens_once(
     generation = await scene.generation(target)
     row = await scene.approve(restart(target))
     event = scene.announce(row)
-    await killed(scene, postgres_url, event, point)
+    await killed("execute", postgres_url, scene.sandbox.url, event, point)
 
     left: Operation | None = await scene.operation(row)
     assert (left.state if left else None) is state
@@ -93,17 +102,76 @@ async def test_the_next_executor_continues_and_the_side_effect_happens_once(
     assert not await scene.database.fetch("SELECT * FROM leases")
 
 
-@pytest.mark.parametrize(
-    ("fault", "point", "state"),
-    [("refused", "commit-3-after", OperationState.FAILED), ("untold", "commit-3-after", OperationState.UNKNOWN)],
-)
+async def put_off(scene: Healing, row: ApprovalRow, world: Unsteady) -> ExecutionRetryDue:
+    """The first attempt, which this world ends for now; what drives the second one."""
+    return only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionRetryDue)
+
+
+@pytest.mark.parametrize(("state", "point", "done"), RETRY_POINTS)
+async def test_what_waited_for_its_second_attempt_is_continued_and_happens_once(
+    scene: Healing, postgres_url: str, state: OperationState, point: str, done: bool
+) -> None:
+    target = await scene.deploy("api", "sim/web:ok")
+    row = await scene.approve(restart(target))
+    generation = await scene.generation(target)
+    world = Unsteady(scene.world)
+    world.before["apply"] = [Transient("connection refused")]
+    event = await put_off(scene, row, world)
+    await ended_once(scene, postgres_url, row, event, Killed(state, point, generation, done))
+
+
+@pytest.mark.parametrize("happened", [True, False], ids=["it happened", "it did not happen"])
+@pytest.mark.parametrize(("state", "point"), DOUBTFUL_POINTS)
+async def test_what_waited_in_doubt_is_looked_for_and_happens_once(
+    scene: Healing, postgres_url: str, state: OperationState, point: str, happened: bool
+) -> None:
+    target = await scene.deploy("api", "sim/web:ok")
+    row = await scene.approve(restart(target))
+    generation = await scene.generation(target)
+    world = Unsteady(scene.world)
+    (world.after if happened else world.before)["apply"] = [OutcomeUnknown("the connection broke")]
+    world.before["find"] = [Transient("connection refused")]
+    event = await put_off(scene, row, world)
+    await ended_once(scene, postgres_url, row, event, Killed(state, point, generation, happened))
+
+
+class Killed(NamedTuple):
+    """Where a second attempt was killed, and what the ledger and the world say then."""
+
+    state: OperationState
+    point: str
+    generation: int
+    done: bool
+
+
+async def ended_once(scene: Healing, postgres: str, row: ApprovalRow, event: ExecutionRetryDue, at: Killed) -> None:
+    """Kills the second attempt, and has another executor continue it."""
+    target = row.action.target
+    later = ExecuteOptions().retry_after
+    scene.later(later)
+    await killed("execute", postgres, scene.sandbox.url, event, at.point, later=later)
+    left = await scene.operation(row)
+    assert left is not None
+    assert left.state is at.state
+    assert await scene.generation(target) == at.generation + at.done
+
+    outputs = await redelivered(scene, event)
+    finished = only(outputs, ExecutionFinished)
+    assert (finished.outcome, finished.attempts) == (Outcome.SUCCEEDED, 2)
+    assert await redelivered(scene, event) == outputs
+    assert await scene.generation(target) == at.generation + 1
+    assert [audit["state"] for audit in await scene.audit(finished.operation)] == ["retried", "success"]
+    assert not await scene.database.fetch("SELECT * FROM leases")
+
+
+@pytest.mark.parametrize(("fault", "point", "state"), ENDS)
 async def test_an_end_that_was_written_is_told_and_not_tried_again(
     scene: Healing, postgres_url: str, fault: str, point: str, state: OperationState
 ) -> None:
     target = await scene.deploy("api", "sim/web:ok")
     row = await scene.approve(restart(target))
     event = scene.announce(row)
-    await killed(scene, postgres_url, event, point, fault)
+    await killed("execute", postgres_url, scene.sandbox.url, event, point, fault)
     left = await scene.operation(row)
     assert left is not None
     assert left.state is state
@@ -119,7 +187,7 @@ async def test_where_no_mark_can_be_left_it_is_unknown_and_not_repeated(scene: H
     pod = (await scene.world.observe(target)).pods[0]
     action = DeletePod(target=msgspec.structs.replace(target, kind=Kind.POD, name=pod.name), uid=pod.uid)
     event = scene.announce(await scene.approve(action))
-    await killed(scene, postgres_url, event, "apply-after")
+    await killed("execute", postgres_url, scene.sandbox.url, event, "apply-after")
     await scene.kubectl.until(target, lambda _, pods: [one["metadata"]["uid"] for one in pods] not in ([], [pod.uid]))
     replaced = {one.uid for one in (await scene.world.observe(target)).pods}
     finished = only(await redelivered(scene, event), ExecutionFinished)

@@ -30,6 +30,10 @@ class Proxy:
         self.seen: list[tuple[str, str]] = []
         self.body = b""
         self.url = ""
+        self._tls: ssl.SSLContext | None = None
+        if self._upstream.scheme == "https":
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,11 +90,7 @@ class Proxy:
     async def _forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
         """The cluster's whole answer."""
         self.seen.append((method, path))
-        context = None
-        if self._upstream.scheme == "https":
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        reader, writer = await asyncio.open_connection(self._upstream.hostname, self._upstream.port, ssl=context)
+        reader, writer = await asyncio.open_connection(self._upstream.hostname, self._upstream.port, ssl=self._tls)
         kept = {"content-type": headers.get("content-type", "application/json"), "content-length": str(len(body)), "connection": "close"}
         kept |= {"host": self._upstream.netloc} | ({"authorization": f"Bearer {self._token}"} if self._token else {})
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in kept.items())]

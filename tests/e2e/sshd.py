@@ -53,6 +53,11 @@ def free_port() -> int:
         return port
 
 
+def _takes_connections(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 async def key_pair(path: Path) -> Path:
     """A new ed25519 key in `path` and its public half beside it."""
     process = await asyncio.create_subprocess_exec("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path))
@@ -125,8 +130,11 @@ class TestHost:
         assert self._process is not None
         if self._process.returncode is not None:
             raise AssertionError(f"sshd ended: {(self.folder / 'sshd.log').read_text()}")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        return _takes_connections(self.port)
+
+    def is_serving(self) -> bool:
+        """Whether anything takes connections on the unit's port."""
+        return _takes_connections(self.unit_port)
 
     async def stop(self) -> None:
         """Ends the server with its sessions, and the unit's process."""

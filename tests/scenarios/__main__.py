@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.e2e.sshd import SSHD
 from tests.scenarios.run import catalogue, play
 from tests.scenarios.scenario import Result
 from tests.scenarios.table import page, plain
@@ -22,6 +23,8 @@ def main() -> None:
         sys.exit("MEND_TEST_KUBECONFIG is not set: start a control plane and name its kubeconfig")
     wanted = sys.argv[1:]
     names = [name for name in catalogue() if not wanted or any(word in name for word in wanted)]
+    if SSHD is None and any(catalogue()[name].host for name in names):
+        sys.exit("sshd is not installed, and some scenarios play on a host: apt-get install openssh-server")
     reports = list(asyncio.run(play(names, kubeconfig)).values())
     print(plain(reports))
     if not wanted:

@@ -8,8 +8,9 @@ from schemas.action import Investigate
 from schemas.target import Kind, Target
 from schemas.words import Disposition
 from tests.scenarios.place import Place
+from tests.scenarios.restarts import proposed_restart, restarted
 from tests.scenarios.rollouts import broken_rollout
-from tests.scenarios.scenario import Ended, Result, Stand, asked, scenario
+from tests.scenarios.scenario import Ended, Result, Stand, asked, judged_as_useless, scenario
 
 
 @scenario("flapping pod, heals itself")
@@ -24,6 +25,16 @@ async def flapping(stand: Stand) -> Ended:
     assert resolved.disposition is Disposition.SELF_RESOLVED, resolved.disposition
     assert not story.told(e.PeopleAsked)
     return Ended(result=Result.ALONE, how="only looked; self-resolved")
+
+
+@scenario("flapping pod that flaps again after a restart", twin=True)
+async def flapping_for_good(stand: Stand) -> Ended:
+    web = await stand.place.deploy("web", "sim/web:flap")
+    await stand.place.until(web, waiting("CrashLoopBackOff"))
+    story = await stand.fire("KubePodCrashLooping", web)
+    await proposed_restart(story)
+    # Each of its pods crashes twice before it runs: well at the end, and not steady.
+    return await judged_as_useless(story, "restarted", restarted(web))
 
 
 @scenario("resolved while it waits for signatures")

@@ -6,12 +6,14 @@ from typing import Any
 
 from adapters.kubernetes.resources import AUTOSCALERS, JOBS
 from ops.sandbox.kubectl import settled, waiting
+from schemas import events as e
 from schemas.action import RerunJob, RestartWorkload, SetAutoscalerBounds, SetMemoryLimit
 from schemas.target import Kind, Target
 from schemas.words import Disposition
 from tests.scenarios.place import Place
 from tests.scenarios.restarts import restarted
 from tests.scenarios.scenario import Ended, Result, Stand, asked, healed, judged_as_useless, scenario
+from tests.scenarios.story import Story
 from tests.scenarios.witness import Expected, Write
 
 
@@ -48,12 +50,27 @@ async def memory_not_enough(stand: Stand) -> Ended:
     return await judged_as_useless(story, "limit raised from 100Mi to 200Mi", limited_to(web, "200Mi"))
 
 
-@scenario("out of memory, no room to raise the limit", twin=True)
+@scenario("out of memory, twice the limit is more than is ever proposed", twin=True)
 async def memory_at_its_end(stand: Stand) -> Ended:
     web = await short_of_memory(stand.place, "3Gi", "5Gi")
     story = await stand.fire("KubeContainerOOMKilled", web)
     await story.proposed(RestartWorkload)
     return await judged_as_useless(story, "restarted, for 4Gi is the most that is proposed", restarted(web))
+
+
+@scenario("out of memory, no node has room for twice the limit", twin=True)
+async def memory_without_room(stand: Stand) -> Ended:
+    here = stand.place.own_nodes()
+    await stand.place.node()  # of 16Gi: another pod of 2Gi fits beside these, and none of 4Gi
+    await stand.place.running("cache", "sim/web:ok", replicas=1, pod=here, resources={"requests": {"memory": "9Gi"}})
+    web = await stand.place.deploy("web", "sim/web:oom-3Gi", pod=here, resources={"limits": {"memory": "2Gi"}})
+    await stand.place.until(web, waiting("CrashLoopBackOff"))
+    story = await stand.fire("KubeContainerOOMKilled", web)
+    story.expected = restarted(web)
+    await story.proposed(RestartWorkload)
+    (proposed,) = story.told(e.ActionProposed)
+    assert "no room for 1 more pod of 4.00 GiB" in proposed.reasons[-1], proposed.reasons
+    return await judged_as_useless(story, "restarted, for no node has room for a pod of 4Gi", restarted(web))
 
 
 async def _counted(place: Place, target: Target, replicas: int) -> None:
@@ -114,15 +131,34 @@ async def _wants_a_whole_node(place: Place) -> Target:
     return web
 
 
-@scenario("a Job that failed is run again once, signed by nobody")
-async def failed_job(stand: Stand) -> Ended:
-    job = Target(cluster="", kind=Kind.JOB, name="import", namespace=stand.place.namespace)
+async def failed_job(place: Place) -> Target:
+    """A Job whose one pod has ended with an error."""
+    job = Target(cluster="", kind=Kind.JOB, name="import", namespace=place.namespace)
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "web", "image": "sim/web:ok"}]}}
-    body = {"metadata": {"name": job.name}, "spec": {"activeDeadlineSeconds": 2, "backoffLimit": 0, "template": template}}
-    await stand.place.kubectl.create(JOBS, job.namespace, body)
-    await stand.place.kubectl.wait(lambda item: "DeadlineExceeded" in str(item.get("status")), JOBS, job.namespace, job.name)
-    await stand.place.no_pods()  # its controller deletes what has missed the deadline
-    story = await stand.fire("KubeJobFailed", job)
+    body = {"metadata": {"name": job.name}, "spec": {"backoffLimit": 0, "template": template}}
+    await place.kubectl.create(JOBS, job.namespace, body)
+    await place.end_pod("Failed")
+    await place.kubectl.wait(lambda item: "BackoffLimitExceeded" in str(item.get("status")), JOBS, job.namespace, job.name)
+    return job
+
+
+async def run_again(stand: Stand, phase: str) -> Story:
+    """The story of a failed Job whose new run ends in `phase`."""
+    story = await stand.fire("KubeJobFailed", await failed_job(stand.place))
+    story.expected = Expected(made=("Job import-",))
     await story.proposed(RerunJob)
-    # The simulated containers never end, so the new Job runs into its deadline as well: nothing may be told as healed.
+    await story.until(e.ExecutionFinished)
+    await stand.place.end_pod(phase)
+    return story
+
+
+@scenario("a Job that failed is run again once, signed by nobody, and succeeds")
+async def job_succeeds(stand: Stand) -> Ended:
+    story = await run_again(stand, "Succeeded")
+    return await healed(story, "run again", Expected(made=("Job import-",)))
+
+
+@scenario("a Job that failed is run again once, and fails again", twin=True)
+async def job_fails_again(stand: Stand) -> Ended:
+    story = await run_again(stand, "Failed")
     return await judged_as_useless(story, "run again", Expected(made=("Job import-",)))

@@ -76,9 +76,10 @@ async def undone(stand: Stand) -> Ended:
     requested = await story.requested(1)
     await story.sign(requested)
     await story.until(e.VerificationFinished)
+    cordoned = Write(about=f"Node {node}", holds=lambda spec: spec.get("unschedulable") is True, revisions=0)
+    await stand.so_far(Expected(writes=(cordoned,)))
     await stand.place.bring_back(node)
     await story.resolve()
-    stand.before = await stand.place.look()
     undo = await story.undo(requested.approval, by="ana")
     assert "does not count" in await story.vote(undo, by="ana"), "who proposed it signed it"
     await stand.unchanged("before another person signed")
@@ -125,6 +126,7 @@ async def budget_with_room(stand: Stand) -> Ended:
     second = await story.nth(e.ApprovalRequested, 2)
     done = [one.action for one in story.told(e.ActionProposed)]
     expected = Expected(evicted=frozenset(action.uid for action in done if isinstance(action, EvictPod)))
+    story.expected, story.heals = expected, True
     assert len(expected.evicted) == len(done) == 2, done
     assert story.count_done() == 1, "the second eviction did not wait for its signature"
     await story.sign(second)

@@ -11,6 +11,7 @@ from adapters.errors import AdapterError
 from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, PODS
 from ops.sandbox.kubectl import Kubectl, settled
 from schemas.target import Kind, Target
+from tests.e2e.sshd import TestHost
 from tests.scenarios.witness import BUDGETS, CONFIG_MAPS, Facts, look
 
 Tree = dict[str, Any]
@@ -19,12 +20,13 @@ _OWN = "mend.example/scenario"  # the label, and the taint, of nodes that take n
 
 
 class Place:
-    """One namespace of the real control plane, and what people do there."""
+    """One namespace of the real control plane, and what people do there; and a host of the same name, where one is given."""
 
-    def __init__(self, kubectl: Kubectl, namespace: str) -> None:
+    def __init__(self, kubectl: Kubectl, namespace: str, host: TestHost | None = None) -> None:
         self.kubectl = kubectl
         self.namespace = namespace
         self.nodes: list[str] = []
+        self.hosts = {namespace: host} if host else {}
 
     async def open(self) -> None:
         await self.kubectl.namespace(self.namespace)
@@ -37,7 +39,7 @@ class Place:
         await self.kubectl.end_namespace(self.namespace)
 
     async def look(self) -> Facts:
-        return await look(self.kubectl, self.namespace, self.nodes)
+        return await look(self.kubectl, self.namespace, self.nodes, self.hosts)
 
     async def deploy(
         self,
@@ -130,11 +132,23 @@ class Place:
         await self.kubectl.patch(_NODES, "", node, {"metadata": {"annotations": {"sim/down": None}}})
         await self.kubectl.wait(lambda item: _ready(item) == "True", _NODES, "", node)
 
-    async def no_pods(self) -> None:
-        """Waits until no pod is left."""
+    async def end_pod(self, phase: str) -> None:
+        """The container of the one pod that runs ends, with or without an error.
+
+        That it ended is written here, as a kubelet does it in life: the containers of the simulated one never end.
+        """
         async with asyncio.timeout(30):
-            while await self.kubectl.items(PODS, self.namespace):  # noqa: ASYNC110 - a controller far away has no event here
-                await asyncio.sleep(0.2)
+            while True:
+                if living := [pod for pod in await self.kubectl.items(PODS, self.namespace) if _running(pod)]:
+                    break
+                await asyncio.sleep(0.1)
+        (pod,) = living
+        code = int(phase == "Failed")
+        ended = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
+        statuses = [one | {"ready": False, "state": ended} for one in pod["status"]["containerStatuses"]]
+        conditions = [one | ({"status": "False"} if "Ready" in one["type"] else {}) for one in _conditions(pod)]
+        status = {"phase": phase, "containerStatuses": statuses, "conditions": conditions}
+        await self.kubectl.patch(PODS, self.namespace, pod["metadata"]["name"], {"status": status}, part="status")
 
     async def pods_on(self, node: str) -> list[Tree]:
         return [pod for pod in await self.kubectl.items(PODS, self.namespace) if pod["spec"].get("nodeName") == node]
@@ -143,6 +157,10 @@ class Place:
 def _conditions(item: Tree) -> list[Tree]:
     found: list[Tree] = item.get("status", {}).get("conditions", [])
     return found
+
+
+def _running(pod: Tree) -> bool:
+    return pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
 
 
 def _ready(node: Tree) -> str:

@@ -26,7 +26,7 @@ async def proposed_restart(story: Story) -> None:
 
 @scenario("wedge, signed by two people")
 async def wedge(stand: Stand) -> Ended:
-    web = await stand.place.deploy("web", "sim/web:wedge-30s")
+    web = await stand.place.deploy("web", "sim/web:wedge-40s")
     await stand.place.until(web, unready)
     story = await stand.fire("WebWedged", web, severity="critical")
     await proposed_restart(story)
@@ -47,7 +47,7 @@ async def wedge_for_good(stand: Stand) -> Ended:
 
 @scenario("memory leak: well after a restart, and broken again soon", twin=True)
 async def leak(stand: Stand) -> Ended:
-    web = await stand.place.deploy("web", "sim/web:wedge-7s")
+    web = await stand.place.deploy("web", "sim/web:wedge-7s", replicas=1)
     await stand.place.until(web, unready)
     story = await stand.fire("WebWedged", web)
     await story.proposed(RestartWorkload)

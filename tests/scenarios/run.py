@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import secrets
 import tempfile
@@ -11,15 +12,19 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.errors import AdapterError
 from ops.errors import OpsError
 from ops.sandbox.kubectl import Kubectl
+from tests.e2e.sshd import running_host
 from tests.scenarios.place import Place
-from tests.scenarios.scenario import CATALOGUE, Ended, Result, Scenario, Stand
+from tests.scenarios.scenario import CATALOGUE, Ended, FalseSuccess, Result, Scenario, Stand
 from tests.scenarios.story import Mendstream, running
 
-_MODULES = ("rollouts", "restarts", "capacity", "nodes", "alerts")
+_MODULES = ("rollouts", "restarts", "capacity", "nodes", "hosts", "alerts")
 _SHADOW = "shadow mode"
 _STARTS = 0.4  # seconds between the starts of two scenarios: all deployments at once are a load that no cluster has
+
+_UNSEEN = (AdapterError, OSError, TimeoutError)  # what looking at the cluster may raise
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +51,13 @@ async def play(names: Iterable[str], kubeconfig: str) -> dict[str, Report]:
     run = f"s{secrets.token_hex(3)}"
     spaces = {one.name: f"{run}-{number}" for number, one in enumerate(chosen)}
     kubectl = await Kubectl.at(kubeconfig=kubeconfig)
-    places = {name: Place(kubectl, space) for name, space in spaces.items()}
-    with tempfile.TemporaryDirectory(prefix="mend-scenarios-", ignore_cleanup_errors=True) as folder:
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mend-scenarios-", ignore_cleanup_errors=True)))
+        hosts = {one.name: await stack.enter_async_context(running_host(folder / spaces[one.name])) for one in chosen if one.host}
+        places = {name: Place(kubectl, space, hosts.get(name)) for name, space in spaces.items()}
+        options = {spaces[name]: host.options() for name, host in hosts.items()}
         try:
-            async with running(Path(folder) / "mend", kubeconfig, shadow=spaces.get(_SHADOW, "none")) as mendstream:
+            async with running(folder / "mend", kubeconfig, shadow=spaces.get(_SHADOW, "none"), hosts=options) as mendstream:
                 return await _all(chosen, places, mendstream)
         finally:
             await asyncio.gather(*(place.close() for place in places.values()), return_exceptions=True)
@@ -63,22 +71,39 @@ async def _all(chosen: list[Scenario], places: dict[str, Place], mendstream: Men
 
 
 async def _one(one: Scenario, stand: Stand, wait: float) -> Ended | str:
-    """How it ended, or why it did not."""
+    """How it ended, or why it did not. Either way what was said of it is held against what is there at that moment."""
     await asyncio.sleep(wait)
+    ended = await _played(one, stand)
     try:
-        await stand.place.open()
-        ended = await one.play(stand)
         await stand.believe()
-    except (AssertionError, TimeoutError, OpsError) as error:
-        told = ", ".join(type(event).__name__ for event in stand.events())
-        return f"{error or type(error).__name__} (events: {told or 'none'})"
+    except _UNSEEN as error:
+        stand.found.append(f"whether it is well could not be looked at: {error!r}")
     return ended
 
 
+async def _played(one: Scenario, stand: Stand) -> Ended | str:
+    try:
+        await stand.place.open()
+        return await one.play(stand)
+    except FalseSuccess as error:
+        stand.found.append(str(error))
+        why = str(error)
+    except (AssertionError, TimeoutError, OpsError) as error:
+        why = str(error) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - one scenario that breaks must not end all others, and is judged like them
+        why = repr(error)
+    told = ", ".join(type(event).__name__ for event in stand.events())
+    return f"{why} (events: {told or 'none'})"
+
+
 async def _report(one: Scenario, stand: Stand, end: Ended | str) -> Report:
-    if isinstance(end, str):
-        return Report(scenario=one, result=Result.MISSED, error=end)
-    wrong = tuple(await stand.judge(end.expected))
-    result = Result.WRONG if wrong else end.result
-    how = end.how.replace(f"{stand.place.namespace}/", "")
-    return Report(scenario=one, result=result, how=how, seconds=end.seconds, wrong=wrong)
+    """Every scenario is judged, also one that broke off; what was wrongly done outweighs all else."""
+    ended = None if isinstance(end, str) else end
+    try:
+        wrong = tuple(await stand.judge(ended))
+    except _UNSEEN as unseen:
+        wrong = (*stand.found, f"what was done could not be looked at: {unseen!r}")
+    if ended is None:
+        return Report(scenario=one, result=Result.WRONG if wrong else Result.MISSED, wrong=wrong, error=str(end))
+    how = ended.how.replace(f"{stand.place.namespace}/", "")
+    return Report(scenario=one, result=Result.WRONG if wrong else ended.result, how=how, seconds=ended.seconds, wrong=wrong)

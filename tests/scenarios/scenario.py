@@ -13,17 +13,24 @@ from schemas.target import Target
 from schemas.words import Verdict
 from tests.scenarios.place import Place
 from tests.scenarios.story import Mendstream, Story
-from tests.scenarios.witness import NOTHING, Expected, Facts, wrongs
+from tests.scenarios.witness import NOTHING, Expected, Facts, is_well, merged, wrongs
 
 
 class Result(StrEnum):
-    """What became of a scenario. `missed`: nothing wrong was done, and not what should be done either."""
+    """What became of a scenario. `missed`: nothing wrong was done, and not what should be done either.
+
+    What broke off and did something wrong as well is `wrongly acted`.
+    """
 
     HEALED = "healed"
     PEOPLE = "left to people"
     ALONE = "left alone"
     WRONG = "wrongly acted"
     MISSED = "missed"
+
+
+class FalseSuccess(AssertionError):
+    """A verification said success where nothing was healed: wrongly acted, never merely missed."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,20 +70,31 @@ class Stand:
         await self.unchanged("before people changed it")
         self.before = await self.place.look()
 
-    async def judge(self, expected: Expected) -> list[str]:
-        """What was wrongly done until now; see `witness`."""
-        if self.before is None:
-            return self.found
-        return [*self.found, *wrongs(self.before, await self.place.look(), expected)]
+    async def so_far(self, expected: Expected) -> None:
+        """Notes what was wrongly done until now; from now on everything is compared with what is there now."""
+        assert self.before is not None
+        after = await self.place.look()
+        self.found += wrongs(self.before, after, expected)
+        self.before = after
+
+    async def judge(self, ended: Ended | None) -> list[str]:
+        """What was wrongly done until now; see `witness`. A scenario that broke off is None: what it expected may not have happened."""
+        found = [*self.found]
+        if self.before is not None:
+            expected = merged(story.expected for story in self.stories) if ended is None else ended.expected
+            found += wrongs(self.before, await self.place.look(), expected, done=ended is not None)
+        if ended is not None and ended.result is not Result.HEALED:
+            unhealed = [story.target for story in self.stories if story.called_healed and not story.heals]
+            found += [f"{target} was verified as healed, though nothing healed it" for target in unhealed]
+        return found
 
     async def believe(self) -> None:
-        """Notes every workload that was verified as healed and is not well at this moment."""
+        """Notes everything that was verified as healed and is not well at this moment."""
+        healed = [story.target for story in self.stories if story.called_healed]
+        if not healed:
+            return
         after = await self.place.look()
-        for story in self.stories:
-            thing = after.things.get(f"{story.target.kind} {story.target.name}")
-            success = any(verified.verdict is Verdict.SUCCESS for verified in story.told(e.VerificationFinished))
-            if success and thing is not None and thing.well is False:
-                self.found.append(f"{story.target} was verified as healed and is not well")
+        self.found += [f"{target} was verified as healed and is not well" for target in healed if is_well(after, target) is False]
 
     def events(self) -> list[Event]:
         """Everything that flowed about this scenario's alerts."""
@@ -87,42 +105,56 @@ Play = Callable[[Stand], Awaitable[Ended]]
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One scenario. `twin` says that it is the negative twin of another: the same remedy must not help, or must not be tried."""
+    """One scenario. `twin` says that it is the negative twin of another: the same remedy must not help, or must not be tried.
+
+    `host` says that it plays on a host of its own.
+    """
 
     name: str
     play: Play
     twin: bool = False
+    host: bool = False
 
 
 CATALOGUE: dict[str, Scenario] = {}
 
 
-def scenario(name: str, *, twin: bool = False) -> Callable[[Play], Play]:
+def scenario(name: str, *, twin: bool = False, host: bool = False) -> Callable[[Play], Play]:
     """Puts a scenario into the catalogue."""
 
     def register(play: Play) -> Play:
         assert name not in CATALOGUE, name
-        CATALOGUE[name] = Scenario(name=name, play=play, twin=twin)
+        CATALOGUE[name] = Scenario(name=name, play=play, twin=twin, host=host)
         return play
 
     return register
 
 
 async def healed(story: Story, how: str, expected: Expected) -> Ended:
-    """The end of a story whose verification said success; raises AssertionError for any other verdict."""
+    """The end of a story whose verification said success, and whose alert is over then; raises AssertionError for any other verdict."""
+    ended = await called_healed(story, how, expected)
+    await story.resolve()
+    return ended
+
+
+async def called_healed(story: Story, how: str, expected: Expected) -> Ended:
+    """The same, while the alert is not over yet."""
+    story.expected, story.heals = expected, True
     verified = await story.until(e.VerificationFinished)
     if verified.verdict is not Verdict.SUCCESS:
         raise AssertionError(f"it was judged as {verified.verdict}: {verified.summary}")
-    seconds = story.seconds
-    await story.resolve()
-    return Ended(result=Result.HEALED, how=how, expected=expected, seconds=seconds)
+    return Ended(result=Result.HEALED, how=how, expected=expected, seconds=story.seconds)
 
 
 async def judged_as_useless(story: Story, how: str, expected: Expected) -> Ended:
-    """The end of a story whose action was done and did not help: judged so, and put to people."""
+    """The end of a story whose action was done and did not help: judged so, and put to people.
+
+    Raises FalseSuccess where it was judged as a success.
+    """
+    story.expected = expected
     verified = await story.until(e.VerificationFinished)
     if verified.verdict is Verdict.SUCCESS:
-        raise AssertionError(f"what did not help was judged as a success: {verified.summary}")
+        raise FalseSuccess(f"what did not help was judged as a success: {verified.summary}")
     await story.until(e.PeopleAsked)
     return Ended(result=Result.PEOPLE, how=f"{how}; judged {verified.verdict}: {verified.summary}", expected=expected)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from adapters.ssh import HostOptions
 from bus.connect import connect
 from ops.demo.feed import Feed
 from ops.demo.payloads import webhook
@@ -20,7 +21,8 @@ from schemas import events as e
 from schemas.action import BaseAction, describe
 from schemas.event import Event
 from schemas.target import Kind, Target
-from schemas.words import Outcome
+from schemas.words import Outcome, Verdict
+from tests.scenarios.witness import NOTHING, Expected
 
 E = TypeVar("E", bound=Event)
 A = TypeVar("A", bound=BaseAction)
@@ -41,8 +43,8 @@ retry_after = 2.0
 [verify]
 settle = 2.0
 interval = 1.0
-limit = 25.0
-hold_down = 8.0
+limit = 35.0
+hold_down = 12.0
 
 [clusters.default]
 kubeconfig = "{admin}"
@@ -91,7 +93,10 @@ class Mendstream:
 
 
 class Story:
-    """What becomes of one alert. `began` is when it was posted."""
+    """What becomes of one alert. `began` is when it was posted.
+
+    `expected` is what may be done because of it, also where the scenario breaks off, and `heals` whether that is to heal.
+    """
 
     def __init__(self, mendstream: Mendstream, labels: dict[str, str], target: Target) -> None:
         self._mendstream = mendstream
@@ -100,11 +105,18 @@ class Story:
         self.target = target
         self.began = datetime.now(UTC)
         self.incident = ""
+        self.expected: Expected = NOTHING
+        self.heals = False
 
     @property
     def seconds(self) -> float:
         """Since the alert was posted."""
         return time.monotonic() - self._clock
+
+    @property
+    def called_healed(self) -> bool:
+        """Whether any verification said success."""
+        return any(verified.verdict is Verdict.SUCCESS for verified in self.told(e.VerificationFinished))
 
     async def until(self, kind: type[E], *, seconds: float = PATIENCE) -> E:
         """The first event of a kind in this incident."""
@@ -172,11 +184,17 @@ class Story:
         return await self.until(e.IncidentResolved)
 
 
+def _host_settings(name: str, options: HostOptions) -> str:
+    keys = ("address", "port", "user", "private_key_file", "known_hosts", "marks", "docker_root", "restart_timeout")
+    return "\n".join([f"[hosts.{name}]", *(f"{key} = {msgspec.json.encode(getattr(options, key)).decode()}" for key in keys), "\n"])
+
+
 @asynccontextmanager
-async def running(folder: Path, kubeconfig: str, *, shadow: str) -> AsyncIterator[Mendstream]:
+async def running(folder: Path, kubeconfig: str, *, shadow: str, hosts: Mapping[str, HostOptions]) -> AsyncIterator[Mendstream]:
     """A real `mend up` in a folder of its own, with the control plane's administrator and its limited user as two clusters."""
     limited = Path(kubeconfig).parent / "limited.kubeconfig"
-    pipeline = Pipeline(folder, SETTINGS.format(admin=kubeconfig, limited=limited, shadow=shadow))
+    settings = SETTINGS.format(admin=kubeconfig, limited=limited, shadow=shadow)
+    pipeline = Pipeline(folder, settings + "".join(_host_settings(name, options) for name, options in hosts.items()))
     try:
         await pipeline.start()
         assert pipeline.run is not None

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
 from datetime import datetime
 
 from tests.scenarios.run import Report
 from tests.scenarios.scenario import Result
+from tests.scenarios.story import SETTINGS
 
 _INTRODUCTION = """# Scenarios
 
-Each line is one fault on a real Kubernetes control plane with simulated nodes, from the alert at the webhook of a real `mend up` to
-the verified end; all of them at the same time. `make scenarios` runs them and writes this page; every scenario is a test as well.
-A negative twin is a case in which the remedy of its neighbour cannot help, or must not be tried.
+Each line is one fault on a real Kubernetes control plane with simulated nodes, or on a host behind a real sshd, from the alert at
+the webhook of a real `mend up` to the verified end; all of them at the same time. `make scenarios` runs them and writes this whole
+page anew; every scenario is a test as well. A negative twin is a case in which the remedy of its neighbour cannot help, or must not
+be tried.
 
-Wrongly acted means: a write to the cluster other than the expected one, a second side effect, a write before the signatures, or a
-verification that says success while the workload is not well. It is read from the cluster: specifications, generations, revisions,
-UIDs of pods, field managers and annotations of everything in the scenario's namespace, after the last scenario has ended.
+Wrongly acted means: a write other than the expected one, a second side effect, a write before the signatures, or a verification that
+says success while what it is about is not well, or while nothing was done that could heal it. What was done is read from the cluster
+and the host: specifications, generations, revisions, UIDs of pods, field managers and annotations of everything in the scenario's
+namespace, and what was run on its host, after the last scenario has ended. Every scenario is judged so, also one that did not come to
+its end: that one is `missed` only when nothing wrong was done, else it is `wrongly acted`.
 
-The seconds are those from the alert to the verified end, with these settings: 2 s to settle, then a
-hold-down of 8 s in which a success is looked at again before it is told.
+The seconds are those from the alert to the verified end, with these settings: {settle:g} s to settle, then a hold-down of
+{hold_down:g} s in which a success is looked at again before it is told.
+
+## What is simulated
+
+- The nodes run no containers: what a container does is told by its image. That the pods of a lost node are not ready, and that the
+  container of a Job has ended, is written by the scenario, as the node controller and the kubelet do it in life.
+- No metrics are served to autoscalers, so that one whose maximum was raised adds no pods here, and load makes no pod unready: the
+  case in which a higher maximum heals cannot be shown. What is shown is that it is never called healed without that.
+- The hosts' sshd is real, and so are the processes of their services; systemctl is a program of the tests that starts them.
+
+## Results
 """
+
+
+def _introduction() -> str:
+    verify = tomllib.loads(SETTINGS.format(admin="", limited="", shadow=""))["verify"]
+    return _INTRODUCTION.format(settle=verify["settle"], hold_down=verify["hold_down"])
 
 
 def rows(reports: Iterable[Report]) -> list[tuple[str, str, str, str]]:
@@ -30,7 +50,7 @@ def rows(reports: Iterable[Report]) -> list[tuple[str, str, str, str]]:
     for one in sorted(reports, key=lambda one: order.get(one.result, 2)):
         name = f"{one.scenario.name} (twin)" if one.scenario.twin else one.scenario.name
         seconds = f"{one.seconds:.1f}" if one.seconds is not None else ""
-        found.append((name, str(one.result), seconds, "; ".join(one.wrong) or one.error or one.how))
+        found.append((name, str(one.result), seconds, "; ".join((*one.wrong, one.error) if one.error else one.wrong) or one.how))
     return found
 
 
@@ -49,7 +69,7 @@ def page(reports: list[Report], at: datetime) -> str:
     """docs/scenarios.md."""
     lines = [f"| {name} | {result} | {seconds} | {_cell(how)} |" for name, result, seconds, how in rows(reports)]
     head = ["| Scenario | Result | Seconds to heal | How |", "|---|---|---|---|"]
-    return "\n".join([_INTRODUCTION, f"Measured on {at:%Y-%m-%d}: {summary(reports)}.", "", *head, *lines, ""])
+    return "\n".join([_introduction(), f"Measured on {at:%Y-%m-%d}: {summary(reports)}.", "", *head, *lines, ""])
 
 
 def _cell(text: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.scenarios.witness import Expected, Facts, Thing, Write, wrongs
+from schemas.target import Kind, Target
+from tests.scenarios.witness import Expected, Facts, Thing, Write, is_well, merged, wrongs
 
 WEB = Thing(uid="u", generation=1, spec={"replicas": 2}, labels={"app": "web"}, annotations={}, revision=1, touched=False)
 BEFORE = Facts(things={"Deployment web": WEB}, pods={"p1": "web", "p2": "web"}, going=frozenset(), touched=())
@@ -86,3 +87,28 @@ def test_a_pod_that_goes_is_wrong_unless_it_was_to_be_evicted_or_its_template_ch
 
 def test_the_field_manager_on_what_controllers_keep_is_wrong() -> None:
     assert len(wrongs(BEFORE, msgspec.structs.replace(BEFORE, touched=("web-abc",)))) == 1
+
+
+def test_what_broke_off_need_not_have_done_what_was_expected_and_nothing_else() -> None:
+    assert wrongs(BEFORE, BEFORE, SCALED, done=False) == []
+    assert wrongs(BEFORE, scaled(), SCALED, done=False) == []
+    assert len(wrongs(BEFORE, scaled(generation=3), SCALED, done=False)) == 1
+    assert wrongs(BEFORE, BEFORE, Expected(evicted=frozenset({"p1"})), done=False) == []
+    more = msgspec.structs.replace(BEFORE, things=BEFORE.things | {"Job x-1": WEB})
+    assert len(wrongs(BEFORE, more, SCALED, done=False)) == 1
+
+
+def test_all_that_several_alerts_expect_is_expected() -> None:
+    both = merged([SCALED, Expected(evicted=frozenset({"p1"}), made=("Job x",)), SCALED])
+    assert [write.about for write in both.writes] == ["Deployment web"]
+    assert (both.evicted, both.made) == (frozenset({"p1"}), ("Job x",))
+
+
+def test_a_job_is_well_when_a_newer_one_of_its_name_is() -> None:
+    job = Target(cluster="", kind=Kind.JOB, name="x")
+    assert is_well(BEFORE, job) is None
+    failed = {"Job x": msgspec.structs.replace(WEB, well=False)}
+    assert is_well(msgspec.structs.replace(BEFORE, things=failed), job) is False
+    again = failed | {"Job x-1": msgspec.structs.replace(WEB, well=True)}
+    assert is_well(msgspec.structs.replace(BEFORE, things=again), job) is True
+    assert is_well(msgspec.structs.replace(BEFORE, things=again), msgspec.structs.replace(job, kind=Kind.NODE)) is None

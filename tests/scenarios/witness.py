@@ -7,19 +7,22 @@ Wrongly acted means any of these, and each is read from the cluster, never from 
   another write         a write was expected, and what is there is not what was expected
   a second side effect  more generations or revisions than the expected write makes, or more pods gone than were to be evicted
   an early write        anything of this before the people who must sign had signed
-  a false success       a verification said success, and the workload is not well
+  a false success       a verification said success, and what it is about is not well, or nothing was done that could heal it
+
+Where a scenario broke off before its end, what it expected need not have happened; whatever else happened is wrong all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, PODS, REPLICASETS, Resource, budgets
 from ops.sandbox.kubectl import Kubectl, settled
-from schemas.target import Kind
+from schemas.target import Kind, Target
+from tests.e2e.sshd import TestHost
 
 Tree = dict[str, Any]
 CONFIG_MAPS = Resource("", "v1", "configmaps")
@@ -50,7 +53,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in a scenario's part of the cluster: things by `Kind name`, and pods by UID with their workload's name.
+    """Everything in a scenario's part of the cluster, and its host: things by `Kind name`, and pods by UID with their workload's name.
 
     `going` are the UIDs of pods that are being deleted; `touched` the pods and ReplicaSets that carry Mendstream's field manager.
     """
@@ -84,16 +87,29 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING = Expected()
 
 
-async def look(kubectl: Kubectl, namespace: str, nodes: Sequence[str] = ()) -> Facts:
-    """What is there now."""
+def merged(all_of: Iterable[Expected]) -> Expected:
+    """Everything that any of these expects."""
+    each = list(all_of)
+    writes = {write.about: write for one in each for write in one.writes}
+    return Expected(
+        writes=tuple(writes.values()),
+        evicted=frozenset(uid for one in each for uid in one.evicted),
+        made=tuple(dict.fromkeys(name for one in each for name in one.made)),
+    )
+
+
+async def look(kubectl: Kubectl, namespace: str, nodes: Sequence[str] = (), hosts: Mapping[str, TestHost] | None = None) -> Facts:
+    """What is there now, in the namespace, on these nodes and on the hosts of these names."""
     things: dict[str, Thing] = {}
     pods = await kubectl.items(PODS, namespace)
     for kind, resource in _MADE_BY_PEOPLE.items():
         for item in await kubectl.items(resource, namespace):
             if item["metadata"]["name"] != "kube-root-ca.crt":
-                things[f"{kind} {item['metadata']['name']}"] = _thing(item, pods)
+                things[f"{kind} {item['metadata']['name']}"] = _thing(kind, item, pods)
     for node in nodes:
-        things[f"Node {node}"] = _thing(await kubectl.get(BY_KIND[Kind.NODE], "", node), ())
+        things[f"Node {node}"] = _thing(str(Kind.NODE), await kubectl.get(BY_KIND[Kind.NODE], "", node), ())
+    for name, host in (hosts or {}).items():
+        things[f"{Kind.HOST} {name}"] = await _host(host)
     made = [*pods, *(await kubectl.items(REPLICASETS, namespace))]
     return Facts(
         things=things,
@@ -103,7 +119,25 @@ async def look(kubectl: Kubectl, namespace: str, nodes: Sequence[str] = ()) -> F
     )
 
 
-def _thing(item: Tree, pods: Iterable[Tree]) -> Thing:
+async def _host(host: TestHost) -> Thing:
+    """What was done on a host by its stand-ins for systemctl and the like, and whether its service answers."""
+    restarts = host.lines("restarts")
+    done = {name: host.lines(name) for name in ("reloads", "images", "volumes", "serving")}
+    certificates = {file.name: file.read_text() for file in (host.state / "certificates").iterdir()}
+    containers = {file.name: file.read_text() for file in (host.state / "containers").iterdir()}
+    return Thing(
+        uid=host.folder.name,
+        generation=len(restarts),
+        spec={"restarts": restarts, **done, "certificates": certificates, "containers": containers},
+        labels={},
+        annotations={},
+        revision=0,
+        touched=host.marks.exists(),
+        well=await host.answers(),
+    )
+
+
+def _thing(kind: str, item: Tree, pods: Iterable[Tree]) -> Thing:
     meta = item["metadata"]
     spec = {name: value for name, value in item.get("spec", {}).items() if name != "taints"} | (
         {"data": item["data"]} if "data" in item else {}
@@ -117,7 +151,7 @@ def _thing(item: Tree, pods: Iterable[Tree]) -> Thing:
         annotations={name: value for name, value in annotations.items() if not name.startswith((*_BY_CONTROLLERS, *_NODE_NOISE))},
         revision=int(annotations.get(_REVISION, 0)),
         touched=_touched(item),
-        well=_well(item, pods) if "selector" in spec and "template" in spec and "completions" not in spec else None,
+        well=_well(kind, item, pods),
     )
 
 
@@ -125,23 +159,39 @@ def _touched(item: Tree) -> bool:
     return any(field.get("manager") == _MANAGER for field in item["metadata"].get("managedFields", ()))
 
 
-def _well(workload: Tree, pods: Iterable[Tree]) -> bool:
-    """Whether it has converged and each of its pods that stays runs and is ready."""
-    labels = workload["spec"]["selector"]["matchLabels"].items()
+def _well(kind: str, item: Tree, pods: Iterable[Tree]) -> bool | None:
+    """Whether a node is ready, a Job complete, or a workload has converged and each of its pods that stays runs and is ready."""
+    spec = item.get("spec", {})
+    if (condition := {str(Kind.NODE): "Ready", str(Kind.JOB): "Complete"}.get(kind)) is not None:
+        return any(one["type"] == condition and one["status"] == "True" for one in item.get("status", {}).get("conditions", ()))
+    if "selector" not in spec or "template" not in spec:
+        return None
+    labels = spec["selector"]["matchLabels"].items()
     live = [pod for pod in pods if labels <= (pod["metadata"].get("labels") or {}).items() and not pod["metadata"].get("deletionTimestamp")]
     ready = [all(status["ready"] for status in pod["status"].get("containerStatuses", [{"ready": False}])) for pod in live]
-    return settled(workload, []) and all(ready)
+    return settled(item, []) and all(ready)
 
 
-def wrongs(before: Facts, after: Facts, expected: Expected = NOTHING) -> list[str]:
-    """What was done to the world that was not expected, or not as expected; empty when nothing was."""
+def is_well(facts: Facts, target: Target) -> bool | None:
+    """Whether a target is well, a Job also by a newer one of its name; None where that cannot be said."""
+    name = f"{target.kind} {target.name}"
+    again = f"{name}-" if target.kind is Kind.JOB else "\0"
+    known = [thing.well for other, thing in facts.things.items() if (other == name or other.startswith(again)) and thing.well is not None]
+    return any(known) if known else None
+
+
+def wrongs(before: Facts, after: Facts, expected: Expected = NOTHING, *, done: bool = True) -> list[str]:
+    """What was done to the world that was not expected, or not as expected; empty when nothing was.
+
+    Without `done`, what is expected may be missing.
+    """
     found = []
     writes = {write.about: write for write in expected.writes}
     for name, old in before.things.items():
         new = after.things.get(name)
         if new is None:
             found.append(f"{name} was deleted")
-        elif name in writes:
+        elif name in writes and (done or _untouched(name, old, new)):
             found += _as_expected(name, old, new, writes[name])
         else:
             found += _untouched(name, old, new)
@@ -149,7 +199,7 @@ def wrongs(before: Facts, after: Facts, expected: Expected = NOTHING) -> list[st
     found += [f"{name} was made" for name in made if not name.startswith(expected.made or ("\0",))]
     found += [f"{kind} were made where one was expected: {made}" for kind in expected.made if sum(n.startswith(kind) for n in made) > 1]
     found += [f"{name}, which a controller keeps, was written to" for name in after.touched if name not in before.touched]
-    return found + _pods(before, after, expected, {name.partition(" ")[2] for name in writes})
+    return found + _pods(before, after, expected, {name.partition(" ")[2] for name in writes}, done=done)
 
 
 def _untouched(name: str, old: Thing, new: Thing) -> list[str]:
@@ -175,8 +225,9 @@ def _as_expected(name: str, old: Thing, new: Thing, write: Write) -> list[str]:
     return found
 
 
-def _pods(before: Facts, after: Facts, expected: Expected, rolled: set[str]) -> list[str]:
+def _pods(before: Facts, after: Facts, expected: Expected, rolled: set[str], *, done: bool) -> list[str]:
     """Pods that are gone, other than those of a workload whose template was written."""
     gone = {uid for uid in before.pods if uid not in after.pods or (uid in after.going and uid not in before.going)}
     found = [f"a pod of {before.pods[uid] or 'nobody'} was deleted" for uid in gone - expected.evicted if before.pods[uid] not in rolled]
-    return found + [f"a pod that was to be evicted is still there ({uid})" for uid in expected.evicted - gone]
+    staying = expected.evicted - gone if done else ()
+    return found + [f"a pod that was to be evicted is still there ({uid})" for uid in staying]

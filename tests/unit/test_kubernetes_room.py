@@ -28,9 +28,9 @@ TEMPLATE: dict[str, Any] = {
 }
 
 
-def node(name: str, memory: str = "16Gi", **spec: Any) -> Node:
+def node(name: str, memory: str = "16Gi", labels: dict[str, str] | None = None, **spec: Any) -> Node:
     status = {"allocatable": {"cpu": "8", "memory": memory}, "conditions": [{"type": "Ready", "status": "True"}]}
-    return msgspec.convert({"metadata": {"name": name}, "spec": spec, "status": status}, Node)
+    return msgspec.convert({"metadata": {"name": name, "labels": labels}, "spec": spec, "status": status}, Node)
 
 
 def pod(on: str, memory: str, phase: str = "Running") -> Pod:
@@ -54,7 +54,38 @@ def test_only_nodes_that_take_pods_count_and_what_is_over_uses_nothing() -> None
     taint = {"key": "gpu", "effect": "NoSchedule"}
     nodes = [node("a"), node("b", unschedulable=True), node("c", taints=[taint])]
     pods = [pod("a", "4Gi"), pod("a", "9Gi", "Succeeded"), pod("elsewhere", "9Gi")]
-    assert free_room(nodes, pods) == [Room(Decimal(12 * GIB), Decimal(8))]
+    assert free_room(nodes, pods, TEMPLATE) == [Room(Decimal(12 * GIB), Decimal(8))]
+
+
+@pytest.mark.parametrize(
+    ("spec", "sizes"),
+    [
+        ({}, [1]),
+        ({"nodeSelector": {"pool": "big"}}, []),
+        ({"tolerations": [{"key": "pool", "operator": "Exists"}]}, [1, 2, 4]),
+        ({"tolerations": [{"operator": "Exists"}]}, [1, 2, 4]),
+        ({"tolerations": [{"key": "pool", "value": "big", "effect": "NoSchedule"}]}, [1, 2]),
+        ({"tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoSchedule"}], "nodeSelector": {"pool": "big"}}, [2]),
+        ({"tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoExecute"}]}, [1, 4]),
+    ],
+)
+def test_only_nodes_that_take_these_very_pods_count(spec: dict[str, Any], sizes: list[int]) -> None:
+    nodes = [
+        node("any", "1Gi"),
+        node("big", "2Gi", labels={"pool": "big"}, taints=[{"key": "pool", "value": "big", "effect": "NoSchedule"}]),
+        node("odd", "4Gi", taints=[{"key": "pool", "effect": "NoExecute"}]),
+        node("spot", "8Gi", taints=[{"key": "spot", "effect": "PreferNoSchedule"}], unschedulable=True),
+    ]
+    free = free_room(nodes, [], {"spec": spec})
+    assert free is not None
+    assert [int(room.memory / GIB) for room in free] == sizes
+
+
+def test_an_affinity_that_narrows_the_nodes_is_not_guessed_at() -> None:
+    wanted = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": wanted}}
+    assert free_room([node("a")], [], {"spec": {"affinity": affinity}}) is None
+    assert free_room([node("a")], [], {"spec": {"affinity": {"nodeAffinity": {}}}}) is not None
 
 
 @pytest.mark.parametrize(("pods", "result"), [(4, CheckResult.PASSED), (5, CheckResult.FAILED)])
