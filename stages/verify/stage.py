@@ -16,7 +16,7 @@ import msgspec
 from adapters.errors import AdapterError, TargetMissing
 from adapters.ports import Metrics, World
 from bus.handler import Context, Reject
-from schemas.action import describe, is_observation
+from schemas.action import describe, is_observation, parts_of, seen_after
 from schemas.event import Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
 from schemas.evidence import Sensor, Snapshot
@@ -131,11 +131,14 @@ class VerifyStage:
         return assess(question, weights) if case.held is None else assess_held(question, case.held, weights)
 
     async def _observe(self, operation: Operation, before: Snapshot | None, context: Context) -> tuple[Snapshot, bool]:
-        """The state now, and whether the look ran out of time. The target is that of the snapshot from before, for it may be an owner."""
-        target = before.target if before is not None else operation.action.target
+        """The state now, and whether the look ran out of time.
+
+        The target is that of the snapshot from before, for it may be an owner; of a Job that was run again, the new one.
+        """
+        target = seen_after(operation.action, before.target if before is not None else operation.action.target, operation.id)
         try:
             async with asyncio.timeout(self._options.observe_limit):
-                return await self._world.observe(target), False
+                return await self._world.observe(target, parts=parts_of(operation.action)), False
         except TimeoutError:
             error, exists, timed_out = f"no answer within {self._options.observe_limit:g} s", None, True
         except TargetMissing as missing:
