@@ -7,7 +7,20 @@ from typing import Any
 
 import msgspec
 
-from schemas.evidence import ContainerView, PodView, RevisionView, Sensor, Snapshot, UnitView, WorkloadView
+from schemas.evidence import (
+    ConditionView,
+    ContainerView,
+    FileSystemView,
+    HostView,
+    JobView,
+    NodeView,
+    PodView,
+    RevisionView,
+    Sensor,
+    Snapshot,
+    UnitView,
+    WorkloadView,
+)
 from schemas.target import Kind, Target
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -80,3 +93,30 @@ def without(seen: Snapshot, name: str) -> Snapshot:
 
 def unit(name: str, active: str, sub: str = "", **fields: Any) -> UnitView:
     return UnitView(name=name, active=active, sub=sub, **fields)
+
+
+def node(*, ready: bool, cordoned: bool = False, **fields: Any) -> Snapshot:
+    """A node that was measured."""
+    target = Target(cluster="prod", kind=Kind.NODE, name="node-1")
+    views = (NodeView(name=target.name, ready=ready, cordoned=cordoned),)
+    sensors = (Sensor(name="node", seconds=0.1), Sensor(name="pods", seconds=0.1))
+    parts: dict[str, Any] = {"target": target, "at": NOW, "sensors": sensors, "exists": True, "nodes": views, "node_ready": ready}
+    return Snapshot(**(parts | fields))
+
+
+def job(end: str = "", *, name: str = "import", reason: str = "BackoffLimitExceeded", **fields: Any) -> Snapshot:
+    """A Job that was measured; `end` is `Complete` or `Failed`, or empty while it runs."""
+    target = Target(cluster="prod", namespace="shop", kind=Kind.JOB, name=name)
+    ends = (ConditionView(type=end, status="True", reason=reason if end == "Failed" else ""),) if end else ()
+    view = JobView(uid=f"uid-{name}", active=0 if end else 1, succeeded=int(end == "Complete"), conditions=ends)
+    sensors = (Sensor(name="job", seconds=0.1), Sensor(name="pods", seconds=0.1))
+    parts: dict[str, Any] = {"target": target, "at": NOW, "sensors": sensors, "exists": True, "job": view}
+    return Snapshot(**(parts | fields))
+
+
+def disks(docker: float, other: float = 0.5, **fields: Any) -> HostView:
+    """A host's file systems by the share of them that is free: the one of Docker's data, and another one."""
+    size = 100 * 2**30
+    systems = [FileSystemView(mount="/", size=size, available=round(size * other))]
+    systems.append(FileSystemView(mount="/var/lib/docker", size=size, available=round(size * docker), docker=True, **fields))
+    return HostView(file_systems=tuple(systems))
