@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from adapters.errors import Refused
-from adapters.ssh.arguments import checked_name, is_name
+from adapters.ssh.arguments import checked_name, checked_path, is_name
 from adapters.ssh.remote import Remote
 from adapters.ssh.subject import CONTAINER_FORMAT, container_state, unit_blocks, unit_state
 from schemas.action import is_unit_name
@@ -56,20 +56,21 @@ async def memory(remote: Remote) -> Reading:
 
 
 async def disk(remote: Remote) -> Reading:
-    text = await _output(
-        remote, "df", "--local", "--block-size=1", "--output=size,avail,itotal,iavail,target", "-x", "squashfs", "-x", "devtmpfs"
+    columns = "--output=size,avail,itotal,iavail,target"
+    text, place = await asyncio.gather(
+        _output(remote, "df", "--local", "--block-size=1", columns, "-x", "squashfs", "-x", "devtmpfs"),
+        _mount_of(remote, remote.options.docker_root),
     )
     found = [_file_system(line) for line in text.splitlines()[1:]]
-    place = _place_of(remote.options.docker_root, [system.mount for system in found])
     kept = [msgspec.structs.replace(system, docker=system.mount == place) for system in found]
     kept.sort(key=lambda system: not system.docker)
     return Reading(resources={"file_systems": tuple(kept[:FILE_SYSTEMS_KEPT])})
 
 
-def _place_of(path: str, mounts: Sequence[str]) -> str:
-    """The mount point that a path lies below: the longest of those that it begins with; empty where it lies below none."""
-    above = [mount for mount in mounts if f"{path}/".startswith(f"{mount.rstrip('/')}/")]
-    return max(above, key=len, default="")
+async def _mount_of(remote: Remote, path: str) -> str:
+    """The mount point of the file system that a path lies on, links followed; empty where the host has no such path."""
+    result = await remote.read("df", "--output=target", checked_path("the data root of docker", path))
+    return clean(result.out.strip().rpartition("\n")[2], 256) if result.succeeded else ""
 
 
 def _file_system(line: str) -> FileSystemView:

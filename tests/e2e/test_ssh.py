@@ -310,6 +310,17 @@ async def test_the_file_system_that_docker_keeps_its_data_on_is_known(host: Test
     assert str(host.docker_root).startswith(system.mount)
 
 
+@pytest.mark.parametrize(("root", "docker"), [("/linked", ("/dev/shm",)), ("/nowhere", ()), ("/etc/../etc", None)])
+async def test_docker_data_behind_a_link_are_where_the_link_points(host: TestHost, root: str, docker: tuple[str, ...] | None) -> None:
+    (host.folder / "linked").symlink_to("/dev/shm")
+    world = world_of(host, docker_root=f"{host.folder}{root}")
+    snapshot = await world.observe(TARGET)
+    await world.close()
+    assert snapshot.saw("disk") is (docker is not None)
+    if snapshot.host is not None and docker is not None:
+        assert tuple(system.mount for system in snapshot.host.file_systems if system.docker) == docker
+
+
 async def test_a_tool_that_is_not_there_is_an_error_of_its_sensor_alone(host: TestHost, world: HostsWorld) -> None:
     (host.folder / "bin" / "journalctl").unlink()
     snapshot = await world.observe(TARGET)

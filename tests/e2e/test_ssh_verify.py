@@ -120,9 +120,11 @@ async def test_a_prune_is_judged_by_the_room_that_there_really_is(scene: Healing
 
 
 FULL_DISK = """
+import sys
 from pathlib import Path
-print("Size Avail Inodes IFree Mounted")
-print(1000, 300 if not Path("@STATE@/images").read_text() else 40, 100, 90, "/")
+print("Mounted on")
+size = (1000, 40 if Path("@STATE@/images").read_text() else 300, 100, 90)
+print(*size if "--local" in sys.argv else (), "/")
 """
 """Stands in for df: the one file system is nearly full until the images without a name are gone."""
 

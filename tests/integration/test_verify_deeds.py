@@ -53,7 +53,8 @@ async def failed_job(scene: Healing, image: str, **spec: Any) -> None:
     await scene.kubectl.wait(lambda item: "DeadlineExceeded" in str(item.get("status")), JOBS, NAMESPACE, JOB.name)
 
 
-async def test_a_job_that_succeeds_when_it_is_run_again_is_healed(scene: Healing, stage: VerifyStage) -> None:
+async def test_a_job_that_succeeds_when_it_is_run_again_is_healed(scene: Healing) -> None:
+    stage = VerifyStage(scene.database, scene.world)
     await failed_job(scene, "sim/job:done-1s")
     await keep_pods_away(scene, away=False)
     finished = await executed(scene, RerunJob(target=JOB))
@@ -61,6 +62,7 @@ async def test_a_job_that_succeeds_when_it_is_run_again_is_healed(scene: Healing
     assert (result.verdict, result.ground) == (Verdict.SUCCESS, Ground.HEALED), result.summary
     assert "it has completed" in result.summary
     assert result.judgements[0].before == "it has failed: DeadlineExceeded"
+    assert result.held == 0, "a Job that has completed stays so"
     async with scene.database.connection() as connection:
         before, after = await get_snapshot(connection, result.before), await get_snapshot(connection, result.after)
     assert before is not None
