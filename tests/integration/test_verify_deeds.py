@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 
 from adapters.kubernetes.resources import JOBS, NODES
-from schemas.action import CordonNode, RerunJob, rerun_name
+from schemas.action import CordonNode, RerunJob, UncordonNode, rerun_name
 from schemas.events import PeopleAsked, TrustChanged
 from schemas.target import Kind, Target
 from schemas.words import Ground, Verdict
@@ -93,12 +92,13 @@ async def test_a_cordon_of_a_node_that_is_down_is_done_heals_nothing_and_costs_n
     lost = Target(cluster=CLUSTER, kind=Kind.NODE, name=name)
     await scene.kubectl.patch(NODES, "", name, {"metadata": {"annotations": {"sim/down": "true"}}})
     await scene.kubectl.wait(lambda node: _ready(node) != "True", NODES, "", name)
-    finished = await executed(scene, CordonNode(target=lost))
+    finished = await executed(scene, CordonNode(target=lost), inverse=UncordonNode(target=lost))
     result = await verified(scene, stage, finished)
     assert (result.verdict, result.ground, result.measured) == (Verdict.DEGRADED, Ground.CONTAINED, True), result.summary
     learned = await scene.handle(Learn(scene.database), result, backed=False)
     assert not any(isinstance(event, TrustChanged) for event in learned)
-    asked = only(await scene.handle(FailureWatch(scene.database), msgspec.structs.replace(result, score=0.1)), PeopleAsked)
+    assert result.score < 0.5, "the node is as it was"
+    asked = only(await scene.handle(FailureWatch(scene.database), result), PeopleAsked)
     assert asked.proposed is None, "the node that is down is not to be uncordoned"
     assert "heals nothing by itself" in asked.reason
 
