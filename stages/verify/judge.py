@@ -33,6 +33,7 @@ from schemas.action import (
     RestartUnit,
     RestartWorkload,
     ScaleWorkload,
+    UncordonNode,
     is_observation,
 )
 from schemas.diagnosis import Fault, Finding, live_pods, pod_finding
@@ -54,6 +55,7 @@ from stages.verify.metrics import Circumstances, MetricsAssessment, judge_metric
 from stages.verify.options import Weights
 from stages.verify.score import alert_share, change_share, parts_of, score_of, state_share, steadiness_share
 
+_CORDONS = (CordonNode, UncordonNode)
 _PODS_NAMED = 10
 _CRASH_LOOP = 3  # restarts of a new pod, after which no patience changes the judgement
 _UNITS = (RestartUnit, RestartContainer, RestartComposeService)
@@ -176,7 +178,7 @@ def _settled(question: Question, facts: _Facts) -> bool:
     """Whether waiting would change nothing: it has converged, or it is broken in a way that does not pass."""
     if is_observation(question.action) or facts.after.health is Health.ABSENT or not _is_measurable(question):
         return True
-    if isinstance(question.action, CordonNode):
+    if isinstance(question.action, _CORDONS):
         return facts.after.health is not Health.UNKNOWN
     if facts.after.health is Health.HEALTHY:
         return facts.restarts == 0 and not facts.metrics.regressions
@@ -196,7 +198,7 @@ def _verdict(question: Question, facts: _Facts) -> _Result:
     """The result by the table above, and why in a few words."""
     if is_observation(question.action):
         return Verdict.DEGRADED, Ground.ONLY_LOOKED, "it was only looked at"
-    if isinstance(question.action, CordonNode) and facts.after.health is not Health.UNKNOWN:
+    if isinstance(question.action, _CORDONS) and facts.after.health is not Health.UNKNOWN:
         return _when_cordoned(question)
     match facts.after.health:
         case Health.UNKNOWN:
@@ -213,15 +215,15 @@ def _verdict(question: Question, facts: _Facts) -> _Result:
 
 
 def _when_cordoned(question: Question) -> _Result:
-    """A cordon is judged by its flag: what the node itself does says nothing for it and nothing against it."""
+    """A cordon, or the end of one, is judged by its flag: what the node itself does says nothing for it and nothing against it."""
     name = question.action.target.name
     node = next((node for node in question.after.nodes if node.name == name), None)
-    if node is not None and node.cordoned:
-        return Verdict.DEGRADED, Ground.CONTAINED, "it takes no new pods, as was wanted, which heals nothing by itself"
+    if node is not None and node.cordoned is isinstance(question.action, CordonNode):
+        return Verdict.DEGRADED, Ground.CONTAINED, "done as wanted, which by itself heals nothing"
     if question.outcome is Outcome.UNKNOWN:
-        return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, "it is not cordoned, and nobody knows whether it was"
+        return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, "nothing shows that the action happened"
     gone = node is None or question.after.exists is False
-    return Verdict.DEGRADED, Ground.CHANGED_SINCE, "it is gone since" if gone else "somebody let it take new pods again"
+    return Verdict.DEGRADED, Ground.CHANGED_SINCE, "it is gone since" if gone else "somebody took it back"
 
 
 def _when_healthy(question: Question, facts: _Facts) -> _Result:

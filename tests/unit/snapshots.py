@@ -83,6 +83,7 @@ def without(seen: Snapshot, name: str) -> Snapshot:
         "job": {"job": None},
         "node": {"nodes": (), "node_ready": None},
         "disk": {"host": None},
+        "autoscaler": {"autoscaler": None},
         "pods": {"pods": ()},
         "pod": {"pods": ()},
         "units": {"units": tuple(unit for unit in seen.units if not unit.name.endswith(".service"))},

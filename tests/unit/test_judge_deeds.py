@@ -21,6 +21,7 @@ from schemas.action import (
     RestartContainer,
     RestartUnit,
     TruncateContainerLog,
+    UncordonNode,
 )
 from schemas.diagnosis import unit_finding
 from schemas.evidence import HostView, Snapshot, UnitView
@@ -149,6 +150,13 @@ def test_a_cordon_is_done_as_wanted_and_heals_nothing(*, ready: bool) -> None:
         assert said(found) == (Verdict.DEGRADED, Ground.CONTAINED, True)
         assert found.measured
     assert Ground.CONTAINED in UNKNOWN_GROUNDS
+
+
+def test_a_cordon_that_is_ended_heals_nothing_either() -> None:
+    found = judged(UncordonNode(target=CORDON.target), node(ready=False, cordoned=True), node(ready=True))
+    assert said(found) == (Verdict.DEGRADED, Ground.CONTAINED, True)
+    kept = judged(UncordonNode(target=CORDON.target), node(ready=False, cordoned=True), node(ready=True, cordoned=True))
+    assert kept.ground is Ground.CHANGED_SINCE
 
 
 @pytest.mark.parametrize("ready", [False, True])
