@@ -46,8 +46,11 @@ class World(Protocol):
         """The workload that owns a pod, with the live spelling of its name; any other target as it is. Raises TargetMissing."""
         ...
 
-    async def observe(self, target: Target) -> Snapshot:
-        """All sensors at once, each bounded by its own time; one that fails is missing from the snapshot, never an exception."""
+    async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:
+        """All sensors at once, each bounded by its own time; one that fails is missing from the snapshot, never an exception.
+
+        `parts` names units and containers of a host that are to be seen however many others it has.
+        """
         ...
 
     async def preflight(self, action: Action) -> Preflight:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -40,8 +40,8 @@ class Worlds:
     async def owner(self, target: Target) -> Target:
         return await self.world_of(target).owner(target)
 
-    async def observe(self, target: Target) -> Snapshot:
-        return await self.world_of(target).observe(target)
+    async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:
+        return await self.world_of(target).observe(target, parts=parts)
 
     async def preflight(self, action: Action) -> Preflight:
         return await self.world_of(action.target).preflight(action)

@@ -15,6 +15,7 @@ _UNIT_SUFFIXES = tuple(
     f".{kind}"
     for kind in ("service", "socket", "timer", "mount", "automount", "swap", "target", "path", "slice", "scope", "device", "snapshot")
 )
+NGINX = "nginx.service"
 _POD_HASH = re.compile(r"-(?:[a-z0-9]{8,10}-[a-z0-9]{5}|[bcdfghjklmnpqrstvwxz2456789]{5}|\d+)$")
 
 
@@ -214,9 +215,20 @@ def needs_grant(action: Action) -> bool:
     return isinstance(action, HostAction) and not is_observation(action)
 
 
+def is_unit_name(name: str) -> bool:
+    """Whether it is a systemd unit's name in full, such as `nginx.service`."""
+    return name.endswith(_UNIT_SUFFIXES)
+
+
 def unit_name(name: str) -> str:
     """A systemd unit's name in full, as systemctl completes it: `nginx` is `nginx.service`."""
-    return name if name.endswith(_UNIT_SUFFIXES) else f"{name}.service"
+    return name if is_unit_name(name) else f"{name}.service"
+
+
+def parts_of(action: Action) -> tuple[str, ...]:
+    """The names of units and containers of a host that must be seen to tell what became of the action."""
+    part = NGINX if isinstance(action, ReloadNginx) else part_of(action)
+    return (part,) if part else ()
 
 
 def part_of(action: Action) -> str:
@@ -230,6 +242,19 @@ def part_of(action: Action) -> str:
             return f"{action.project}/{action.service}" if action.project else action.service
         case _:
             return ""
+
+
+def rerun_name(job: str, operation: str) -> str:
+    """The name of the Job that an operation makes of another: the same operation, the same name; 63 characters at most."""
+    suffix = "".join(letter for letter in operation.lower() if letter.isalnum())[-10:] or "again"
+    return f"{job[: 62 - len(suffix)].rstrip('-.')}-{suffix}"
+
+
+def seen_after(action: Action, target: Target, operation: str) -> Target:
+    """What shows how the operation ended, where `target` is what was looked at before: the Job that was made, else the same."""
+    if not isinstance(action, RerunJob):
+        return target
+    return msgspec.structs.replace(action.target, name=rerun_name(action.target.name, operation))
 
 
 def pattern_of(action: Action) -> str:

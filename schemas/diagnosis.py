@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 
-from schemas.evidence import ContainerView, PodView, Snapshot, UnitView, WorkloadView
+from schemas.evidence import ContainerView, FileSystemView, JobView, PodView, Snapshot, UnitView, WorkloadView
 from schemas.words import Health
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable"})
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 _CRASH = frozenset({"CrashLoopBackOff", "RunContainerError", "StartError", "PostStartHookError"})
 _ENDED_WELL = frozenset({"", "Completed"})
+_ROOM = 0.15  # share of a file system from which on the kubelet, too, takes what images lie on for full
+_SEVERITY = (Health.ABSENT, Health.UNHEALTHY, Health.UNKNOWN, Health.PROGRESSING, Health.HEALTHY)
+
+
+_BY_CHECK = {"unhealthy": Health.UNHEALTHY, "starting": Health.PROGRESSING}
+"""What Docker says of the health check of a container that runs, where it is not `healthy`."""
 
 
 class Fault(StrEnum):
@@ -83,7 +90,10 @@ def pod_finding(pod: PodView) -> Finding:
 
 
 def workload_finding(snapshot: Snapshot) -> Finding:
-    """The health of a workload by its own counts and its pods: healthy only when it has converged and nothing is left over."""
+    """The health of a workload by its own counts and its pods: healthy only when it has converged and nothing is left over.
+
+    Where the pods could not be seen, its counts can still say that it is not well, and never that it is.
+    """
     workload = snapshot.workload
     if snapshot.exists is False:
         return Finding(Health.ABSENT, "it does not exist")
@@ -93,7 +103,10 @@ def workload_finding(snapshot: Snapshot) -> Finding:
         return Finding(Health.UNHEALTHY, f"its rollout is stuck: {workload.progress_failed}")
     if workload.observed_generation < workload.generation:
         return Finding(Health.PROGRESSING, "its controller has not seen the newest change yet")
-    return _pods_finding(workload, live_pods(snapshot))
+    found = _pods_finding(workload, live_pods(snapshot))
+    if found.health is Health.HEALTHY and not snapshot.saw("pods"):
+        return Finding(Health.UNKNOWN, f"{found.reason} by its counts, but its pods could not be seen")
+    return found
 
 
 def live_pods(snapshot: Snapshot) -> tuple[PodView, ...]:
@@ -117,9 +130,35 @@ def _pods_finding(workload: WorkloadView, live: tuple[PodView, ...]) -> Finding:
     return Finding(Health.HEALTHY, f"{workload.available} of {workload.desired} pods available")
 
 
+def job_finding(job: JobView) -> Finding:
+    """The health of a Job: healthy once it has completed, for only that is what it is for."""
+    if job.has_failed:
+        return Finding(Health.UNHEALTHY, f"it has failed: {job.why_failed or 'no reason is told'}")
+    if job.complete:
+        return Finding(Health.HEALTHY, f"it has completed, {job.succeeded} of its pods succeeded")
+    if job.suspended:
+        return Finding(Health.PROGRESSING, "it is suspended")
+    return Finding(Health.PROGRESSING, f"it has not ended yet: {job.active} of its pods run, {job.failed} have failed")
+
+
+def room_finding(system: FileSystemView) -> Finding:
+    """The health of a file system by the room that is left on it."""
+    room = system.room
+    if room is None:
+        return Finding(Health.UNKNOWN, f"the size of {system.mount} could not be measured")
+    return Finding(Health.HEALTHY if room >= _ROOM else Health.UNHEALTHY, f"{room:.0%} of {system.mount} is free")
+
+
+def worst_of(findings: Sequence[Finding]) -> Finding:
+    """The worst of several, at least one: of those that are equally bad the first."""
+    return min(findings, key=lambda one: _SEVERITY.index(one.health))
+
+
 def unit_finding(unit: UnitView) -> Finding:
-    """The health of a systemd unit, or of a container on a host."""
+    """The health of a systemd unit, or of a container on a host: of one that has a health check, also what that says."""
     state = f"{unit.active} ({unit.sub})" if unit.sub else unit.active
+    if unit.active == "running" and unit.sub in _BY_CHECK:
+        return Finding(_BY_CHECK[unit.sub], state)
     if unit.active in ("active", "running"):
         return Finding(Health.HEALTHY, state)
     if unit.active in ("activating", "reloading", "deactivating", "created", "restarting"):

@@ -33,7 +33,7 @@ class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
     unmeasured: tuple[str, ...] = ()
 
 
-class ContainerView(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One container of a pod as its kubelet reports it; `memory_limit` and `memory_request` are bytes, None where none is set.
 
     `message` is the kubelet's own sentence about what it waits for.
@@ -52,8 +52,11 @@ class ContainerView(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-class PodView(msgspec.Struct, frozen=True, kw_only=True):
-    """One pod. `reason` says why it is in its phase, such as Evicted or Unschedulable; `message` is their own sentence."""
+class PodView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One pod. `reason` says why it is in its phase, such as Evicted or Unschedulable; `message` is their own sentence.
+
+    Of the many pods of a large workload only the first keep the sentences; what is counted and judged is known of all.
+    """
 
     name: str
     uid: str
@@ -174,6 +177,34 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     conditions: tuple[ConditionView, ...] = ()
 
 
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A Job; `active`, `succeeded` and `failed` are pods. `complete` and `has_failed` are said by its controller, and then for good."""
+
+    uid: str
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    suspended: bool = False
+    conditions: tuple[ConditionView, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return self._condition("Complete") is not None
+
+    @property
+    def has_failed(self) -> bool:
+        return self._condition("Failed") is not None
+
+    @property
+    def why_failed(self) -> str:
+        """Its controller's reason, such as BackoffLimitExceeded; empty where it has not failed or none is told."""
+        failed = self._condition("Failed")
+        return failed.reason if failed else ""
+
+    def _condition(self, kind: str) -> ConditionView | None:
+        return next((one for one in self.conditions if one.type == kind and one.status == "True"), None)
+
+
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """One Kubernetes event about the target or something it owns."""
 
@@ -199,13 +230,20 @@ class UnitView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileSystemView(msgspec.Struct, frozen=True, kw_only=True):
-    """One local file system of a host; sizes in bytes, `inodes` in pieces."""
+    """One local file system of a host; sizes in bytes, `inodes` in pieces. `docker`: Docker keeps its data on it, by the settings."""
 
     mount: str
     size: int
     available: int
     inodes: int = 0
     inodes_available: int = 0
+    docker: bool = False
+
+    @property
+    def room(self) -> float | None:
+        """The share that is free, 0 to 1, of bytes or of inodes, whichever is less; None where its size is not known."""
+        shares = [free / whole for free, whole in ((self.available, self.size), (self.inodes_available, self.inodes)) if whole > 0]
+        return min(shares) if self.size > 0 else None
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):
@@ -297,6 +335,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sensors: tuple[Sensor, ...]
     exists: bool | None = None
     workload: WorkloadView | None = None
+    job: JobView | None = None
     pods: tuple[PodView, ...] = ()
     revisions: tuple[RevisionView, ...] = ()
     events: tuple[EventView, ...] = ()
@@ -320,6 +359,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """The newest revision before the current one that is known to have been fully available; None when none is known."""
         known = [one for one in self.revisions if one.was_available and not one.current]
         return max(known, key=lambda one: one.revision, default=None)
+
+    def saw(self, sensor: str) -> bool:
+        """Whether the sensor of that name ran and succeeded: only then its empty part says that there is nothing."""
+        return any(one.name == sensor and not one.error for one in self.sensors)
 
     @property
     def measured(self) -> bool:

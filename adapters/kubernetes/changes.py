@@ -41,6 +41,7 @@ from schemas.action import (
     SetAutoscalerBounds,
     SetMemoryLimit,
     UncordonNode,
+    rerun_name,
 )
 from schemas.target import Kind, Target
 from schemas.text import clean
@@ -284,12 +285,6 @@ async def eviction_version(client: Client) -> str:
         core = await client.read("/api/v1", ApiResources)
         client.discovered["eviction"] = next((item.version for item in core.resources if item.name == "pods/eviction"), "") or "v1"
     return client.discovered["eviction"]
-
-
-def rerun_name(job: str, operation: str) -> str:
-    """The name of the Job that an operation makes of another: the same operation, the same name; 63 characters at most."""
-    suffix = "".join(letter for letter in operation.lower() if letter.isalnum())[-10:] or "again"
-    return f"{job[: 62 - len(suffix)].rstrip('-.')}-{suffix}"
 
 
 def _rerun(target: Target, live: Tree, operation: str, token: int) -> Change:

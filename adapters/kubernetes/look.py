@@ -19,6 +19,7 @@ from adapters.kubernetes.objects import (
     Budget,
     ControllerRevision,
     Event,
+    Job,
     List,
     Metadata,
     Node,
@@ -77,7 +78,12 @@ class Look:
         """The target's own, of whatever kind it is."""
         if self.target.kind.is_workload:
             return (await self.workload()).metadata
+        if self.target.kind is Kind.JOB:
+            return (await self.job()).metadata
         return (await self._once("object", lambda: self._client.read(path_of(self.target), Anything))).metadata
+
+    async def job(self) -> Job:
+        return await self._once("job", lambda: self._client.read(path_of(self.target), Job))
 
     async def sets(self) -> list[Workload]:
         """The ReplicaSets that the Deployment owns."""

@@ -334,8 +334,13 @@ class JobStatus(Object, frozen=True):
         return any(condition.type == kind and condition.status == "True" for condition in self.conditions or ())
 
 
+class JobSpec(Object, frozen=True):
+    suspend: bool = False
+
+
 class Job(Object, frozen=True):
     metadata: Metadata
+    spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
 
 

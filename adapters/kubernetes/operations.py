@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from adapters.errors import AdapterError, OutcomeUnknown, Refused, TargetMissing, Transient
-from adapters.kubernetes.changes import change_of, check_kind, rerun_name, subject_path
+from adapters.kubernetes.changes import change_of, check_kind, subject_path
 from adapters.kubernetes.client import Client, parse
 from adapters.kubernetes.errors import Conflict, NotFound, ServerFault
 from adapters.kubernetes.marks import carries, token_of
@@ -16,7 +16,7 @@ from adapters.kubernetes.resources import JOBS, path_of
 from adapters.kubernetes.traces import Trace, trace
 from adapters.kubernetes.trees import Tree
 from adapters.ports import Applied
-from schemas.action import Action, DeletePod, EvictPod, Investigate, RerunJob, describe
+from schemas.action import Action, DeletePod, EvictPod, Investigate, RerunJob, describe, rerun_name
 from schemas.target import Kind
 
 _TRIES = 8

@@ -22,6 +22,8 @@ from adapters.kubernetes.views import (
     budget_view,
     controller_revision_views,
     event_view,
+    in_short,
+    job_view,
     node_view,
     owner_view,
     pod_view,
@@ -34,7 +36,7 @@ from schemas.target import Kind, Target
 from schemas.text import clean, clean_tail
 
 SENSOR_SECONDS = 8.0
-_EVENTS, _PODS, _SERVICES, _REVISIONS, _NODES, _BUDGETS = 20, 100, 16, 20, 10, 8
+_EVENTS, _PODS_IN_FULL, _SERVICES, _REVISIONS, _NODES, _BUDGETS = 20, 100, 16, 20, 10, 8
 _LOG_CONTAINERS, _LOG_LINES, _LOG_CHARACTERS = 4, 20, 4096
 _LOG_BYTES = 65_536  # read of the last lines; the kubelet stops there, so that a small bound would lose the newest of them
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -109,11 +111,15 @@ class Sensors:
             return see | {"events": self._see_events, "services": self._see_services, "logs": self._see_logs}
         if kind is Kind.NODE:
             return {"node": self._see_nodes, "pods": self._see_pods, "events": self._see_events}
-        see = {self.root: self._see_root, "events": self._see_events}
-        return see | ({"pods": self._see_pods, "logs": self._see_logs} if kind is Kind.JOB else {})
+        if kind is Kind.JOB:
+            return {"job": self._see_job, "pods": self._see_pods, "events": self._see_events, "logs": self._see_logs}
+        return {self.root: self._see_root, "events": self._see_events}
 
     async def _see_workload(self) -> dict[str, Any]:
         return {"workload": workload_view(await self._look.workload(), self._target.kind), **(await self._see_root())}
+
+    async def _see_job(self) -> dict[str, Any]:
+        return {"job": job_view(await self._look.job()), **(await self._see_root())}
 
     async def _see_root(self) -> dict[str, Any]:
         """Who stands above the target, and which tool keeps it as it is."""
@@ -121,8 +127,9 @@ class Sensors:
         return {"gitops": gitops_of(metadata), "owners": tuple(owner_view(owner) for owner in owners)}
 
     async def _see_pods(self) -> dict[str, Any]:
+        """All of them, those that are not ready first: one that is left out would count as gone, and its restarts as none."""
         views = sorted((pod_view(pod) for pod in await self._look.pods()), key=lambda view: (view.ready, view.name))
-        return {"pods": tuple(views[:_PODS])}
+        return {"pods": (*views[:_PODS_IN_FULL], *(in_short(view) for view in views[_PODS_IN_FULL:]))}
 
     async def _see_revisions(self) -> dict[str, Any]:
         workload = await self._look.workload()

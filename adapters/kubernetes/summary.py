@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.evidence import NodeView, PodView, RevisionView, Snapshot, WorkloadView
+from schemas.evidence import JobView, NodeView, PodView, RevisionView, Snapshot, WorkloadView
 from schemas.text import clean
 
 _LINES, _WIDTH, _SIZE = 60, 240, 4000
@@ -26,6 +26,8 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
             yield f"not seen: {sensor.name}: {sensor.error}"
     if snapshot.workload is not None:
         yield from _of_workload(snapshot.workload)
+    if snapshot.job is not None:
+        yield _of_job(snapshot.job)
     yield from _around(snapshot)
     yield from (_of_revision(view) for view in snapshot.revisions[:_REVISIONS])
     yield from (_of_pod(pod) for pod in snapshot.pods[:_PODS])
@@ -43,6 +45,12 @@ def _of_workload(workload: WorkloadView) -> Iterator[str]:
     yield f"{counts}, revision {workload.revision}, images {', '.join(workload.images)}"
     for condition in workload.conditions[:_CONDITIONS]:
         yield f"condition {condition.type} {condition.status}: {condition.reason} {condition.message}".rstrip()
+
+
+def _of_job(job: JobView) -> str:
+    ends = [f"{one.type}: {one.reason} {one.message}".rstrip(": ") for one in job.conditions if one.status == "True"]
+    counts = f"{job.active} of its pods run, {job.succeeded} succeeded, {job.failed} failed"
+    return f"{counts}{', suspended' if job.suspended else ''}; {', '.join(ends) or 'it has not ended yet'}"
 
 
 def _around(snapshot: Snapshot) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from adapters.kubernetes.availability import Known, pods_by_revision
 from adapters.kubernetes.objects import (
     Autoscaler,
@@ -14,6 +16,7 @@ from adapters.kubernetes.objects import (
     ContainerStatus,
     ControllerRevision,
     Event,
+    Job,
     Node,
     OwnerReference,
     Pod,
@@ -27,6 +30,7 @@ from schemas.evidence import (
     ConditionView,
     ContainerView,
     EventView,
+    JobView,
     NodeView,
     OwnerView,
     PodView,
@@ -176,6 +180,12 @@ def pod_view(pod: Pod) -> PodView:
     )
 
 
+def in_short(pod: PodView) -> PodView:
+    """The pod without its sentences: all that is counted and judged, and no more."""
+    containers = tuple(msgspec.structs.replace(container, message="") for container in pod.containers)
+    return msgspec.structs.replace(pod, message="", containers=containers)
+
+
 def _done(status: ContainerStatus) -> bool:
     ended = status.state.terminated
     return ended is not None and ended.get("exitCode") == 0
@@ -212,6 +222,18 @@ def condition_views(conditions: list[Condition] | None) -> tuple[ConditionView, 
             since=each.last_transition_time,
         )
         for each in (conditions or ())[:_CONDITIONS]
+    )
+
+
+def job_view(job: Job) -> JobView:
+    status = job.status
+    return JobView(
+        uid=job.metadata.uid,
+        active=status.active,
+        succeeded=status.succeeded,
+        failed=status.failed,
+        suspended=job.spec.suspend,
+        conditions=condition_views(status.conditions),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -49,7 +49,7 @@ class KubernetesWorld:
         """See World. Also makes a target of kind Unknown the Deployment, StatefulSet, DaemonSet, Job or pod owner of that name."""
         return await self._in_time(find_owner(self._client, target), f"looking for {target}")
 
-    async def observe(self, target: Target) -> Snapshot:
+    async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:  # noqa: ARG002 - all pods are seen
         """See World. A target of kind Unknown is looked up by its name first; `exists` is None where it cannot be told."""
         at = self._clock()
         if target.kind is Kind.UNKNOWN:

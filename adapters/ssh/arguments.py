@@ -13,12 +13,17 @@ _NAME = re.compile(r"[A-Za-z0-9@_.:][A-Za-z0-9@_.:-]{0,127}")
 _PATH = re.compile(r"(?:/[A-Za-z0-9@_.:-]{1,128}){1,32}")
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` may be sent to a host."""
+    return _NAME.fullmatch(name) is not None
+
+
 def checked_name(what: str, name: str) -> str:
     """`name` as it is, when it is made of `[A-Za-z0-9@_.:-]`, 1 to 128 of them, and does not begin with a dash.
 
     Raises Refused otherwise; `what` says what it should have named.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise Refused(
             f"{clean(name, 64)!r} is not a name of a {what} that may be sent to a host: only letters, digits and @ _ . : - are,"
             " 1 to 128 of them, not beginning with a dash"

@@ -10,10 +10,9 @@ from adapters.ssh.checks import nearest
 from adapters.ssh.options import HostOptions
 from adapters.ssh.remote import Remote
 from adapters.ssh.subject import CONTAINER_FORMAT, State, container_state, unanswered
-from schemas.diagnosis import unit_finding
+from schemas.diagnosis import unit_finding, worst_of
 from schemas.evidence import UnitView
 from schemas.text import clean
-from schemas.words import Health
 
 
 class ComposeService:
@@ -51,7 +50,8 @@ class ComposeService:
 
 def joined(name: str, states: list[State]) -> State:
     """The containers of a service as one state: as bad as the worst of them."""
-    worst = next((one.view for one in states if unit_finding(one.view).health is not Health.HEALTHY), states[0].view)
+    findings = [unit_finding(one.view) for one in states]
+    worst = states[findings.index(worst_of(findings))].view
     starts = "\n".join(sorted(one.uid for one in states))
     return State(
         uid=states[0].uid if len(states) == 1 else hashlib.sha256(starts.encode()).hexdigest(),

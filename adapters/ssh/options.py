@@ -37,7 +37,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Folders of the compose projects whose services may be restarted, by the names of the projects. No other is touched."""
 
     docker_root: str = "/var/lib/docker"
-    """Docker's data root. A log file outside of it is never emptied."""
+    """Docker's data root. A log file outside of it is never emptied, and what makes room is judged by the room where it lies."""
 
     delete_data: bool = False
     """Whether pruning volumes and stopped containers, which deletes data for good, may be approved, by two people. Else nobody can."""

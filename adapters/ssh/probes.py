@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from adapters.errors import Refused
-from adapters.ssh.arguments import checked_name
+from adapters.ssh.arguments import checked_name, checked_path, is_name
 from adapters.ssh.remote import Remote
 from adapters.ssh.subject import CONTAINER_FORMAT, container_state, unit_blocks, unit_state
+from schemas.action import is_unit_name
 from schemas.evidence import FileSystemView, HostView, UnitView
 from schemas.text import clean, clean_tail
 
@@ -19,6 +21,7 @@ CONTAINERS_KEPT = 100
 FILE_SYSTEMS_KEPT = 64
 LOG_LINES = 50
 LOG_LIMIT = 8000
+_SHOW = ("systemctl", "show", "--property=Id,LoadState,ActiveState,SubState,StateChangeTimestamp,NRestarts")
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +56,21 @@ async def memory(remote: Remote) -> Reading:
 
 
 async def disk(remote: Remote) -> Reading:
-    text = await _output(
-        remote, "df", "--local", "--block-size=1", "--output=size,avail,itotal,iavail,target", "-x", "squashfs", "-x", "devtmpfs"
+    columns = "--output=size,avail,itotal,iavail,target"
+    text, place = await asyncio.gather(
+        _output(remote, "df", "--local", "--block-size=1", columns, "-x", "squashfs", "-x", "devtmpfs"),
+        _mount_of(remote, remote.options.docker_root),
     )
-    found = tuple(_file_system(line) for line in text.splitlines()[1 : FILE_SYSTEMS_KEPT + 1])
-    return Reading(resources={"file_systems": found})
+    found = [_file_system(line) for line in text.splitlines()[1:]]
+    kept = [msgspec.structs.replace(system, docker=system.mount == place) for system in found]
+    kept.sort(key=lambda system: not system.docker)
+    return Reading(resources={"file_systems": tuple(kept[:FILE_SYSTEMS_KEPT])})
+
+
+async def _mount_of(remote: Remote, path: str) -> str:
+    """The mount point of the file system that a path lies on, links followed; empty where the host has no such path."""
+    result = await remote.read("df", "--output=target", checked_path("the data root of docker", path))
+    return clean(result.out.strip().rpartition("\n")[2], 256) if result.succeeded else ""
 
 
 def _file_system(line: str) -> FileSystemView:
@@ -79,25 +92,29 @@ async def journal(remote: Remote) -> Reading:
     return Reading(logs={"journal": clean_tail(text, LOG_LIMIT)})
 
 
-async def units(remote: Remote) -> Reading:
-    """Every service, socket and timer that is loaded: those in trouble first, then by name."""
-    text = await _output(
-        remote,
-        "systemctl",
-        "show",
-        "--property=Id,LoadState,ActiveState,SubState,StateChangeTimestamp,NRestarts",
-        "*.service",
-        "*.socket",
-        "*.timer",
-    )
+async def units(remote: Remote, parts: Sequence[str] = ()) -> Reading:
+    """Every service, socket and timer that is loaded: those in trouble first, then by name.
+
+    The units among `parts` are asked for by name, loaded or not and whatever their type, and are never left out.
+    """
+    named = sorted({part for part in parts if is_unit_name(part) and is_name(part)})
+    text = await _output(remote, *_SHOW, "*.service", "*.socket", "*.timer")
+    if named:  # by a command of their own: a name that systemd takes for no unit's must not cost the others
+        text += f"\n\n{(await remote.read(*_SHOW, *named)).out}"
     blocks = [block for block in unit_blocks(text) if block.get("LoadState") != "not-found"]
-    found = sorted((unit_state(block).view for block in blocks), key=lambda unit: (unit.active not in ("failed", "activating"), unit.name))
-    return Reading(units=tuple(found[:UNITS_KEPT]))
+    seen = {view.name: view for view in (unit_state(block).view for block in blocks)}
+    found = sorted(seen.values(), key=lambda unit: (unit.active not in ("failed", "activating"), unit.name))
+    kept = found[:UNITS_KEPT]
+    return Reading(units=(*kept, *(unit for unit in found[UNITS_KEPT:] if unit.name in named)))
 
 
-async def containers(remote: Remote) -> Reading:
+async def containers(remote: Remote, parts: Sequence[str] = ()) -> Reading:
+    """The containers; first those that `parts` name, by their own name or by that of their compose service in it."""
     listing = await _output(remote, *remote.privileged("docker", "ps", "--all", "--format={{.Names}}"), tool="docker")
-    names = [checked_name("container", line.strip()) for line in listing.splitlines() if line.strip()][:CONTAINERS_KEPT]
+    names = [checked_name("container", line.strip()) for line in listing.splitlines() if line.strip()]
+    wanted = [part.rpartition("/")[2] for part in parts]
+    names.sort(key=lambda name: (name not in wanted, not any(part in name for part in wanted)))
+    names = names[:CONTAINERS_KEPT]
     if not names:
         return Reading()
     arguments = remote.privileged("docker", "inspect", "--type=container", f"--format={CONTAINER_FORMAT}", *names)
@@ -109,15 +126,19 @@ async def containers(remote: Remote) -> Reading:
     return Reading(units=found)
 
 
-SENSORS: dict[str, Callable[[Remote], Awaitable[Reading]]] = {
+_SENSORS: dict[str, Callable[[Remote], Awaitable[Reading]]] = {
     "load": load,
     "memory": memory,
     "disk": disk,
     "processes": processes,
     "journal": journal,
-    "units": units,
-    "containers": containers,
 }
+
+
+def sensors(remote: Remote, parts: Sequence[str] = ()) -> dict[str, Callable[[], Awaitable[Reading]]]:
+    """All sensors by their names; `parts` are units and containers that are to be seen in any case."""
+    plain = {name: partial(read, remote) for name, read in _SENSORS.items()}
+    return {**plain, "units": partial(units, remote, parts), "containers": partial(containers, remote, parts)}
 
 
 def merged(readings: list[Reading]) -> tuple[HostView | None, tuple[UnitView, ...], dict[str, str]]:

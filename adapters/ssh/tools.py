@@ -14,14 +14,13 @@ from adapters.ssh.chore import Ready
 from adapters.ssh.completed import ToolMissing
 from adapters.ssh.remote import Remote
 from adapters.ssh.subject import Container, State, Unit, unanswered
-from schemas.action import PruneImages, PruneSystem, PruneVolumes
+from schemas.action import NGINX, PruneImages, PruneSystem, PruneVolumes
 from schemas.evidence import BlastRadius, Check
 from schemas.text import clean
 from schemas.words import Tier
 
 LISTED = 20
 _LOG_FORMAT = '{"id":{{json .Id}},"log":{{json .LogPath}},"driver":{{json .HostConfig.LogConfig.Type}}}'
-_NGINX = "nginx.service"
 
 
 async def host_uid(remote: Remote) -> str:
@@ -150,7 +149,7 @@ class NginxReload:
         running = _runs(state)
         return Ready(
             uid=state.uid if state is not None else await host_uid(remote),
-            command=("systemctl", "reload", _NGINX) if state is not None else ("nginx", "-s", "reload"),
+            command=("systemctl", "reload", NGINX) if state is not None else ("nginx", "-s", "reload"),
             checks=(running, test),
             blast=BlastRadius(score=10, tier=Tier.AUTO, services=("nginx",)),
         )
@@ -159,7 +158,7 @@ class NginxReload:
 async def _unit(remote: Remote) -> State | None:
     """The unit nginx.service, None where systemd does not know it or is not there."""
     try:
-        return await Unit(_NGINX).look(remote)
+        return await Unit(NGINX).look(remote)
     except ToolMissing:
         return None
 
@@ -168,8 +167,8 @@ def _runs(state: State | None) -> Check:
     if state is None:
         return checks.not_checked("target exists", "systemd knows no nginx.service: whether nginx runs shows when it is told to reload")
     if state.view.active == "active":
-        return checks.passed("target exists", f"{_NGINX} is active")
-    return checks.failed("nginx runs", f"{_NGINX} is {state.view.active}, and only what runs can reload: restart it")
+        return checks.passed("target exists", f"{NGINX} is active")
+    return checks.failed("nginx runs", f"{NGINX} is {state.view.active}, and only what runs can reload: restart it")
 
 
 _PRUNES: dict[type, str] = {PruneImages: "image", PruneVolumes: "volume", PruneSystem: "system"}

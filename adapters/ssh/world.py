@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
@@ -57,14 +56,15 @@ class HostsWorld:
         """The target by the host's name in the settings. Raises TargetMissing for a host that they do not name."""
         return msgspec.structs.replace(target, name=self._name(target))
 
-    async def observe(self, target: Target) -> Snapshot:
+    async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:
         """All sensors at once, 8 s each after 8 s at most for the connection. Raises TargetMissing."""
         remote = self._remote(target)
+        reads = probes.sensors(remote, parts)
         connected, _ = await _timed("ssh", remote.connect)
         if connected.error:
-            missing = tuple(Sensor(name=name, seconds=0.0, error="not asked: no connection to the host") for name in probes.SENSORS)
+            missing = tuple(Sensor(name=name, seconds=0.0, error="not asked: no connection to the host") for name in reads)
             return Snapshot(target=target, at=self._clock(), sensors=(connected, *missing))
-        runs = await asyncio.gather(*(_timed(name, partial(read, remote)) for name, read in probes.SENSORS.items()))
+        runs = await asyncio.gather(*(_timed(name, read) for name, read in reads.items()))
         host, units, logs = probes.merged([reading for _, reading in runs if reading is not None])
         sensors = (connected, *(sensor for sensor, _ in runs))
         return Snapshot(target=target, at=self._clock(), sensors=sensors, exists=True, units=units, host=host, logs=logs)

@@ -23,7 +23,7 @@ import msgspec
 from adapters.errors import AdapterError, OutcomeUnknown, Refused, TargetMissing
 from adapters.ports import Preflight, World
 from bus.handler import Clock, Retry
-from schemas.action import EvictPod, describe, is_observation
+from schemas.action import EvictPod, describe, is_observation, parts_of
 from schemas.evidence import Check, Snapshot
 from schemas.identity import derived_id
 from schemas.target import Kind
@@ -129,7 +129,7 @@ class Attempt:
             async with asyncio.timeout(self._options.observe_limit):
                 if target.kind is Kind.POD:
                     target = await self._world.owner(target)
-                return await self._world.observe(target)
+                return await self._world.observe(target, parts=parts_of(self._action))
         except TimeoutError:
             return None
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.action import Action, RollBackWorkload, describe
+from schemas.action import Action, CordonNode, EvictPod, RerunJob, RollBackWorkload, describe
 from schemas.events import DeadLettered, ExecutionFinished, VerificationFinished
 from schemas.evidence import Snapshot
-from schemas.words import DeadReason, FailureClass, Outcome, Verdict
+from schemas.words import DeadReason, FailureClass, Ground, Outcome, Verdict
 
+_NO_WAY_BACK = (CordonNode, EvictPod, RerunJob)
+"""What is not to be undone when it has not healed: a node that is down should stay cordoned, and nothing else has a way back."""
 _UNHEALED = 0.5  # self-healing score under which going back is put to people
 
 _REMEDIES = {
@@ -61,8 +63,11 @@ def is_unhealed(event: VerificationFinished) -> bool:
 
 
 def way_back(event: VerificationFinished, inverse: Action | None, after: Snapshot | None) -> Back | None:
-    """The inverse that was stored with the approval, else the last revision that is known to have been fully available."""
-    if not is_unhealed(event):
+    """The inverse that was stored with the approval, else the last revision that is known to have been fully available.
+
+    None for a cordon, an eviction and a Job that was run again: going back from these heals nothing and may do harm.
+    """
+    if not is_unhealed(event) or isinstance(event.action, _NO_WAY_BACK):
         return None
     if inverse is not None:
         return Back(action=inverse, why="as it was before the action")
@@ -95,6 +100,8 @@ def _effect(event: VerificationFinished) -> str:
     """What became of it, in words that claim no more than what was measured."""
     if not event.measured:
         return "was done, and nothing could be measured afterwards, so whether it healed anything is not known"
+    if event.ground is Ground.CONTAINED:
+        return "was done, and it heals nothing by itself"
     if event.relapse:
         return "helped at first, and it came back"
     return {

@@ -22,7 +22,7 @@ from schemas.events import (
     VerificationFinished,
 )
 from schemas.text import clean
-from schemas.words import UNKNOWN_GROUNDS, Disposition, Outcome, Verdict
+from schemas.words import UNKNOWN_GROUNDS, Disposition, Ground, Outcome, Verdict
 
 _LINE_LIMIT = 600  # characters
 _OUTCOMES = {
@@ -125,6 +125,8 @@ def _verification(event: VerificationFinished) -> list[str]:
         said = "NOT KNOWN WHETHER IT HEALED (nothing could be measured)"
     elif event.relapse:
         said = "NOT HEALED (it came back)"
+    elif event.ground is Ground.CONTAINED:
+        said = "DONE, AND IT HEALS NOTHING BY ITSELF"
     elif event.verdict is not Verdict.FAILED and event.ground in UNKNOWN_GROUNDS:
         said = f"NOT KNOWN WHETHER IT HEALED ({event.verdict.value})"
     elif event.verdict is Verdict.SUCCESS and event.outcome is not Outcome.SUCCEEDED:

@@ -15,7 +15,7 @@ from schemas.target import Kind, Target
 from schemas.words import Health
 from sql.incidents import IncidentRow
 from stages.propose.case import Case
-from stages.propose.hosts import named_unit
+from stages.propose.hosts import named_unit, parts_named
 
 T = TypeVar("T")
 _NEEDED = frozenset({"workload", "pods", "pod", "node"})
@@ -29,10 +29,10 @@ async def look(world: World, metrics: Metrics | None, incident: IncidentRow, tar
     TimeoutError when the target itself was not seen in time.
     """
     if metrics is None:
-        return await _seen(world, target, until)
+        return await _seen(world, incident, target, until)
     from_outside = asyncio.create_task(_outside(metrics, incident, target, at, until))
     try:
-        snapshot = await _seen(world, target, until)
+        snapshot = await _seen(world, incident, target, until)
         if snapshot.exists is False or not snapshot.measured:
             return snapshot
         measured, alert = await from_outside
@@ -42,9 +42,9 @@ async def look(world: World, metrics: Metrics | None, incident: IncidentRow, tar
         await asyncio.gather(from_outside, return_exceptions=True)
 
 
-async def _seen(world: World, target: Target, until: float) -> Snapshot:
+async def _seen(world: World, incident: IncidentRow, target: Target, until: float) -> Snapshot:
     async with asyncio.timeout_at(until):
-        return await world.observe(target)
+        return await world.observe(target, parts=parts_named(target, incident.labels))
 
 
 async def _outside(metrics: Metrics, incident: IncidentRow, target: Target, at: datetime, until: float) -> tuple[Measurement, AlertState]:

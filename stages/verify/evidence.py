@@ -5,24 +5,98 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from schemas.action import Action, DeletePod, EvictPod, RestartComposeService, RestartContainer, RestartUnit
-from schemas.diagnosis import Fault, Finding, fault_of, live_pods, pod_finding, unit_finding, workload_finding
-from schemas.evidence import PodView, Snapshot, UnitView
+from schemas.action import (
+    NGINX,
+    Action,
+    DeletePod,
+    EvictPod,
+    PruneImages,
+    PruneSystem,
+    PruneVolumes,
+    ReloadNginx,
+    RenewCertificates,
+    RerunJob,
+    RestartComposeService,
+    RestartContainer,
+    RestartUnit,
+    TruncateContainerLog,
+    unit_name,
+)
+from schemas.diagnosis import (
+    Fault,
+    Finding,
+    fault_of,
+    job_finding,
+    live_pods,
+    pod_finding,
+    room_finding,
+    unit_finding,
+    workload_finding,
+    worst_of,
+)
+from schemas.evidence import FileSystemView, PodView, Snapshot, UnitView
 from schemas.target import Kind
 from schemas.words import Health
 
+_MAKES_ROOM = (TruncateContainerLog, PruneImages, PruneVolumes, PruneSystem)
+_ENDS_POD = (DeletePod, EvictPod)
+_FREED = 0.01  # share of a file system, below which more room is what comes and goes by itself
+_SENSORS: dict[Kind, tuple[str, ...]] = {
+    Kind.POD: ("pod",),
+    Kind.NODE: ("node",),
+    Kind.JOB: ("job",),
+    Kind.HOST: ("units",),
+}
+
+
+def sensors_for(action: Action, kind: Kind) -> tuple[str, ...]:
+    """The sensors that the judgement of an action needs, where the snapshot is of this kind; empty where none can tell."""
+    match action:
+        case RestartUnit() | ReloadNginx():
+            return ("units",)
+        case RestartContainer() | RestartComposeService():
+            return ("containers",)
+        case RenewCertificates():
+            return ()
+        case _ if isinstance(action, _MAKES_ROOM):
+            return ("disk",)
+    if kind.is_workload:
+        return ("workload", "pods")
+    own = _SENSORS.get(kind, ("pods",))
+    return (*own, "pods") if isinstance(action, _ENDS_POD) and kind is not Kind.POD and "pods" not in own else own
+
 
 def finding_of(snapshot: Snapshot, action: Action) -> Finding:
-    """The health of what the action is about; unknown when it could not be measured."""
+    """The health of what the action is about; unknown when any part that tells it could not be measured.
+
+    What is missing is never taken for what is well: no failed unit where units could not be listed, no pod where pods could not.
+    """
+    if isinstance(action, RenewCertificates):
+        return Finding(Health.UNKNOWN, "nothing that is measured here tells whether its certificates are good")
+    if snapshot.exists is False:
+        return _absent(action)
+    if not snapshot.measured:
+        return Finding(Health.UNKNOWN, "no sensor answered")
+    if unseen := [name for name in sensors_for(action, snapshot.target.kind) if not snapshot.saw(name)]:
+        return Finding(Health.UNKNOWN, f"not seen: {', '.join(unseen)}")
+    return _measured(snapshot, action)
+
+
+def _absent(action: Action) -> Finding:
+    """A Job that is gone may have done its work before: some are deleted as soon as they have ended."""
+    if isinstance(action, RerunJob):
+        return Finding(Health.UNKNOWN, "the Job is not there, so how it ended cannot be told")
+    return Finding(Health.ABSENT, "it does not exist")
+
+
+def _measured(snapshot: Snapshot, action: Action) -> Finding:
     kind = snapshot.target.kind
     if (pattern := _name_of(action)) is not None:
         return _unit(snapshot, pattern)
-    if snapshot.exists is False:
-        return Finding(Health.ABSENT, "it does not exist")
-    if not snapshot.measured:
-        return Finding(Health.UNKNOWN, "no sensor answered")
+    if isinstance(action, _MAKES_ROOM):
+        return _room(snapshot)
     # A pod that is being deleted counts as gone: on a node that is down it stays so for good, and its controller does not wait.
-    if isinstance(action, DeletePod | EvictPod) and any(pod.uid == action.uid and not pod.deleting for pod in snapshot.pods):
+    if isinstance(action, _ENDS_POD) and any(pod.uid == action.uid and not pod.deleting for pod in snapshot.pods):
         return Finding(Health.PROGRESSING, f"pod {action.target.name} is still there")
     if kind.is_workload:
         return workload_finding(snapshot)
@@ -30,14 +104,18 @@ def finding_of(snapshot: Snapshot, action: Action) -> Finding:
         return _node(snapshot)
     if kind is Kind.HOST:
         return _host(snapshot)
+    if kind is Kind.JOB:
+        return job_finding(snapshot.job) if snapshot.job else Finding(Health.UNKNOWN, "its state could not be measured")
     return _pods(snapshot)
 
 
 def _name_of(action: Action) -> re.Pattern[str] | None:
-    """How the unit or the containers are named that the action restarts, or None for other actions."""
+    """How the unit or the containers are named that the action is about, or None for other actions."""
     match action:
         case RestartUnit():
-            return re.compile(rf"{re.escape(action.unit)}(?:\.service)?")
+            return re.compile(re.escape(unit_name(action.unit)))
+        case ReloadNginx():
+            return re.compile(re.escape(NGINX))
         case RestartContainer():
             return re.compile(re.escape(action.container))
         case RestartComposeService():
@@ -48,11 +126,14 @@ def _name_of(action: Action) -> re.Pattern[str] | None:
             return None
 
 
+def _of_name(snapshot: Snapshot, name: re.Pattern[str]) -> list[UnitView]:
+    return [unit for unit in snapshot.units if name.fullmatch(unit.service) or name.fullmatch(unit.name)]
+
+
 def _unit(snapshot: Snapshot, name: re.Pattern[str]) -> Finding:
     """The worst of those of that name, for a compose service may have several containers."""
-    findings = [unit_finding(unit) for unit in snapshot.units if name.fullmatch(unit.service) or name.fullmatch(unit.name)]
-    bad = [one for one in findings if one.health is not Health.HEALTHY]
-    return bad[0] if bad else findings[0] if findings else Finding(Health.UNKNOWN, "what was restarted was not seen")
+    findings = [unit_finding(unit) for unit in _of_name(snapshot, name)]
+    return worst_of(findings) if findings else Finding(Health.UNKNOWN, "what it is about was not seen")
 
 
 def _node(snapshot: Snapshot) -> Finding:
@@ -68,11 +149,47 @@ def _host(snapshot: Snapshot) -> Finding:
     return Finding(Health.HEALTHY, "it answers, and no unit has failed")
 
 
+def _of_docker(snapshot: Snapshot) -> FileSystemView | None:
+    """The file system that Docker keeps its data on: what is deleted there frees no other."""
+    systems = snapshot.host.file_systems if snapshot.host else ()
+    return next((system for system in systems if system.docker), None)
+
+
+def _room(snapshot: Snapshot) -> Finding:
+    system = _of_docker(snapshot)
+    if system is None:
+        return Finding(Health.UNKNOWN, "the file system that Docker keeps its data on was not seen")
+    return room_finding(system)
+
+
+def has_more_room(before: Snapshot, after: Snapshot, action: Action) -> bool:
+    """Whether an action that makes room has made some, by at least a hundredth of the file system."""
+    if not isinstance(action, _MAKES_ROOM):
+        return False
+    pair = _of_docker(before), _of_docker(after)
+    rooms = [system.room for system in pair if system is not None and system.room is not None]
+    return len(rooms) == len(pair) and rooms[1] - rooms[0] >= _FREED
+
+
 def _pods(snapshot: Snapshot) -> Finding:
     if not snapshot.pods:
         return Finding(Health.UNKNOWN, "no pod of it was seen")
-    findings = [pod_finding(pod) for pod in snapshot.pods]
-    return next((one for one in findings if one.health is not Health.HEALTHY), findings[0])
+    return worst_of([pod_finding(pod) for pod in snapshot.pods])
+
+
+def stays_broken(snapshot: Snapshot, action: Action) -> bool:
+    """Whether what is broken is so for good, as far as its own controller says, or stays so unless somebody acts."""
+    if snapshot.workload is not None and snapshot.workload.progress_failed:
+        return True
+    failed_job = snapshot.job is not None and snapshot.job.has_failed
+    return failed_job or _name_of(action) is not None or isinstance(action, _MAKES_ROOM)
+
+
+def same_fault(before: Snapshot, after: Snapshot, action: Action) -> bool:
+    """Whether what was wrong before is wrong still: of what consists of pods, a fault of theirs; else the thing itself."""
+    if faults_in(before).keys() & faults_in(after).keys():
+        return True
+    return not before.target.kind.is_workload and all(finding_of(seen, action).health is Health.UNHEALTHY for seen in (before, after))
 
 
 def faults_in(snapshot: Snapshot) -> Counter[Fault]:
@@ -81,7 +198,12 @@ def faults_in(snapshot: Snapshot) -> Counter[Fault]:
 
 
 def restarts_since(before: Snapshot, after: Snapshot) -> int:
-    """Container restarts between two snapshots; a pod that is new since has had all of its restarts since."""
+    """Container restarts between two snapshots; a pod that is new since has had all of its restarts since.
+
+    None are known where the pods of before were not seen, so none is counted.
+    """
+    if not (before.saw("pods") or before.saw("pod")):
+        return 0
     earlier = {(pod.uid, container.name): container.restarts for pod in before.pods for container in pod.containers}
     return sum(
         max(container.restarts - earlier.get((pod.uid, container.name), 0), 0) for pod in live_pods(after) for container in pod.containers
@@ -98,14 +220,27 @@ def _restarts(pod: PodView) -> int:
     return max((container.restarts for container in pod.containers), default=0)
 
 
-def left_a_trace(before: Snapshot, after: Snapshot) -> bool:
-    """Whether anything shows that the target was acted on: a new generation of the workload, or other pods, or a newer start of a unit."""
+def left_a_trace(before: Snapshot, after: Snapshot, action: Action) -> bool:
+    """Whether anything shows that the target was acted on.
+
+    That is a new generation of the workload, other pods, a newer start of the unit that it is about, or the Job that only this
+    operation makes. What was not seen on both sides shows nothing.
+    """
+    if isinstance(action, RerunJob):
+        return after.job is not None
     if before.workload and after.workload and before.workload.generation != after.workload.generation:
         return True
-    started = {unit.name: unit.since for unit in before.units}
-    return {pod.uid for pod in before.pods} != {pod.uid for pod in after.pods} or any(
-        started.get(unit.name, unit.since) != unit.since for unit in after.units
-    )
+    if _both_saw(before, after, "pods") and {pod.uid for pod in before.pods} != {pod.uid for pod in after.pods}:
+        return True
+    pattern = _name_of(action)
+    if pattern is None or not all(_both_saw(before, after, sensor) for sensor in sensors_for(action, before.target.kind)):
+        return False
+    started = {unit.name: unit.since for unit in _of_name(before, pattern)}
+    return any(started.get(unit.name, unit.since) != unit.since for unit in _of_name(after, pattern))
+
+
+def _both_saw(before: Snapshot, after: Snapshot, sensor: str) -> bool:
+    return before.saw(sensor) and after.saw(sensor)
 
 
 def unit_restarts_since(before: Snapshot, after: Snapshot, action: Action) -> int:
@@ -114,8 +249,4 @@ def unit_restarts_since(before: Snapshot, after: Snapshot, action: Action) -> in
     if pattern is None:
         return 0
     earlier = {unit.name: unit.restarts for unit in before.units}
-    return sum(
-        max(unit.restarts - earlier.get(unit.name, unit.restarts), 0)
-        for unit in after.units
-        if pattern.fullmatch(unit.service) or pattern.fullmatch(unit.name)
-    )
+    return sum(max(unit.restarts - earlier.get(unit.name, unit.restarts), 0) for unit in _of_name(after, pattern))

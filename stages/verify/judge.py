@@ -12,6 +12,7 @@
 | broken or gone   | broken               | failed; degraded where fewer pods are broken and more are available       |
 | broken or gone   | not known            | degraded                                                                  |
 | not measured     | any                  | degraded, or timeout where the look itself ran out of time; never trusted |
+| any, a cordon    | any                  | degraded: it keeps new pods away and heals nothing                        |
 | any              | any, an observation  | degraded: it only looked                                                  |
 
 Where nobody knows whether the action happened, no result is `failed`, and none is `success` without a trace of it.
@@ -24,6 +25,7 @@ import msgspec
 
 from schemas.action import (
     Action,
+    CordonNode,
     DeletePod,
     EvictPod,
     RestartComposeService,
@@ -31,17 +33,29 @@ from schemas.action import (
     RestartUnit,
     RestartWorkload,
     ScaleWorkload,
+    UncordonNode,
     is_observation,
 )
 from schemas.diagnosis import Fault, Finding, live_pods, pod_finding
 from schemas.evidence import Judgement, Snapshot
 from schemas.text import clean
 from schemas.words import Ground, Health, Outcome, Verdict
-from stages.verify.evidence import faults_in, finding_of, left_a_trace, most_restarts_of_new, restarts_since
+from stages.verify.evidence import (
+    faults_in,
+    finding_of,
+    has_more_room,
+    left_a_trace,
+    most_restarts_of_new,
+    restarts_since,
+    same_fault,
+    sensors_for,
+    stays_broken,
+)
 from stages.verify.metrics import Circumstances, MetricsAssessment, judge_metrics
 from stages.verify.options import Weights
 from stages.verify.score import alert_share, change_share, parts_of, score_of, state_share, steadiness_share
 
+_CORDONS = (CordonNode, UncordonNode)
 _PODS_NAMED = 10
 _CRASH_LOOP = 3  # restarts of a new pod, after which no patience changes the judgement
 _UNITS = (RestartUnit, RestartContainer, RestartComposeService)
@@ -152,31 +166,40 @@ def _facts(question: Question) -> _Facts:
         before=earlier,
         after=after,
         restarts=restarts_since(before, question.after),
-        same_fault=bool(faults.keys() & left.keys()),
-        better=sum(left.values()) < sum(faults.values()) and _available(question.after) > _available(before),
-        traced=left_a_trace(before, question.after),
+        same_fault=same_fault(before, question.after, question.action),
+        better=(sum(left.values()) < sum(faults.values()) and _available(question.after) > _available(before))
+        or has_more_room(before, question.after, question.action),
+        traced=left_a_trace(before, question.after, question.action),
         metrics=metrics,
     )
 
 
 def _settled(question: Question, facts: _Facts) -> bool:
     """Whether waiting would change nothing: it has converged, or it is broken in a way that does not pass."""
-    workload = question.after.workload
-    if is_observation(question.action) or facts.after.health is Health.ABSENT:
+    if is_observation(question.action) or facts.after.health is Health.ABSENT or not _is_measurable(question):
         return True
+    if isinstance(question.action, _CORDONS):
+        return facts.after.health is not Health.UNKNOWN
     if facts.after.health is Health.HEALTHY:
         return facts.restarts == 0 and not facts.metrics.regressions
     if facts.after.health is not Health.UNHEALTHY:
         return False
-    if isinstance(question.action, _UNITS) or (workload is not None and workload.progress_failed):
+    if stays_broken(question.after, question.action):
         return True
     return question.before is not None and most_restarts_of_new(question.before, question.after) >= _CRASH_LOOP
+
+
+def _is_measurable(question: Question) -> bool:
+    """Whether any sensor tells what the action does: where none does, waiting shows no more."""
+    return bool(sensors_for(question.action, question.after.target.kind))
 
 
 def _verdict(question: Question, facts: _Facts) -> _Result:
     """The result by the table above, and why in a few words."""
     if is_observation(question.action):
         return Verdict.DEGRADED, Ground.ONLY_LOOKED, "it was only looked at"
+    if isinstance(question.action, _CORDONS) and facts.after.health is not Health.UNKNOWN:
+        return _when_cordoned(question)
     match facts.after.health:
         case Health.UNKNOWN:
             return (Verdict.TIMEOUT if question.timed_out else Verdict.DEGRADED), Ground.UNMEASURED, "nothing could be measured"
@@ -189,6 +212,18 @@ def _verdict(question: Question, facts: _Facts) -> _Result:
     if verdict is Verdict.FAILED and question.outcome is Outcome.UNKNOWN and not facts.traced:
         return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, f"{why}, and nobody knows whether the action happened"
     return verdict, ground, why
+
+
+def _when_cordoned(question: Question) -> _Result:
+    """A cordon, or the end of one, is judged by its flag: what the node itself does says nothing for it and nothing against it."""
+    name = question.action.target.name
+    node = next((node for node in question.after.nodes if node.name == name), None)
+    if node is not None and node.cordoned is isinstance(question.action, CordonNode):
+        return Verdict.DEGRADED, Ground.CONTAINED, "done as wanted, which by itself heals nothing"
+    if question.outcome is Outcome.UNKNOWN:
+        return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, "nothing shows that the action happened"
+    gone = node is None or question.after.exists is False
+    return Verdict.DEGRADED, Ground.CHANGED_SINCE, "it is gone since" if gone else "somebody took it back"
 
 
 def _when_healthy(question: Question, facts: _Facts) -> _Result:
@@ -233,8 +268,8 @@ def _when_broken(facts: _Facts) -> _Result:
 def _regressions(question: Question, facts: _Facts) -> tuple[str, ...]:
     """What is worse than before the action."""
     before = question.before
-    if before is None or before.late:
-        return ()
+    if before is None or before.late or facts.after.health is Health.UNKNOWN:
+        return facts.metrics.regressions if before is not None and not before.late else ()
     found = []
     if facts.restarts:
         found.append(f"{facts.restarts} container restarts since the action")

@@ -54,7 +54,7 @@ def assess_held(question: Question, held: Held, weights: Weights | None = None) 
     if _changed(question, held):
         why = f"healed at first, then somebody changed it, and it fails in another way: {came_back}"
         return _with(found, Verdict.DEGRADED, Ground.CHANGED_SINCE, why, settled=settled)
-    if question.outcome is Outcome.UNKNOWN and not (question.before and left_a_trace(question.before, question.after)):
+    if question.outcome is Outcome.UNKNOWN and not (question.before and left_a_trace(question.before, question.after, question.action)):
         why = f"healthy at first, but it came back ({came_back}), and nobody knows whether the action happened"
         return _with(found, Verdict.DEGRADED, Ground.ACTION_UNKNOWN, why, settled=settled)
     return _relapsed(found, f"it came back {_ago(held)}: {came_back}", weights, settled=settled)

@@ -16,7 +16,7 @@ import msgspec
 from adapters.errors import AdapterError, TargetMissing
 from adapters.ports import Metrics, World
 from bus.handler import Context, Reject
-from schemas.action import describe, is_observation
+from schemas.action import RerunJob, describe, is_observation, parts_of, seen_after
 from schemas.event import Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
 from schemas.evidence import Sensor, Snapshot
@@ -131,11 +131,14 @@ class VerifyStage:
         return assess(question, weights) if case.held is None else assess_held(question, case.held, weights)
 
     async def _observe(self, operation: Operation, before: Snapshot | None, context: Context) -> tuple[Snapshot, bool]:
-        """The state now, and whether the look ran out of time. The target is that of the snapshot from before, for it may be an owner."""
-        target = before.target if before is not None else operation.action.target
+        """The state now, and whether the look ran out of time.
+
+        The target is that of the snapshot from before, for it may be an owner; of a Job that was run again, the new one.
+        """
+        target = seen_after(operation.action, before.target if before is not None else operation.action.target, operation.id)
         try:
             async with asyncio.timeout(self._options.observe_limit):
-                return await self._world.observe(target), False
+                return await self._world.observe(target, parts=parts_of(operation.action)), False
         except TimeoutError:
             error, exists, timed_out = f"no answer within {self._options.observe_limit:g} s", None, True
         except TargetMissing as missing:
@@ -148,13 +151,17 @@ class VerifyStage:
     async def _decide(self, event: VerificationDue, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
         now = context.now()
         if look.assessment.settled or now >= event.until:
-            if look.assessment.verdict is Verdict.SUCCESS and not look.case.was_held and self._options.hold_down > 0:
+            if look.assessment.verdict is Verdict.SUCCESS and not look.case.was_held and self._holds(look.case.operation):
                 return await self._hold(event, look, context, connection)
             return await _finish(event, look, context, connection)
         due = context.event(VerificationDue, finished=event.finished, look=event.look + 1, until=event.until)
         if not await continue_verification(connection, look.case.operation.id, event=event.id, awaits=due.id):
             return []
         return [context.delay(due, min(now + timedelta(seconds=self._options.interval), event.until))]
+
+    def _holds(self, operation: Operation) -> bool:
+        """Whether a success may not last. A Job that has completed stays so, and may be deleted before another look."""
+        return self._options.hold_down > 0 and not isinstance(operation.action, RerunJob)
 
     async def _hold(self, event: VerificationDue, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
         """A success is not told yet: the next look is due after the hold-down."""

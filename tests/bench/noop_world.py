@@ -7,7 +7,7 @@ loaded and counts; as the client is never used, what it keeps of connections and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -42,7 +42,7 @@ class NoopWorld:
             return target
         return msgspec.structs.replace(target, kind=Kind.DEPLOYMENT, name=target.name.rsplit("-", 2)[0])
 
-    async def observe(self, target: Target) -> Snapshot:
+    async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:
         well = self._well or target.key in self._restarted
         uid = _uid(target)
         ready = 2 if well else 0

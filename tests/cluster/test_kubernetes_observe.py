@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.errors import TargetMissing
+from adapters.kubernetes.resources import JOBS
 from ops.sandbox.kubectl import settled, unready, waiting
 from schemas.evidence import Snapshot
 from schemas.target import Kind, Target
@@ -97,6 +98,27 @@ async def test_the_other_workloads(place: Place, kind: Kind) -> None:
     assert snapshot.workload.desired == snapshot.workload.available == snapshot.workload.updated == len(snapshot.pods) > 0
     assert snapshot.workload.revision == 1
     assert [(view.revision, view.current, view.images) for view in snapshot.revisions] == [(1, True, ("sim/web:ok",))]
+
+
+async def test_a_job_says_how_it_ended(place: Place) -> None:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "web", "image": "sim/web:ok"}]}}
+    target = Target(cluster="", kind=Kind.JOB, name="import", namespace=place.namespace)
+    body = {"metadata": {"name": target.name}, "spec": {"activeDeadlineSeconds": 2, "backoffLimit": 0, "template": template}}
+    await place.kubectl.create(JOBS, place.namespace, body)
+
+    begun = await place.world.observe(target)
+
+    assert failed(begun) == set()
+    assert begun.job is not None
+    assert (begun.job.complete, begun.job.has_failed, begun.job.suspended) == (False, False, False)
+
+    await place.kubectl.wait(lambda item: "DeadlineExceeded" in str(item.get("status")), JOBS, place.namespace, target.name)
+    ended = await place.world.observe(target)
+
+    assert ended.exists is True
+    assert ended.job is not None
+    assert ended.job.uid == begun.job.uid
+    assert (ended.job.has_failed, ended.job.complete, ended.job.why_failed) == (True, False, "DeadlineExceeded")
 
 
 async def test_a_pod_and_its_node(place: Place) -> None:

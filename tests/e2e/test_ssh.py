@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from adapters.errors import OutcomeUnknown, Refused, TargetMissing, Transient
 from adapters.ssh import HostsWorld
 from adapters.ssh.connections import Connections
 from adapters.ssh.marks import End, Marks
+from adapters.ssh.probes import CONTAINERS_KEPT, UNITS_KEPT
 from adapters.ssh.remote import Remote
 from schemas.action import Investigate, RestartContainer, RestartUnit
 from schemas.evidence import Check, UnitView
@@ -271,6 +273,52 @@ async def test_observe_sees_resources_units_containers_and_the_journal(host: Tes
     )
     assert "out of luck" in snapshot.logs["journal"]
     assert "COMMAND" in snapshot.logs["processes"]
+
+
+async def test_what_an_action_is_about_is_seen_among_hundreds_of_others(host: TestHost, world: HostsWorld) -> None:
+    running: dict[str, Any] = {"pid": host.server_pid, "invocation": "a" * 32}
+    for number in range(UNITS_KEPT + 5):
+        host.write_unit(f"unit-{number:03}.service", **running)
+    for name in ("zz.service", "zz.mount"):
+        host.write_unit(name, **running)
+    for number in range(CONTAINERS_KEPT + 5):
+        host.write_container(f"box-{number:03}", status="running")
+    host.write_container("shop-zz-1", status="running", project="shop", service="zz")
+    host.write_container("zzz", status="running")
+    plain = {unit.name for unit in (await world.observe(TARGET)).units}
+    assert not {"zz.service", "zz.mount", "zzz", "shop-zz-1"} & plain
+    assert len(plain) == UNITS_KEPT + CONTAINERS_KEPT
+    for part, seen in {"zz.service": "zz.service", "zz.mount": "zz.mount", "zzz": "zzz", "shop/zz": "shop-zz-1"}.items():
+        snapshot = await world.observe(TARGET, parts=(part,))
+        assert sum(unit.name == seen for unit in snapshot.units) == 1, part
+
+
+@pytest.mark.parametrize("part", ["nobody.service", "x; reboot.service", "-x.service", "demo@.service", ""])
+async def test_a_name_that_is_nothing_here_costs_no_other_unit(host: TestHost, world: HostsWorld, part: str) -> None:
+    snapshot = await world.observe(TARGET, parts=(part,))
+    assert snapshot.saw("units")
+    assert snapshot.saw("containers")
+    assert {unit.name for unit in snapshot.units} == {"demo.service", "web"}
+
+
+async def test_the_file_system_that_docker_keeps_its_data_on_is_known(host: TestHost, world: HostsWorld) -> None:
+    view = (await world.observe(TARGET)).host
+    assert view is not None
+    (system,) = [system for system in view.file_systems if system.docker]
+    real = os.statvfs(host.docker_root)
+    assert system.size == real.f_blocks * real.f_frsize
+    assert str(host.docker_root).startswith(system.mount)
+
+
+@pytest.mark.parametrize(("root", "docker"), [("/linked", ("/dev/shm",)), ("/nowhere", ()), ("/etc/../etc", None)])
+async def test_docker_data_behind_a_link_are_where_the_link_points(host: TestHost, root: str, docker: tuple[str, ...] | None) -> None:
+    (host.folder / "linked").symlink_to("/dev/shm")
+    world = world_of(host, docker_root=f"{host.folder}{root}")
+    snapshot = await world.observe(TARGET)
+    await world.close()
+    assert snapshot.saw("disk") is (docker is not None)
+    if snapshot.host is not None and docker is not None:
+        assert tuple(system.mount for system in snapshot.host.file_systems if system.docker) == docker
 
 
 async def test_a_tool_that_is_not_there_is_an_error_of_its_sensor_alone(host: TestHost, world: HostsWorld) -> None:

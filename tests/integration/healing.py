@@ -170,8 +170,8 @@ class Unsteady:
         found: Target = await self._through("owner", lambda: self.world.owner(target))
         return found
 
-    async def observe(self, target: Target) -> Snapshot:
-        found: Snapshot = await self._through("observe", lambda: self.world.observe(target))
+    async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:
+        found: Snapshot = await self._through("observe", lambda: self.world.observe(target, parts=parts))
         return found
 
     async def preflight(self, action: Action) -> Preflight:

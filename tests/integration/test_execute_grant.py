@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -34,7 +34,7 @@ class OneHost:
     async def owner(self, target: Target) -> Target:
         return target
 
-    async def observe(self, target: Target) -> Snapshot:
+    async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:
         return Snapshot(target=target, at=self._scene.now, sensors=(Sensor(name="ssh", seconds=0.0),), exists=True)
 
     async def preflight(self, action: Action) -> Preflight:

@@ -6,11 +6,13 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from bus.handler import Reject
-from schemas.action import Investigate, RollBackWorkload
+from schemas.action import Action, CordonNode, EvictPod, Investigate, RerunJob, RollBackWorkload, UncordonNode
 from schemas.events import ApprovalRequested, DeadLettered, FailureClassified, PeopleAsked
+from schemas.target import Kind
 from schemas.words import DeadReason, FailureClass, Mode, Outcome, Risk, Severity, Verdict
 from sql.approvals import get_approval
 from sql.audit import audit_open, audit_rows
@@ -134,6 +136,28 @@ async def test_without_an_inverse_the_last_good_revision_is_the_way_back(scene: 
     assert "helped at first, and it came back" in asked.reason
     other = scene.verified(scene.finished(incident=incident), Verdict.FAILED, score=0.2, after="lost")
     assert (await told(scene, watch, other))[1].proposed is None
+
+
+@pytest.mark.parametrize(
+    "action", [CordonNode(target=TARGET), EvictPod(target=TARGET, uid="uid-a"), RerunJob(target=TARGET)], ids=lambda action: action.verb
+)
+async def test_what_is_not_to_be_undone_has_no_way_back(scene: Scene, watch: FailureWatch, action: Action) -> None:
+    """Neither the inverse that was kept, so that a person can undo a cordon, nor a roll back, which has nothing to do with it."""
+    incident = await scene.incident()
+    good = revision(3, "api:3", was_available=True)
+    seen = snapshot(pod("a", "crash"), revisions=(good, revision(4, "api:4", current=True)))
+    async with scene.database.transaction() as connection:
+        await store_snapshot(connection, id="seen", incident=incident, phase="after", snapshot=seen)
+    gate = Gate(scene.database, GateOptions(mode=Mode.ASSIST), KEYS)
+    inverse = UncordonNode(target=msgspec.structs.replace(TARGET, kind=Kind.NODE, namespace="", name="n1"))
+    requested = (await scene.handle(gate, scene.proposal(incident, inverse=inverse)))[0]
+    assert isinstance(requested, ApprovalRequested)
+    async with scene.database.connection() as connection:
+        row = await get_approval(connection, requested.approval)
+    low = scene.verified(scene.finished(row, action=action), Verdict.FAILED, score=0.1, after="seen")
+    _, asked = await told(scene, watch, low)
+    assert asked.proposed is None
+    assert "go back" not in asked.question
 
 
 async def test_what_was_not_measured_is_told_as_that_and_is_no_reason_to_go_back(scene: Scene, watch: FailureWatch) -> None:

@@ -5,7 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas.evidence import ContainerView, PodView, RevisionView, Sensor, Snapshot, UnitView, WorkloadView
+import msgspec
+
+from schemas.evidence import (
+    ConditionView,
+    ContainerView,
+    FileSystemView,
+    HostView,
+    JobView,
+    NodeView,
+    PodView,
+    RevisionView,
+    Sensor,
+    Snapshot,
+    UnitView,
+    WorkloadView,
+)
 from schemas.target import Kind, Target
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -47,14 +62,62 @@ def snapshot(*pods: PodView, target: Target = TARGET, **fields: Any) -> Snapshot
     counts: dict[str, Any] = {"desired": len(pods), "updated": len(pods), "ready": ready, "available": ready}
     plain: dict[str, Any] = {"uid": "uid-api", "generation": 1, "observed_generation": 1}
     workload = WorkloadView(**(plain | counts | {name: fields.pop(name) for name in names if name in fields}))
-    parts: dict[str, Any] = {"sensors": (Sensor(name="workload", seconds=0.1),), "exists": True, "workload": workload}
+    sensors = (Sensor(name="workload", seconds=0.1), Sensor(name="pods", seconds=0.1))
+    parts: dict[str, Any] = {"sensors": sensors, "exists": True, "workload": workload}
     parts |= {"target": target, "at": NOW, "pods": pods}
     return Snapshot(**(parts | fields))
 
 
-def host(*units: UnitView) -> Snapshot:
-    return Snapshot(target=HOST, at=NOW, sensors=(Sensor(name="units", seconds=0.1),), exists=True, units=units)
+def host(*units: UnitView, **fields: Any) -> Snapshot:
+    """A host of which units, containers and file systems were measured."""
+    sensors = tuple(Sensor(name=name, seconds=0.1) for name in ("units", "containers", "disk"))
+    parts: dict[str, Any] = {"target": HOST, "at": NOW, "sensors": sensors, "exists": True, "units": units}
+    return Snapshot(**(parts | fields))
+
+
+def without(seen: Snapshot, name: str) -> Snapshot:
+    """The same look, in which one sensor failed: its part is empty, as an adapter leaves it."""
+    failed = tuple(Sensor(name=one.name, seconds=8, error="timeout") if one.name == name else one for one in seen.sensors)
+    empty: dict[str, dict[str, Any]] = {
+        "workload": {"workload": None},
+        "job": {"job": None},
+        "node": {"nodes": (), "node_ready": None},
+        "disk": {"host": None},
+        "autoscaler": {"autoscaler": None},
+        "pods": {"pods": ()},
+        "pod": {"pods": ()},
+        "units": {"units": tuple(unit for unit in seen.units if not unit.name.endswith(".service"))},
+        "containers": {"units": tuple(unit for unit in seen.units if unit.name.endswith(".service"))},
+    }
+    return msgspec.structs.replace(seen, sensors=failed, **empty.get(name, {}))
 
 
 def unit(name: str, active: str, sub: str = "", **fields: Any) -> UnitView:
     return UnitView(name=name, active=active, sub=sub, **fields)
+
+
+def node(*, ready: bool, cordoned: bool = False, **fields: Any) -> Snapshot:
+    """A node that was measured."""
+    target = Target(cluster="prod", kind=Kind.NODE, name="node-1")
+    views = (NodeView(name=target.name, ready=ready, cordoned=cordoned),)
+    sensors = (Sensor(name="node", seconds=0.1), Sensor(name="pods", seconds=0.1))
+    parts: dict[str, Any] = {"target": target, "at": NOW, "sensors": sensors, "exists": True, "nodes": views, "node_ready": ready}
+    return Snapshot(**(parts | fields))
+
+
+def job(end: str = "", *, name: str = "import", reason: str = "BackoffLimitExceeded", **fields: Any) -> Snapshot:
+    """A Job that was measured; `end` is `Complete` or `Failed`, or empty while it runs."""
+    target = Target(cluster="prod", namespace="shop", kind=Kind.JOB, name=name)
+    ends = (ConditionView(type=end, status="True", reason=reason if end == "Failed" else ""),) if end else ()
+    view = JobView(uid=f"uid-{name}", active=0 if end else 1, succeeded=int(end == "Complete"), conditions=ends)
+    sensors = (Sensor(name="job", seconds=0.1), Sensor(name="pods", seconds=0.1))
+    parts: dict[str, Any] = {"target": target, "at": NOW, "sensors": sensors, "exists": True, "job": view}
+    return Snapshot(**(parts | fields))
+
+
+def disks(docker: float, other: float = 0.5, **fields: Any) -> HostView:
+    """A host's file systems by the share of them that is free: the one of Docker's data, and another one."""
+    size = 100 * 2**30
+    systems = [FileSystemView(mount="/", size=size, available=round(size * other))]
+    systems.append(FileSystemView(mount="/var/lib/docker", size=size, available=round(size * docker), docker=True, **fields))
+    return HostView(file_systems=tuple(systems))

@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.kubernetes.changes import rerun_name
 from adapters.kubernetes.marks import EARLIER, OPERATION, carries, marked, token_of
 from adapters.kubernetes.resources import is_name
 from adapters.kubernetes.trees import difference, merge_patch
 from ops.sandbox.patches import merged
+from schemas.action import rerun_name
 
 names = st.text("abc", min_size=1, max_size=2)
 leaves = st.integers() | st.booleans() | st.text("xyz", max_size=3)

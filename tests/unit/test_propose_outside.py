@@ -113,7 +113,7 @@ async def test_the_target_its_metrics_and_its_alert_are_looked_at_at_the_same_ti
         found = await seen(Seen(snapshot(pod("a")), after=outside.began), outside)
     assert outside.asked == [(TARGET, ("PodDown",), LABELS, NOW, None), (LABELS, "prod")]
     assert (found.metrics, found.alerts) == (MEASURED.metrics, TOLD.alerts)
-    assert errors(found) == {"workload": "", "metric:up": "", "alert:prometheus": ""}
+    assert errors(found) == {"workload": "", "pods": "", "metric:up": "", "alert:prometheus": ""}
 
 
 async def test_where_nobody_is_to_be_asked_the_target_is_all_that_is_looked_at() -> None:

@@ -14,10 +14,11 @@ from schemas.evidence import PodView, Snapshot
 from schemas.target import Kind
 from schemas.words import Severity
 from stages.propose.case import Case, Suggestion
+from stages.propose.hosts import parts_named
 from stages.propose.options import ProposeOptions
 from stages.propose.symptoms import Symptom, symptom_of
 from stages.propose.templates import suggest
-from tests.unit.snapshots import HOST, NOW, TARGET, host, pod, revision, snapshot, unit
+from tests.unit.snapshots import HOST, NOW, TARGET, host, pod, revision, snapshot, unit, without
 
 ONE_REVISION = (revision(1, "api:1", current=True, minutes=9000),)
 
@@ -208,6 +209,8 @@ def test_an_unmeasured_workload_is_never_changed() -> None:
         ({"name": "nginx.service"}, host(unit("nginx.service", "failed")), RestartUnit(target=HOST, unit="nginx.service")),
         ({"unit": "nginx"}, host(unit("nginx.service", "failed")), RestartUnit(target=HOST, unit="nginx.service")),
         ({"container": "web"}, host(unit("web", "exited")), RestartContainer(target=HOST, container="web")),
+        ({"container": "web"}, host(unit("web", "running", "unhealthy")), RestartContainer(target=HOST, container="web")),
+        ({"unit": "web"}, host(unit("web", "running"), unit("web.service", "failed")), RestartUnit(target=HOST, unit="web.service")),
     ],
 )
 def test_a_host_restarts_the_unit_or_container_that_is_named_and_down(labels: dict[str, str], seen: Snapshot, action: Action) -> None:
@@ -220,10 +223,52 @@ def test_a_host_restarts_the_unit_or_container_that_is_named_and_down(labels: di
         ({"name": "nginx.service"}, host(unit("nginx.service", "active", "running"))),
         ({"name": "ngin.service"}, host(unit("nginx.service", "failed"))),
         ({}, host(unit("nginx.service", "failed"))),
+        ({"container": "web"}, host(unit("web", "running", "healthy"))),
+        ({"container": "web"}, host(unit("web", "running", "starting"))),
+        ({"container": "web"}, host(unit("web.service", "failed"))),
+        ({"unit": "web"}, host(unit("web", "exited"))),
     ],
 )
 def test_a_host_is_left_alone_when_the_name_does_not_fit_or_it_runs(labels: dict[str, str], seen: Snapshot) -> None:
     assert isinstance(suggested("SystemdUnitFailed", seen, labels=labels).action, Investigate)
+
+
+def test_a_container_that_is_being_started_is_not_said_to_have_healed() -> None:
+    found = suggested("ContainerDown", host(unit("web", "running", "starting")), labels={"container": "web"})
+    assert "is being started" in found.reasons[0]
+    assert "healed" not in found.reasons[0]
+    assert found.question
+
+
+@pytest.mark.parametrize(("labels", "sensor"), [({"unit": "nginx"}, "units"), ({"container": "web"}, "containers")])
+def test_what_could_not_be_looked_at_on_a_host_is_not_said_to_be_missing(labels: dict[str, str], sensor: str) -> None:
+    seen = without(host(unit("nginx.service", "failed"), unit("web", "exited")), sensor)
+    found = suggested("SystemdUnitFailed", seen, labels=labels)
+    assert isinstance(found.action, Investigate)
+    assert "could not be looked at" in found.reasons[0]
+    assert found.question
+
+
+@pytest.mark.parametrize(
+    ("labels", "parts"),
+    [
+        ({"unit": "nginx"}, ("nginx.service",)),
+        ({"name": "data.mount"}, ()),
+        ({"systemd_unit": "data.mount"}, ("data.mount",)),
+        ({"container_name": "web"}, ("web",)),
+        ({"job": "node"}, ()),
+    ],
+)
+def test_what_the_labels_name_is_asked_for_by_its_name(labels: dict[str, str], parts: tuple[str, ...]) -> None:
+    assert parts_named(HOST, labels) == parts
+    assert parts_named(TARGET, labels) == ()
+
+
+def test_a_workload_whose_pods_were_not_seen_is_not_said_to_have_healed() -> None:
+    found = suggested("KubePodCrashLooping", without(snapshot(pod("a"), pod("b")), "pods"))
+    assert isinstance(found.action, Investigate)
+    assert "healed" not in found.reasons[0]
+    assert found.question
 
 
 PODS = st.builds(

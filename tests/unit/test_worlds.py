@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -31,7 +32,7 @@ class Recorder:
     async def owner(self, target: Target) -> Target:
         return msgspec.structs.replace(target, name=self.name)
 
-    async def observe(self, target: Target) -> Snapshot:
+    async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:
         return Snapshot(target=target, at=NOW, sensors=(), node=self.name)
 
     async def preflight(self, action: Action) -> Preflight:
