@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from adapters.errors import OutcomeUnknown, Refused, TargetMissing
 from adapters.kubernetes import KubernetesWorld, connect
+from adapters.kubernetes.changes import subject_path
 from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, JOBS, NODES, PODS
 from ops.sandbox.kubectl import settled
 from schemas.action import (
@@ -27,6 +28,7 @@ from schemas.action import (
     UncordonNode,
 )
 from schemas.target import Kind, Target
+from schemas.words import CheckResult
 from tests.cluster.conftest import Place
 from tests.cluster.proxy import Proxy, Rule, in_front_of
 
@@ -245,3 +247,17 @@ async def test_an_error_after_the_write_is_looked_into(ground: Ground, proxy: Pr
         applied = await world.apply(done.action, operation="operation-1", token=1, uid=done.uid)
         assert "though the API server answered with an error" in applied.output
     assert await done.times() == 1
+
+
+@pytest.mark.parametrize("kind", [*MARKED, *UNMARKED], ids=lambda kind: kind.__name__)
+async def test_checks_that_get_no_answer_are_not_passed(ground: Ground, proxy: Proxy, world: KubernetesWorld, kind: type[Action]) -> None:
+    action = (await act(ground, kind)).action
+    proxy.rule = lambda method, path: "forward" if (method, path) == ("GET", subject_path(action)) else "503"
+
+    checks = (await world.preflight(action)).checks
+
+    results = {result: {check.name for check in checks if check.result is result} for result in CheckResult}
+    assert results[CheckResult.FAILED] == set()
+    assert results[CheckResult.PASSED] <= {"target", "effect", "gitops"}, "what the object itself says"
+    asked = {"permission", "dry_run", *(() if kind in (RerunJob, CordonNode, UncordonNode) else ("disruption_budget",))}
+    assert asked <= results[CheckResult.NOT_CHECKED]

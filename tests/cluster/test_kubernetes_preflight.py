@@ -243,6 +243,37 @@ async def test_a_budget_without_room(place: Place) -> None:
     assert of(preflight, "permission").detail == f"get pods in {place.namespace}"
 
 
+async def test_a_budget_without_room_is_seen_though_the_pods_cannot_be_listed(place: Place) -> None:
+    target = await healthy(place, replicas=2)
+    await budget(place, 2)
+    pod, uid = await one_pod(place, target)
+    world = await place.limited(("list", "pods", ""))
+
+    for action in (DeletePod(target=pod, uid=uid), EvictPod(target=pod, uid=uid)):
+        preflight = await world.preflight(action)
+        assert of(preflight, "disruption_budget").result is CheckResult.FAILED
+        assert preflight.blast.budget_headroom == 0
+
+
+async def test_which_budgets_cover_pods_that_cannot_be_listed_is_not_known(place: Place) -> None:
+    await healthy(place, replicas=2)
+    await budget(place, 2)
+    other = await place.kubectl.deploy(place.namespace, "other", "sim/web:ok", replicas=4)
+    await place.kubectl.until(other, settled)
+    pod, uid = await one_pod(place, other)
+    known = (await place.world.preflight(RestartWorkload(target=other))).blast
+    world = await place.limited(("list", "pods", ""))
+
+    preflight = await world.preflight(RestartWorkload(target=other))
+    assert of(preflight, "disruption_budget").result is CheckResult.NOT_CHECKED
+    assert "disruption budgets" in preflight.blast.unmeasured
+    assert preflight.blast.score > known.score
+    deleted = await world.preflight(DeletePod(target=pod, uid=uid))
+    assert of(deleted, "disruption_budget") == Check(
+        name="disruption_budget", result=CheckResult.PASSED, detail="no budget covers these pods"
+    ), "the labels of the one pod that goes are known"
+
+
 async def test_an_eviction_that_the_api_server_refuses_fails_the_budget_also_for_a_pod_that_serves_nobody(place: Place) -> None:
     target = await place.kubectl.deploy(place.namespace, "api", "sim/web:wedge-1s", replicas=2)
     await budget(place, 2)
