@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from adapters.errors import Refused
-from adapters.kubernetes.resources import AUTOSCALERS, PODS, Resource, budgets
+from adapters.kubernetes.resources import AUTOSCALERS, DEPLOYMENTS, PODS, Resource, budgets
 from adapters.ports import Preflight
 from ops.sandbox.kubectl import settled, waiting
 from schemas.action import (
@@ -91,6 +91,18 @@ async def test_the_inverse_of_the_other_actions(place: Place) -> None:
     assert wider.inverse == SetMemoryLimit(target=target, container="web", memory="64Mi")
     path = "spec.template.spec.containers[web].resources.limits.memory"
     assert wider.diff.splitlines() == [f"- {path}: 64Mi", f"+ {path}: 256Mi"]
+
+
+async def test_what_a_controller_above_may_revert_is_not_said_to_be_in_order(place: Place) -> None:
+    parent, target = await place.kubectl.deploy(place.namespace, "parent", "sim/web:ok"), await healthy(place)
+    uid = (await place.kubectl.get(DEPLOYMENTS, place.namespace, parent.name))["metadata"]["uid"]
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": parent.name, "uid": uid, "controller": True}
+    await place.kubectl.patch(DEPLOYMENTS, place.namespace, target.name, {"metadata": {"ownerReferences": [owner]}})
+
+    preflight = await place.world.preflight(RestartWorkload(target=target))
+
+    assert results(preflight) == {"owner": CheckResult.NOT_CHECKED}
+    assert "controlled by Deployment parent" in of(preflight, "owner").detail
 
 
 async def test_a_missing_permission_is_named_exactly(place: Place) -> None:
