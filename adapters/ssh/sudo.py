@@ -29,7 +29,7 @@ def without_password(command: str, listing: str) -> bool | None:
     """Whether the rule that decides about `command`, with its path and as root, wants no password. None when that cannot be told.
 
     `listing` is what `sudo -ll` prints for an account that sudo allows the command. Of the rules that match, the last one
-    decides; what may match (a wildcard, another path to the same file) speaks along with the last one that surely does.
+    decides; what may match (a wildcard in a path, another path to the same file) speaks along with the last one that surely does.
     """
     deciding: set[bool] = set()
     for rule in rules_of(listing):
@@ -83,8 +83,12 @@ def _matches(command: str, rule: str) -> bool | None:
     if not rule.startswith("/"):
         return None  # a digest before the path, a regular expression, an alias of LDAP
     path, _, arguments = command.partition(" ")
-    rule_path, _, rule_arguments = (re.sub(r"\\(.)", r"\1", part) for part in rule.partition(" "))
-    return _both(_path_matches(path, rule_path), _arguments_match(arguments, rule_arguments))
+    rule_path, _, rule_arguments = rule.partition(" ")
+    return _both(_path_matches(path, _unescaped(rule_path)), _arguments_match(arguments, rule_arguments))
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def _path_matches(path: str, rule: str) -> bool | None:
@@ -99,7 +103,7 @@ def _path_matches(path: str, rule: str) -> bool | None:
 
 
 def _arguments_match(arguments: str, rule: str) -> bool | None:
-    if not rule or arguments == rule:
+    if not rule or arguments == _unescaped(rule):
         return True
     if rule == '""':
         return not arguments
@@ -107,7 +111,8 @@ def _arguments_match(arguments: str, rule: str) -> bool | None:
         return None
     if not _WILD.search(rule):
         return False
-    return None if fnmatchcase(arguments, rule) else False
+    plain = not set(rule) & set("[\\")  # `*` and `?` mean the same here and there
+    return (True if plain else None) if fnmatchcase(arguments, _unescaped(rule)) else False
 
 
 def _both(*answers: bool | None) -> bool | None:

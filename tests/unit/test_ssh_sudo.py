@@ -99,12 +99,18 @@ def test_the_last_rule_decides() -> None:
     assert without_password("/usr/bin/x b", everything + one) is False
 
 
-@pytest.mark.parametrize("maybe", ["/usr/bin/x *", "/usr/bin/*", "/bin/x", "^/usr/bin/x .*$", "/usr/bin/x ^a$"])
+@pytest.mark.parametrize("maybe", ["/usr/bin/x [a]", "/usr/bin/x \\a*", "/usr/bin/*", "/bin/x", "^/usr/bin/x .*$", "/usr/bin/x ^a$"])
 def test_what_may_match_is_believed_only_where_it_makes_no_difference(maybe: str) -> None:
     wants, free = entry("/usr/bin/x a"), entry(maybe, options="!authenticate")
     assert without_password("/usr/bin/x a", wants + free) is None
     assert without_password("/usr/bin/x a", free + wants) is False
     assert without_password("/usr/bin/x a", free) is True
+
+
+@pytest.mark.parametrize("rule", ["/usr/bin/x *", "/usr/bin/x ?", "/usr/bin/x", "/usr/bin/", "ALL"])
+def test_a_plain_wildcard_of_arguments_decides_as_it_does_for_sudo(rule: str) -> None:
+    assert without_password("/usr/bin/x a", entry("/usr/bin/x a") + entry(rule, options="!authenticate")) is True
+    assert without_password("/usr/bin/x a", entry("/usr/bin/x a", options="!authenticate") + entry(rule)) is False
 
 
 @pytest.mark.parametrize("other", ["/usr/bin/y", "/usr/bin/x b", '/usr/bin/x ""', "/usr/bin/x b*"])
