@@ -129,18 +129,28 @@ class Surroundings:
         healthy = sum(pod.ready for pod in pods) if pods is not None else None
         if healthy is None and workload is not None:
             healthy = workload.status.number_ready if kind is Kind.DAEMONSET else workload.status.ready_replicas
+        labels, surely_all = self._labels(pods, workload)
         return Facts(
             healthy=healthy,
             lost=self._lost(healthy, workload),
             services=None if services is None else tuple(services),
-            budgets=found is not None,
-            headroom=_headroom(found or [], pods, workload),
+            budgets=found is not None and (surely_all or not found),
+            headroom=_headroom(found or [], labels),
             data=self._data(pods, workload),
             pods=None if pods is None else len(pods),
             replicas=desired_of(workload, kind) if workload is not None else None if pods is None else len(pods),
             start_seconds=start_seconds(pods or []),
             returns=self._returns(),
         )
+
+    def _labels(self, pods: list[Pod] | None, workload: Workload | None) -> tuple[list[dict[str, str]], bool]:
+        """The labels by which budgets cover the pods that may be away, and whether these are surely all of them."""
+        if isinstance(self._action, _SINGLE_POD):
+            return ([msgspec.convert(self._live, Pod).metadata.labels or {}], True) if self._live is not None else ([], False)
+        labels = [pod.metadata.labels or {} for pod in pods or ()]
+        if workload is not None:
+            labels.append((workload.spec.template.get("metadata") or {}).get("labels") or {})
+        return labels, pods is not None
 
     def _lost(self, healthy: int | None, workload: Workload | None) -> int | None:
         if isinstance(self._action, _TOUCHES_NO_POD):
@@ -179,11 +189,14 @@ class Surroundings:
             return []
         if found is None or facts.lost is None:
             return [Check(name="disruption_budget", result=CheckResult.NOT_CHECKED, detail="budgets or pods could not be read")]
-        if facts.headroom is None:
-            return [Check(name="disruption_budget", result=CheckResult.PASSED, detail="no budget covers these pods")]
-        detail = f"{facts.lost} healthy pods may be away at once, the budget allows {facts.headroom}"
-        result = CheckResult.PASSED if facts.lost <= facts.headroom else CheckResult.FAILED
-        return [Check(name="disruption_budget", result=result, detail=detail)]
+        over = f"{facts.lost} healthy pods may be away at once, the budget allows {facts.headroom}"
+        if facts.headroom is not None and facts.lost > facts.headroom:
+            return [Check(name="disruption_budget", result=CheckResult.FAILED, detail=over)]
+        if not facts.budgets and facts.lost:
+            unread = "there are budgets, and which of them cover these pods is not known: the pods could not be read"
+            return [Check(name="disruption_budget", result=CheckResult.NOT_CHECKED, detail=unread)]
+        detail = over if facts.headroom is not None else "no budget covers these pods" if facts.budgets else "no healthy pod will be away"
+        return [Check(name="disruption_budget", result=CheckResult.PASSED, detail=detail)]
 
     def _scaler_checks(self, scalers: list[Autoscaler] | None) -> list[Check]:
         if not isinstance(self._action, ScaleWorkload):
@@ -240,11 +253,8 @@ class Surroundings:
         ]
 
 
-def _headroom(found: list[Budget], pods: list[Pod] | None, workload: Workload | None) -> int | None:
-    """The fewest disruptions that a budget over these pods allows; None where none covers them."""
-    labels = [pod.metadata.labels or {} for pod in pods or ()]
-    if workload is not None:
-        labels.append((workload.spec.template.get("metadata") or {}).get("labels") or {})
+def _headroom(found: list[Budget], labels: list[dict[str, str]]) -> int | None:
+    """The fewest disruptions that a budget over pods with these labels allows; None where none covers them."""
     return min((item.status.disruptions_allowed for item in found if any(item.selects(each) for each in labels)), default=None)
 
 

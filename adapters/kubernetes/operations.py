@@ -93,8 +93,11 @@ async def _marked(client: Client, action: Action, live: Tree, operation: str, to
 
 async def _rerun_there(client: Client, action: RerunJob, operation: str, conflict: Conflict) -> Applied:
     """A Job of that name exists: ours, or by an accident somebody else's."""
-    if await find(client, action, operation=operation, uid=""):
+    ours = await find(client, action, operation=operation, uid="")
+    if ours:
         return Applied(output=f"{describe(action)}: was done already", repeated=True)
+    if ours is None:
+        raise OutcomeUnknown(f"a Job of that name was there and is gone: whether it was this operation's cannot be told ({conflict})")
     raise Refused(f"exists: {conflict}") from conflict
 
 
@@ -126,7 +129,8 @@ async def find(client: Client, action: Action, *, operation: str, uid: str) -> b
 
     Changed objects carry its mark, a Deployment's past too: see `traces`. True says that it happened, also when somebody has
     undone it since. Deletes and evictions leave no mark: a pod with the UID that is there and stays says no; one that is gone
-    or going may have been deleted by anyone, so that says None. An observation leaves nothing to find: False.
+    or going may have been deleted by anyone, so that says None. So does a Job that is not there: it may have been made, and
+    have been removed since, by the time to live of its template or by somebody. An observation leaves nothing to find: False.
     """
     if isinstance(action, Investigate):
         return False
@@ -137,7 +141,7 @@ async def find(client: Client, action: Action, *, operation: str, uid: str) -> b
     try:
         found: Anything | Workload = await client.read(path, Workload if deployment else Anything)
     except NotFound:
-        return False if job else None
+        return None
     metadata = found.metadata
     if job:
         return carries(metadata.annotations or {}, operation)

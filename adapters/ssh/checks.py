@@ -10,6 +10,7 @@ from adapters.ports import Preflight
 from adapters.ssh.completed import ToolMissing
 from adapters.ssh.remote import Remote
 from adapters.ssh.subject import State, Subject
+from adapters.ssh.sudo import without_password
 from schemas.action import Action
 from schemas.evidence import BlastRadius, Check
 from schemas.text import clean
@@ -72,26 +73,34 @@ def asked(remote: Remote, command: Sequence[str], tool: str) -> tuple[Check, ...
 
 
 async def permission(arguments: Sequence[str], remote: Remote) -> Check:
-    """Whether sudo, where it is configured, allows the very command.
-
-    `sudo -n -l COMMAND` says yes only to an account that may run it and has at least one rule without a password; that
-    the very rule asks for none shows when it runs, and then nothing has been changed.
-    """
-    name = "permission"
+    """Whether sudo, where it is configured, allows the very command, and by a rule that wants no password."""
+    name, user = "permission", remote.options.user
     command = " ".join(arguments)
     if not remote.options.sudo:
-        if remote.options.user == "root":
+        if user == "root":
             return passed(name, "the account is root")
-        return not_checked(
-            name, f"sudo is not configured for this host, so whether {remote.options.user} may run `{command}` shows when it runs"
-        )
-    result = await remote.read("sudo", "-n", "-l", *arguments)
-    if result.succeeded:
-        return passed(name, f"sudo allows `{command}`")
-    rule = f"{remote.options.user} ALL=(root) NOPASSWD: {command}"
+        return not_checked(name, f"sudo is not configured for this host, so whether {user} may run `{command}` shows when it runs")
+    allowed = await remote.read("sudo", "-n", "-l", *arguments)
+    if not allowed.succeeded:
+        return _password_wanted(arguments, user, allowed.complaint("sudo"))
+    if user == "root":
+        return passed(name, f"sudo asks root for no password and allows `{command}`")
+    rules = await remote.read("sudo", "-n", "-ll")
+    answer = without_password(allowed.out.strip(), rules.out) if rules.succeeded and not rules.truncated else None
+    if answer is None:
+        why = "it allows it, and which of its rules decides cannot be told" if rules.succeeded else rules.complaint("sudo")
+        return not_checked(name, f"whether sudo wants a password for `{command}` shows when it runs: {why}")
+    if not answer:
+        return _password_wanted(arguments, user, "the rule that allows it wants one")
+    return passed(name, f"sudo allows `{command}` without a password")
+
+
+def _password_wanted(arguments: Sequence[str], user: str, why: str) -> Check:
+    command = " ".join(arguments)
+    rule = f"{user} ALL=(root) NOPASSWD: {command}"
     return failed(
-        name,
-        f"sudo does not allow `{command}` without a password ({result.complaint('sudo')}); a rule in sudoers would be: {rule}",
+        "permission",
+        f"sudo does not allow `{command}` without a password ({why}); a rule in sudoers would be: {rule}",
         f"sudo {command}",
     )
 

@@ -108,6 +108,10 @@ class Chore:
             await marks.end(number, End.NOT_DONE)
             raise
         end = _end_of(result, partial=self._tool.partial)
+        if end is None:  # nothing is noted either: without a word of the end nobody can say
+            raise OutcomeUnknown(
+                f"{self._tool.what}: it was cut off, and how much of it was done cannot be told: {result.complaint(self._tool.tool)}"
+            )
         noted = await marks.end(number, end)
         self._complain(result, end)
         said = " ".join(part for part in (f"{self._tool.what}: done.", ready.diff, result.out.strip() or result.err.strip(), noted) if part)
@@ -133,7 +137,12 @@ class Chore:
         return None if ends - {End.NOT_DONE} else False
 
 
-def _end_of(result: Completed, *, partial: bool) -> End:
+def _end_of(result: Completed, *, partial: bool) -> End | None:
+    """How it ended; None for what was cut off and cannot be done in part: then it was done, or it was not."""
     if result.succeeded:
         return End.DONE
-    return End.PARTLY if partial and not (result.denied or result.missing) else End.NOT_DONE
+    if result.denied or result.missing:
+        return End.NOT_DONE
+    if partial:
+        return End.PARTLY
+    return None if result.cut_off else End.NOT_DONE

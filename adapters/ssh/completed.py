@@ -7,6 +7,8 @@ import msgspec
 from adapters.errors import Refused
 from schemas.text import clean
 
+_FIRST_SIGNAL, _LAST_SIGNAL = 128 + 1, 128 + 64
+
 
 class ToolMissing(Refused):
     """The host does not have the tool, or the account does not find it."""
@@ -37,6 +39,11 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     def denied(self) -> bool:
         """Whether sudo did not run it, so that nothing happened."""
         return self.exit == 1 and self.err.startswith("sudo:")
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it did not end by itself: by a signal, of which a shell in between says 128 and its number."""
+        return self.exit is None or _FIRST_SIGNAL <= self.exit <= _LAST_SIGNAL
 
     def refusal(self, what: str, tool: str) -> Refused:
         """The error for a command that had to succeed: `what` could not be done, and why."""

@@ -137,6 +137,6 @@ class Restart:
             raise OutcomeUnknown(f"the restart of {name} failed ({complaint}), and {unseen}")
         if after.uid != before.uid:
             return f"restarted {name}, but it did not come up: it is {after.view.active}. {complaint}"
-        if after.changed == before.changed and not after.busy:
+        if after.changed == before.changed and not after.busy and not result.cut_off:
             raise Refused(f"{name} was not restarted: {complaint}")
         raise OutcomeUnknown(f"the restart of {name} failed half way ({complaint}); it is {after.view.active}")

@@ -108,7 +108,7 @@ def reject(context: typer.Context, approval: Approval, person: As = None, commen
 
 @commands.command()
 def undo(context: typer.Context, approval: Approval, person: As = None, comment: Comment = "", as_json: Json = False) -> None:
-    """Proposes what undoes an action that was done; the gate decides as ever, and who proposes it cannot sign it."""
+    """Proposes what undoes an action that was done, or the way back that was told; the gate decides, and who proposes cannot sign."""
     from ops.cli.people import authenticate
     from ops.cli.undo import propose
 

@@ -1,4 +1,8 @@
-"""`mend approvals undo`: a person proposes the way back of an action that was done. The gate decides about it as about any other."""
+"""`mend approvals undo`: a person proposes the way back of an action that was done. The gate decides about it as about any other.
+
+The way back is the inverse that was kept with the approval; where there is none, what failure_watch put to people when the
+action had not healed, such as a roll back after a restart that did not help.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,13 @@ from ops.cli.session import Session
 from ops.errors import CommandFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adapters.ports import Preflight
     from bus.connect import Bus
+    from schemas.action import Action
     from schemas.events import ActionProposed
+    from schemas.evidence import Check
     from sql.approvals import ApprovalRow
 
 _PATIENCE = 5.0  # seconds that the gate gets to answer
@@ -31,51 +39,55 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def propose(session: Session, approval: str, *, person: str, comment: str) -> Answer:
-    """Proposes the inverse of an approved action for an authenticated person, and waits up to 5 s for the gate's answer.
+    """Proposes the way back of an approved action for an authenticated person, and waits up to 5 s for the gate's answer.
 
-    The checks are run here and now, by the identity that this machine has. Raises CommandFailed where there is nothing to undo or
-    no key to prove the person with, and adapters.errors.AdapterError where the target cannot be looked at.
+    The checks are run here and now, by the identity that this machine has: those that speak of it are told as not checked.
+    Raises CommandFailed where there is nothing to undo or no key to prove the person with, and adapters.errors.AdapterError
+    where the target cannot be looked at.
     """
     from ops.cli.votes import votes_key_of
     from ops.wiring import open_worlds
     from stages.gate.votes import VoteKeys
 
-    row = await _done(session, approval)
-    assert row.inverse is not None
+    row, back = await _done(session, approval)
     worlds = await open_worlds(session.settings, sandbox=session.place.sandbox)
     try:
-        preflight = await worlds.preflight(row.inverse)
+        preflight = await worlds.preflight(back)
     finally:
         await worlds.close()
-    proposal = VoteKeys(votes_key_of(session).reveal().encode()).sign_proposal(_proposal(row, preflight, person=person, comment=comment))
+    keys = VoteKeys(votes_key_of(session).reveal().encode())
+    proposal = keys.sign_proposal(_proposal(row, back, preflight, person=person, comment=comment))
     async with session.bus() as bus:
         await bus.append([proposal])
         return await _answer(bus, proposal)
 
 
-async def _done(session: Session, approval: str) -> ApprovalRow:
-    """The approval, when its action was done and can be undone."""
+async def _done(session: Session, approval: str) -> tuple[ApprovalRow, Action]:
+    """The approval and its way back, when its action was done and there is one."""
     from ops.partitions import NAME, refuse_other
     from schemas.action import describe
     from schemas.words import Outcome
     from sql import installation
     from sql.approvals import get_approval
+    from sql.failures import way_back_of
     from sql.operations import get_operation
 
     async with session.database() as database, database.connection() as connection:
         row = await get_approval(connection, approval)
         operation = await get_operation(connection, approval)
+        proposed = await way_back_of(connection, operation.id) if operation else None
         refuse_other(await installation.get(connection, NAME), session.place.partitions)
     if row is None:
         raise CommandFailed(f"there is no approval {approval}: `mend approvals ls --state all` lists them")
     if operation is None or operation.outcome not in (Outcome.SUCCEEDED, Outcome.UNKNOWN):
         raise CommandFailed(f"'{describe(row.action)}' was not done: there is nothing to undo")
-    if row.inverse is None:
+    back = row.inverse or proposed
+    if back is None:
         raise CommandFailed(f"nothing that Mendstream can do undoes '{describe(row.action)}': repair {row.target} by hand")
-    return row
+    return row, back
 
 
-def _proposal(row: ApprovalRow, preflight: Preflight, *, person: str, comment: str) -> ActionProposed:
+def _proposal(row: ApprovalRow, back: Action, preflight: Preflight, *, person: str, comment: str) -> ActionProposed:
     from ops.wiring import now
     from schemas.action import describe
     from schemas.events import ActionProposed
@@ -83,9 +95,9 @@ def _proposal(row: ApprovalRow, preflight: Preflight, *, person: str, comment: s
     from schemas.text import clean
     from schemas.words import Source
 
-    assert row.inverse is not None
     time = now()
     said = (clean(comment, 600),) if comment else ()
+    wants = "to undo" if back == row.inverse else "what was proposed when nothing was healed by"
     return ActionProposed(
         id=new_id(time),
         key=row.place,
@@ -93,22 +105,47 @@ def _proposal(row: ApprovalRow, preflight: Preflight, *, person: str, comment: s
         by=f"cli/{platform.node() or 'host'}",
         incident=row.incident,
         cause=row.proposal,
-        action=msgspec.structs.replace(row.inverse, target=preflight.target),
+        action=msgspec.structs.replace(back, target=preflight.target),
         target_uid=preflight.uid,
         severity=row.severity,
         source=Source.PERSON,
         provider="cli",
         proposer=person,
         confidence=1.0,
-        reasons=(f"{person} wants to undo '{describe(row.action)}' (approval {row.id}).", *said),
+        reasons=(f"{person} wants {wants} '{describe(row.action)}' (approval {row.id}).", *said),
         evidence="",
-        checks=preflight.checks,
+        checks=told_by_another(preflight.checks),
         blast=preflight.blast,
         inverse=preflight.inverse,
         diff=clean(preflight.diff, 8000),
         basis=preflight.basis,
         gitops=preflight.gitops,
     )
+
+
+def told_by_another(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Checks of an identity that is not the one that will act: what they say of permission is not known of that one.
+
+    It is asked itself right before it acts. A dry run that was refused may have been refused for the same lack of permission.
+    """
+    from schemas.words import CheckResult
+
+    denied = any(check.name == "permission" and check.result is CheckResult.FAILED for check in checks)
+    return tuple(
+        _not_of_the_actor(check)
+        if check.name == "permission" or (check.name == "dry_run" and denied and check.result is CheckResult.FAILED)
+        else check
+        for check in checks
+    )
+
+
+def _not_of_the_actor(check: Check) -> Check:
+    from schemas.text import clean
+    from schemas.words import CheckResult
+
+    found = "" if check.result is CheckResult.NOT_CHECKED else f", which was told: {check.result.value}"
+    detail = clean(f"asked with the identity of who proposes this{found} ({check.detail}); the one that acts is asked when it acts", 500)
+    return msgspec.structs.replace(check, result=CheckResult.NOT_CHECKED, detail=detail, missing="")
 
 
 async def _answer(bus: Bus, proposal: ActionProposed) -> Answer:

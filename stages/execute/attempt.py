@@ -39,6 +39,9 @@ from stages.execute.classify import is_transient
 from stages.execute.ending import Ending, ended, later
 from stages.execute.options import ExecuteOptions
 
+_UNTOUCHED = (Outcome.REFUSED, Outcome.FAILED, Outcome.DRY_RUN_BLOCKED)
+"""Endings that say that nothing was changed."""
+
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to make one attempt: the approval with its signatures, the operation as it was found, and the lease."""
@@ -78,11 +81,19 @@ class Attempt:
 
     async def run(self) -> Ending:
         """The ending; raises Retry when another executor came first, and what the store raises."""
+        ending = await self._attempted()
+        if not self._doubtful or is_observation(self._action) or ending.outcome not in _UNTOUCHED:
+            return ending
+        # What was in doubt may have landed after the first look, and be the very reason why this attempt could not go on.
+        return await self._look_for(f"an earlier attempt was cut off, and this one ended so: {ending.error}") or ending
+
+    async def _attempted(self) -> Ending:
+        """The ending of this attempt by itself, whatever an earlier one did meanwhile."""
         try:
             return await self._recover() or self._authorize() or await self._act()
         except TargetMissing as error:
             near = f"; the nearest names: {', '.join(error.nearest[:5])}" if error.nearest else ""
-            return self._gone(f"{error}{near}")
+            return ended(Outcome.DRY_RUN_BLOCKED, error=f"{error}{near}")
         except Refused as error:
             return ended(Outcome.REFUSED, error=str(error))
         except AdapterError as error:
@@ -137,7 +148,7 @@ class Attempt:
         """What speaks against it now, though it was approved."""
         failed = [check for check in preflight.checks if check.result is CheckResult.FAILED]
         if not preflight.uid and any(check.name.startswith("target") for check in failed):
-            return self._gone(_said(failed))
+            return ended(Outcome.DRY_RUN_BLOCKED, error=_said(failed))
         if failed and self._awaits_budget(failed):
             return self._later(_said(failed), touched=False) or ended(Outcome.REFUSED, error=self._exhausted(_said(failed)))
         if failed:
@@ -198,10 +209,6 @@ class Attempt:
             found = await self._look_for(doubt)
             return found or self._later(doubt, touched=True) or ended(Outcome.UNKNOWN, error=self._exhausted(doubt))
         return ended(Outcome.SUCCEEDED, output=applied.output)
-
-    def _gone(self, error: str) -> Ending:
-        """The target is not there; after an attempt in doubt that may be its very doing."""
-        return ended(Outcome.UNKNOWN if self._doubtful else Outcome.DRY_RUN_BLOCKED, error=error)
 
     def _later(self, error: object, *, touched: bool) -> Ending | None:
         """A later attempt, where one is left. What was once in doubt is looked for before every further attempt."""

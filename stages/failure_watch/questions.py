@@ -11,7 +11,6 @@ from schemas.words import DeadReason, FailureClass, Ground, Outcome, Verdict
 
 _NO_WAY_BACK = (CordonNode, EvictPod, RerunJob)
 """What is not to be undone when it has not healed: a node that is down should stay cordoned, and nothing else has a way back."""
-_UNHEALED = 0.5  # self-healing score under which going back is put to people
 
 _REMEDIES = {
     FailureClass.PERMISSION: "give the permission that the error names",
@@ -57,17 +56,17 @@ class Back(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-def is_unhealed(event: VerificationFinished) -> bool:
-    """Whether so little was healed that a way back is put to people. What was not measured is no reason for one."""
-    return event.measured and event.score < _UNHEALED
+def is_unhealed(event: VerificationFinished, limit: float) -> bool:
+    """Whether so little was healed, by a score under `limit`, that a way back is put to people. What was not measured is no reason."""
+    return event.measured and event.score < limit
 
 
-def way_back(event: VerificationFinished, inverse: Action | None, after: Snapshot | None) -> Back | None:
+def way_back(event: VerificationFinished, inverse: Action | None, after: Snapshot | None, limit: float) -> Back | None:
     """The inverse that was stored with the approval, else the last revision that is known to have been fully available.
 
     None for a cordon, an eviction and a Job that was run again: going back from these heals nothing and may do harm.
     """
-    if not is_unhealed(event) or isinstance(event.action, _NO_WAY_BACK):
+    if not is_unhealed(event, limit) or isinstance(event.action, _NO_WAY_BACK):
         return None
     if inverse is not None:
         return Back(action=inverse, why="as it was before the action")
@@ -93,7 +92,11 @@ def _proposal(event: VerificationFinished, back: Back | None) -> str:
         return ""
     parts = ", ".join(f"{name} {part:.2g}" for name, part in event.parts.items())
     score = f"the self-healing score is {event.score:.2g} of 1" + (f" ({parts})" if parts else "")
-    return f" Shall it go back? Proposed, for {score}: {describe(back.action)}, {back.why}. It is not run by itself."
+    return f" Shall it go back? Proposed, for {score}: {describe(back.action)}, {back.why}. It is not run by itself.{_command(event)}"
+
+
+def _command(event: VerificationFinished) -> str:
+    return f" `mend approvals undo {event.approval}` puts it to the gate, and another person signs." if event.approval else ""
 
 
 def _effect(event: VerificationFinished) -> str:

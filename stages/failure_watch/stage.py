@@ -72,12 +72,15 @@ class FailureWatch:
         match event:
             case ExecutionFinished() if event.outcome in _BAD_OUTCOMES:
                 return lambda _: _of_execution(event)
-            case VerificationFinished() if _is_bad(event) and event.outcome in _DONE and not is_observation(event.action):
-                return lambda connection: _of_verification(event, connection)
+            case VerificationFinished() if self._is_bad(event) and event.outcome in _DONE and not is_observation(event.action):
+                return lambda connection: _of_verification(event, connection, self.options.unhealed)
             case DeadLettered() if event.group != self.name:
                 return lambda _: _of_dead_letter(event)
             case _:
                 return None
+
+    def _is_bad(self, event: VerificationFinished) -> bool:
+        return event.verdict in _BAD_VERDICTS or is_unhealed(event, self.options.unhealed)
 
     async def _tell(
         self, event: Event, look: Callable[[Connection], Awaitable[_Failure]], context: Context, connection: Connection
@@ -109,10 +112,6 @@ class FailureWatch:
         return [classified, asked]
 
 
-def _is_bad(event: VerificationFinished) -> bool:
-    return event.verdict in _BAD_VERDICTS or is_unhealed(event)
-
-
 async def _of_execution(event: ExecutionFinished) -> _Failure:
     failure = class_of(event.error)
     reason, question = about_execution(event, failure)
@@ -127,12 +126,12 @@ async def _of_execution(event: ExecutionFinished) -> _Failure:
     )
 
 
-async def _of_verification(event: VerificationFinished, connection: Connection) -> _Failure:
+async def _of_verification(event: VerificationFinished, connection: Connection, limit: float) -> _Failure:
     seen = " ".join(f"{judgement.reason} {judgement.after}" for judgement in event.judgements)
     failure = class_of(event.summary, seen)
     approval = await get_approval(connection, event.approval)
     after = await get_snapshot(connection, event.after) if event.after else None
-    back = way_back(event, approval.inverse if approval else None, after)
+    back = way_back(event, approval.inverse if approval else None, after, limit)
     reason, question = about_verification(event, failure, back)
     return _Failure(
         about=f"verification/{event.operation}",
@@ -170,6 +169,7 @@ async def _keep(event: Event, found: _Failure, reason: str, context: Context, co
         confidence=CONFIDENCE,
         summary=reason,
         at=context.now(),
+        proposed=found.proposed,
     )
     if not await record_failure(connection, row):
         return False

@@ -8,8 +8,8 @@ from datetime import datetime
 import msgspec
 
 from schemas.action import Action, describe, is_in_repository, is_observation
-from schemas.evidence import BlastRadius, Check, GitOps
-from schemas.target import Target
+from schemas.evidence import BlastRadius, Check, GitOps, Snapshot
+from schemas.target import Kind, Target
 from schemas.text import clean
 from schemas.words import CheckResult, IncidentState, Mode, Risk, Severity, Tier
 from stages.gate.options import GateOptions, GitOpsPolicy
@@ -31,10 +31,10 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """All that a decision rests on; it is kept with the decision.
 
-    `incident` is the state of the incident, or None for an unknown one; `related` whether the action's target is the
-    incident's own or something it owns; `proven` whether the stage that proposes really told the proposal; `busy_with` the
-    approval that has the target, or empty; `traffic` is None until it has been counted under the lock; `gitops` is what would
-    revert the action; `person` whether a person proposes it, and proves to be that person.
+    `incident` is the state of the incident, or None for an unknown one; `related` whether the action's target is the incident's
+    own, or is known to belong to it or to own it; `proven` whether the stage that proposes really told the proposal; `busy_with`
+    the approval that has the target, or empty; `traffic` is None until it has been counted under the lock; `gitops` is what
+    would revert the action; `person` whether a person proposes it, and proves to be that person.
     """
 
     action: Action
@@ -88,15 +88,26 @@ def lowered(risk: Risk, trust: int, threshold: int) -> Risk:
     return _LOWER.get(risk, risk) if trust >= threshold else risk
 
 
-def is_related(target: Target, incident: Target) -> bool:
-    """Whether the action's target is the incident's own, or by its name belongs to it or owns it.
+def is_related(target: Target, incident: Target, seen: Snapshot | None, uid: str) -> bool:
+    """Whether the action's target is the incident's own, or by what was `seen` belongs to it or owns it.
 
-    That is: the same cluster and namespace, and one name is the other or begins it, as a workload's name begins its pods'.
+    A name says nothing of that: `api-gateway` is no part of `api`. A pod belongs to a workload when the workload was seen to
+    have it, the very one with this `uid`; anything belongs to what is in its own chain of owners. An alert that does not say
+    of which kind its target is means what has exactly that name.
     """
-    if (target.cluster, target.namespace) != (incident.cluster, incident.namespace):
+    if target == incident or (incident.kind is Kind.UNKNOWN and target == msgspec.structs.replace(incident, kind=target.kind)):
+        return True
+    if seen is None or (target.cluster, target.namespace) != (incident.cluster, incident.namespace):
         return False
-    short, long = sorted((target.name, incident.name), key=len)
-    return long == short or long.startswith(f"{short}-")
+    return _belongs(target, incident, seen, uid) or _belongs(incident, target, seen, "")
+
+
+def _belongs(part: Target, whole: Target, seen: Snapshot, uid: str) -> bool:
+    if seen.target == part:
+        return any((owner.kind, owner.name) == (whole.kind, whole.name) for owner in seen.owners)
+    if seen.target == whole and part.kind is Kind.POD:
+        return any(pod.name == part.name and uid in ("", pod.uid) for pod in seen.pods)
+    return False
 
 
 def worst(*severities: Severity) -> Severity:

@@ -11,11 +11,13 @@ from bus.handler import Context
 from schemas.action import action_hash, describe, is_observation, pattern_of
 from schemas.event import Output
 from schemas.events import ActionApproved, ActionHeld, ActionProposed, ApprovalDue, ApprovalRequested, PeopleAsked
+from schemas.target import Target
 from schemas.text import clean
 from schemas.words import ApprovalState, Source
 from sql import approvals, decisions, incidents, trust
 from sql.approvals import ApprovalRow
 from sql.database import Connection
+from sql.evidence import get_snapshot
 from sql.outbox import has_told
 from stages.gate.options import GateOptions
 from stages.gate.policy import PEOPLE_RULES, Ruling, Situation, Traffic, is_related, rule_on, worst
@@ -73,12 +75,21 @@ async def _measure(
         blast=event.blast,
         checks=event.checks,
         proven=person or await has_told(connection, _PROPOSER, event),
-        related=incident is None or is_related(action.target, incident.target),
+        related=incident is None or await _is_related(event, incident.target, connection),
         busy_with=busy or "",
         gitops=event.gitops,
         person=person,
     )
     return place, situation
+
+
+async def _is_related(event: ActionProposed, incident: Target, connection: Connection) -> bool:
+    """By the evidence that the proposal rests on, which is read only where the targets are not the same."""
+    target = event.action.target
+    if is_related(target, incident, None, event.target_uid):
+        return True
+    seen = await get_snapshot(connection, event.evidence) if event.evidence else None
+    return is_related(target, incident, seen, event.target_uid)
 
 
 async def _traffic(connection: Connection, situation: Situation, place: str, options: GateOptions) -> Traffic:

@@ -30,6 +30,7 @@ from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.notifications import channels_sent, mark_sent
 from stages.genuine import require_told
+from stages.notify.facts import facts_of
 from stages.notify.options import NotifyOptions
 from stages.notify.text import lines_of
 
@@ -137,7 +138,7 @@ class Notify:
         return (event.id, channel.name) not in self._sent
 
     async def _facts(self, event: Event) -> list[str]:
-        """What helps people to decide: the reasons and the blast radius behind a request."""
+        """What helps people to decide about a request."""
         if not isinstance(event, ApprovalRequested):
             return []
         try:
@@ -145,14 +146,7 @@ class Notify:
                 row = await get_approval(connection, event.approval)
         except StoreUnavailable:
             return []
-        if row is None:
-            return []
-        reasons = row.inputs.get("proposal", {}).get("reasons", [])
-        facts = [f"why: {'; '.join(str(reason) for reason in reasons[:3])}"] if reasons else []
-        if row.blast is not None:
-            services = f", services {', '.join(row.blast.services)}" if row.blast.services else ""
-            facts.append(f"blast radius {row.blast.score} of 100 ({row.blast.tier.value}): {row.blast.pods} pods{services}")
-        return facts
+        return [] if row is None else facts_of(row)
 
     async def _send(self, channel: Channel, event: Event, lines: Sequence[str], context: Context) -> float | None:
         """Sends to one channel; the seconds to wait before the next try, or None when it has the message."""

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from adapters.errors import OutcomeUnknown, Refused, TargetMissing
 from adapters.kubernetes import KubernetesWorld, connect
+from adapters.kubernetes.changes import rerun_name, subject_path
 from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, JOBS, NODES, PODS
 from ops.sandbox.kubectl import settled
 from schemas.action import (
@@ -27,6 +28,7 @@ from schemas.action import (
     UncordonNode,
 )
 from schemas.target import Kind, Target
+from schemas.words import CheckResult
 from tests.cluster.conftest import Place
 from tests.cluster.proxy import Proxy, Rule, in_front_of
 
@@ -159,10 +161,9 @@ async def _on_node(ground: Ground, kind: type[Action]) -> Act:
     return Act(CordonNode(target=ground.node) if kind is CordonNode else UncordonNode(target=ground.node), uid, changed)
 
 
-MARKED = (
-    *(RestartWorkload, RollBackWorkload, ScaleWorkload, SetMemoryLimit, SetAutoscalerBounds),
-    *(CordonNode, UncordonNode, RerunJob),
-)
+OBJECTS = (RestartWorkload, RollBackWorkload, ScaleWorkload, SetMemoryLimit, SetAutoscalerBounds, CordonNode, UncordonNode)
+"""What changes an object that stays, and so keeps the mark."""
+MARKED = (*OBJECTS, RerunJob)
 UNMARKED = (DeletePod, EvictPod)
 
 
@@ -182,7 +183,8 @@ def forward(_method: str, _path: str) -> str:
 @pytest.mark.parametrize("kind", MARKED, ids=lambda kind: kind.__name__)
 async def test_a_lost_answer_is_found_and_never_repeated(ground: Ground, proxy: Proxy, world: KubernetesWorld, kind: type[Action]) -> None:
     done = await act(ground, kind)
-    assert await world.find(done.action, operation="operation-1", uid=done.uid) is False
+    without_it = None if kind is RerunJob else False  # a Job that is not there may have been made, and be gone
+    assert await world.find(done.action, operation="operation-1", uid=done.uid) is without_it
     proxy.rule = on_write(proxy, "lose")
 
     with pytest.raises(OutcomeUnknown):
@@ -191,12 +193,12 @@ async def test_a_lost_answer_is_found_and_never_repeated(ground: Ground, proxy: 
     proxy.rule = forward
     assert await done.times() == 1, "it did reach the cluster"
     assert await world.find(done.action, operation="operation-1", uid=done.uid) is True
-    assert await world.find(done.action, operation="operation-2", uid=done.uid) is False
+    assert await world.find(done.action, operation="operation-2", uid=done.uid) is without_it
     assert (await world.apply(done.action, operation="operation-1", token=1, uid=done.uid)).repeated is True
     assert await done.times() == 1
 
 
-@pytest.mark.parametrize("kind", [*MARKED, *UNMARKED], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*OBJECTS, *UNMARKED], ids=lambda kind: kind.__name__)
 async def test_a_lost_request_is_not_found_and_can_be_done_then(
     ground: Ground, proxy: Proxy, world: KubernetesWorld, kind: type[Action]
 ) -> None:
@@ -211,6 +213,24 @@ async def test_a_lost_request_is_not_found_and_can_be_done_then(
     assert await world.find(done.action, operation="operation-1", uid=done.uid) is False
     assert (await world.apply(done.action, operation="operation-1", token=2, uid=done.uid)).repeated is False
     assert await done.times() == 1
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["never made", "removed since"])
+async def test_a_job_that_is_not_there_may_have_been_made(ground: Ground, proxy: Proxy, world: KubernetesWorld, removed: bool) -> None:
+    """By its time to live, or by somebody: nothing tells a Job that is gone from one that never was, so it is not made again."""
+    done = await act(ground, RerunJob)
+    proxy.rule = on_write(proxy, "lose" if removed else "drop")
+
+    with pytest.raises(OutcomeUnknown):
+        await world.apply(done.action, operation="operation-1", token=1, uid=done.uid)
+
+    proxy.rule = forward
+    assert await done.times() == int(removed)
+    if removed:
+        name = rerun_name(ground.job.name, "operation-1")
+        await ground.place.kubectl.delete(JOBS, ground.place.namespace, name)
+        await ground.place.kubectl.gone(JOBS, ground.place.namespace, name)
+    assert await world.find(done.action, operation="operation-1", uid=done.uid) is None
 
 
 @pytest.mark.parametrize("kind", UNMARKED, ids=lambda kind: kind.__name__)
@@ -245,3 +265,17 @@ async def test_an_error_after_the_write_is_looked_into(ground: Ground, proxy: Pr
         applied = await world.apply(done.action, operation="operation-1", token=1, uid=done.uid)
         assert "though the API server answered with an error" in applied.output
     assert await done.times() == 1
+
+
+@pytest.mark.parametrize("kind", [*MARKED, *UNMARKED], ids=lambda kind: kind.__name__)
+async def test_checks_that_get_no_answer_are_not_passed(ground: Ground, proxy: Proxy, world: KubernetesWorld, kind: type[Action]) -> None:
+    action = (await act(ground, kind)).action
+    proxy.rule = lambda method, path: "forward" if (method, path) == ("GET", subject_path(action)) else "503"
+
+    checks = (await world.preflight(action)).checks
+
+    results = {result: {check.name for check in checks if check.result is result} for result in CheckResult}
+    assert results[CheckResult.FAILED] == set()
+    assert results[CheckResult.PASSED] <= {"target", "effect", "gitops"}, "what the object itself says"
+    asked = {"permission", "dry_run", *(() if kind in (RerunJob, CordonNode, UncordonNode) else ("disruption_budget",))}
+    assert asked <= results[CheckResult.NOT_CHECKED]

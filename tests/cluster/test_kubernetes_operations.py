@@ -145,7 +145,7 @@ async def test_a_job_runs_again_once(place: Place) -> None:
     with pytest.raises(Refused, match="has not failed yet"):
         await place.world.apply(action, operation="operation-1", token=1, uid=uid)
     await place.kubectl.wait(ended("Failed"), JOBS, place.namespace, "import")
-    assert await place.world.find(action, operation="operation-1", uid=uid) is False
+    assert await place.world.find(action, operation="operation-1", uid=uid) is None, "a Job that is not there may have been removed"
 
     await done(place, action)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from adapters.errors import Refused
-from adapters.kubernetes.resources import AUTOSCALERS, PODS, Resource, budgets
+from adapters.kubernetes.resources import AUTOSCALERS, DEPLOYMENTS, PODS, Resource, budgets
 from adapters.ports import Preflight
 from ops.sandbox.kubectl import settled, waiting
 from schemas.action import (
@@ -91,6 +91,18 @@ async def test_the_inverse_of_the_other_actions(place: Place) -> None:
     assert wider.inverse == SetMemoryLimit(target=target, container="web", memory="64Mi")
     path = "spec.template.spec.containers[web].resources.limits.memory"
     assert wider.diff.splitlines() == [f"- {path}: 64Mi", f"+ {path}: 256Mi"]
+
+
+async def test_what_a_controller_above_may_revert_is_not_said_to_be_in_order(place: Place) -> None:
+    parent, target = await place.kubectl.deploy(place.namespace, "parent", "sim/web:ok"), await healthy(place)
+    uid = (await place.kubectl.get(DEPLOYMENTS, place.namespace, parent.name))["metadata"]["uid"]
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": parent.name, "uid": uid, "controller": True}
+    await place.kubectl.patch(DEPLOYMENTS, place.namespace, target.name, {"metadata": {"ownerReferences": [owner]}})
+
+    preflight = await place.world.preflight(RestartWorkload(target=target))
+
+    assert results(preflight) == {"owner": CheckResult.NOT_CHECKED}
+    assert "controlled by Deployment parent" in of(preflight, "owner").detail
 
 
 async def test_a_missing_permission_is_named_exactly(place: Place) -> None:
@@ -241,6 +253,37 @@ async def test_a_budget_without_room(place: Place) -> None:
     assert preflight.blast.budget_headroom == 0
     assert preflight.blast.score == 5 + 25 + 20
     assert of(preflight, "permission").detail == f"get pods in {place.namespace}"
+
+
+async def test_a_budget_without_room_is_seen_though_the_pods_cannot_be_listed(place: Place) -> None:
+    target = await healthy(place, replicas=2)
+    await budget(place, 2)
+    pod, uid = await one_pod(place, target)
+    world = await place.limited(("list", "pods", ""))
+
+    for action in (DeletePod(target=pod, uid=uid), EvictPod(target=pod, uid=uid)):
+        preflight = await world.preflight(action)
+        assert of(preflight, "disruption_budget").result is CheckResult.FAILED
+        assert preflight.blast.budget_headroom == 0
+
+
+async def test_which_budgets_cover_pods_that_cannot_be_listed_is_not_known(place: Place) -> None:
+    await healthy(place, replicas=2)
+    await budget(place, 2)
+    other = await place.kubectl.deploy(place.namespace, "other", "sim/web:ok", replicas=4)
+    await place.kubectl.until(other, settled)
+    pod, uid = await one_pod(place, other)
+    known = (await place.world.preflight(RestartWorkload(target=other))).blast
+    world = await place.limited(("list", "pods", ""))
+
+    preflight = await world.preflight(RestartWorkload(target=other))
+    assert of(preflight, "disruption_budget").result is CheckResult.NOT_CHECKED
+    assert "disruption budgets" in preflight.blast.unmeasured
+    assert preflight.blast.score > known.score
+    deleted = await world.preflight(DeletePod(target=pod, uid=uid))
+    assert of(deleted, "disruption_budget") == Check(
+        name="disruption_budget", result=CheckResult.PASSED, detail="no budget covers these pods"
+    ), "the labels of the one pod that goes are known"
 
 
 async def test_an_eviction_that_the_api_server_refuses_fails_the_budget_also_for_a_pod_that_serves_nobody(place: Place) -> None:

@@ -32,13 +32,13 @@ SUDOERS = (
     "systemctl restart demo.service",
     "systemctl reload nginx.service",
     "docker restart web",
-    "docker inspect",
-    "docker ps",
-    "docker compose",
-    "docker image",
-    "docker volume ls",
-    "truncate -s 0 /",
-    "stat --format=",
+    "docker inspect *",
+    "docker ps *",
+    "docker compose *",
+    "docker image *",
+    "docker volume ls *",
+    "truncate -s 0 /*",
+    "stat --format=*",
     "certbot renew -n --no-random-sleep-on-renew",
     "nginx -t",
     "nginx -s reload",
@@ -74,8 +74,9 @@ class TestHost:
 
     __test__ = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, sessions: int = 10) -> None:
         self.folder = folder
+        self.sessions = sessions
         self.state = folder / "state"
         self.marks = folder / "marks"
         self.docker_root = self.state / "docker"
@@ -114,7 +115,7 @@ class TestHost:
         (self.folder / "sshd_config").write_text(
             f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\nPidFile none\nUsePAM no\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
-            "KbdInteractiveAuthentication no\n"
+            f"KbdInteractiveAuthentication no\nMaxSessions {self.sessions}\n"
             f"PermitRootLogin prohibit-password\nAllowTcpForwarding no\nSetEnv PATH={self.folder}/bin HOME={self.folder}\n"
         )
         if os.geteuid() == 0:
@@ -307,8 +308,9 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextlib.asynccontextmanager
-async def running_host(folder: Path) -> AsyncIterator[TestHost]:
-    host = TestHost(folder)
+async def running_host(folder: Path, *, sessions: int = 10) -> AsyncIterator[TestHost]:
+    """A host for a test; `sessions` are allowed at once on one connection."""
+    host = TestHost(folder, sessions=sessions)
     try:
         yield await host.start()
     finally:

@@ -385,7 +385,7 @@ async def test_preflight_really_checks_and_says_what_it_could_not(host: TestHost
 
 
 async def test_sudo_that_wants_a_password_is_named_before_and_refused_when_it_is_tried(host: TestHost) -> None:
-    (host.state / "sudoers").write_text("docker inspect\n")
+    (host.state / "sudoers").write_text("docker inspect *\n")
     world = world_of(host, sudo=True)
     preflight = await world.preflight(RESTART)
     check = named(preflight.checks, "permission")

@@ -12,6 +12,9 @@ import pytest_asyncio
 
 from adapters.errors import OutcomeUnknown, Refused, Transient
 from adapters.ssh import HostsWorld
+from adapters.ssh.checks import permission
+from adapters.ssh.connections import Connections
+from adapters.ssh.remote import Remote
 from schemas.action import (
     Action,
     DiagnoseHost,
@@ -157,11 +160,11 @@ async def test_with_sudo_each_tool_works(host: TestHost, action: Action) -> None
 @pytest.mark.parametrize(
     ("action", "rules"),
     [
-        (SERVICE, ["docker compose --project-directory @STATE@/shop ps", "docker inspect"]),
-        (LOG, ["docker inspect", "docker ps", "stat"]),
+        (SERVICE, ["docker compose --project-directory @STATE@/shop ps *", "docker inspect *"]),
+        (LOG, ["docker inspect *", "docker ps *", "stat *"]),
         (RENEW, []),
         (RELOAD, ["nginx -t"]),
-        (IMAGES, ["docker image ls"]),
+        (IMAGES, ["docker image ls *"]),
     ],
     ids=lambda value: getattr(value, "verb", ""),
 )
@@ -182,6 +185,34 @@ async def test_what_sudo_refuses_is_known_before_and_changes_nothing(host: TestH
     assert len(host.lines("images")) == 2
     assert host.log_of("c0ffee").read_text()
     await world.close()
+
+
+@pytest.mark.parametrize(
+    ("rules", "result"),
+    [
+        (["systemctl restart demo.service"], CheckResult.PASSED),
+        (["PASSWD: systemctl restart demo.service", "docker ps *"], CheckResult.FAILED),
+        (["systemctl restart demo.service", "PASSWD: systemctl restart demo.service"], CheckResult.FAILED),
+        (["PASSWD: systemctl restart demo.service", "systemctl restart *"], CheckResult.PASSED),
+        (["PASSWD: systemctl restart demo.service", "systemctl restart [d]emo.service"], CheckResult.NOT_CHECKED),
+    ],
+)
+async def test_a_rule_that_wants_a_password_is_not_taken_for_one_that_wants_none(
+    host: TestHost, rules: list[str], result: CheckResult
+) -> None:
+    """`sudo -n -l COMMAND` says yes to all of these: any rule without a password is enough for that."""
+    (host.state / "sudoers").write_text("\n".join(rules))
+    connections = Connections({"web-1": host.options()}, limit=1)
+    remote = Remote("web-1", host.options(sudo=True, user="mend"), connections)  # root is never asked for one, and tests may be root
+
+    command = ("systemctl", "restart", "demo.service")
+    assert (await remote.read("sudo", "-n", "-l", *command)).succeeded
+    check = await permission(command, remote)
+
+    assert check.result is result
+    assert "password" in check.detail
+    assert (check.missing == "sudo systemctl restart demo.service") is (result is CheckResult.FAILED)
+    await connections.close()
 
 
 async def test_a_docker_daemon_that_is_away_is_transient(host: TestHost, world: HostsWorld) -> None:
@@ -235,3 +266,34 @@ async def test_a_connection_cut_during_a_chore_is_unknown(host: TestHost) -> Non
         assert await world.find(IMAGES, operation=OPERATION, uid=uid) is None
         (host.state / "hold").unlink()
         await world.close()
+
+
+KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+TOLD_BY_A_SHELL = "import sys\nsys.exit(137)\n"
+
+
+@pytest.mark.parametrize("ending", [KILLED, TOLD_BY_A_SHELL], ids=["signal", "exit of a shell"])
+@pytest.mark.parametrize(("action", "tool"), [(LOG, "truncate"), (RELOAD, "nginx")], ids=["truncate-log", "reload-nginx"])
+async def test_a_chore_that_was_killed_may_have_been_done(
+    host: TestHost, world: HostsWorld, action: Action, tool: str, ending: str
+) -> None:
+    uid = (await world.preflight(action)).uid
+    tested = "import sys\nif sys.argv[1:] == ['-t']: sys.exit(0)\n"  # what comes before the reload itself
+    host.install(tool, tested + ending)
+
+    with pytest.raises(OutcomeUnknown, match="cannot be told"):
+        await world.apply(action, operation=OPERATION, token=1, uid=uid)
+
+    assert await world.find(action, operation=OPERATION, uid=uid) is None
+
+
+async def test_a_restart_that_was_killed_may_still_happen(host: TestHost, world: HostsWorld) -> None:
+    """The daemon goes on with what a client asked for that is gone."""
+    uid = (await world.preflight(CONTAINER)).uid
+    docker = (host.folder / "bin" / "docker").read_text().partition("\n")[2]
+    host.install("docker", f"import sys\nif sys.argv[1] == 'restart': sys.exit(137)\n{docker}")
+
+    with pytest.raises(OutcomeUnknown, match="half way"):
+        await world.apply(CONTAINER, operation=OPERATION, token=1, uid=uid)
+
+    assert await world.find(CONTAINER, operation=OPERATION, uid=uid) is not True

@@ -18,6 +18,8 @@ import pytest_asyncio
 
 from adapters.errors import Refused, Transient
 from adapters.ssh import HostsWorld
+from adapters.ssh.connections import Connections
+from adapters.ssh.remote import Remote
 from schemas.action import Investigate, RestartUnit
 from schemas.target import Kind, Target
 from schemas.words import CheckResult
@@ -235,3 +237,35 @@ async def test_where_all_connections_are_busy_the_next_host_waits_and_then_says_
     (host.state / "silent").unlink()
     await busy
     await world.close()
+
+
+WAITS = """
+import os, time
+from pathlib import Path
+
+state = Path("@STATE@")
+(state / f"entered-{os.getpid()}").touch()
+while (state / "hold").exists():
+    time.sleep(0.01)
+"""
+
+
+async def test_no_more_commands_run_at_once_on_a_host_than_allowed(tmp_path: Path) -> None:
+    """The host itself counts them: its sshd refuses a seventh session on a connection. It forgets one shortly after its end."""
+    async with running_host(tmp_path, sessions=6) as host:
+        host.install("waits", WAITS)
+        more, bounded = (Connections({"web-1": host.options(concurrency=allowed)}, limit=1) for allowed in (7, 2))
+        (host.state / "hold").touch()
+        remote = Remote("web-1", host.options(), more)
+        held = [asyncio.create_task(remote.read("waits")) for _ in range(6)]
+        await until(lambda: len(list(host.state.glob("entered-*"))) == 6, "six commands run")
+        with pytest.raises(Transient):
+            await remote.read("waits")
+        (host.state / "hold").unlink()
+        assert all(result.succeeded for result in await asyncio.gather(*held))
+
+        remote = Remote("web-1", host.options(), bounded)
+        results = await asyncio.gather(*(remote.read("waits") for _ in range(20)), return_exceptions=True)
+        await asyncio.gather(more.close(), bounded.close())
+
+        assert [getattr(result, "exit", result) for result in results] == [0] * 20

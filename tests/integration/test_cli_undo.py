@@ -6,11 +6,20 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.kubernetes.resources import BY_KIND
+from ops.cli.undo import told_by_another
 from ops.sandbox import Kubectl
+from schemas.action import RestartWorkload, RollBackWorkload
+from schemas.evidence import Check
 from schemas.target import Kind
+from schemas.words import CheckResult, FailureClass, Risk
+from sql.approvals import create_approval, finish_approval, get_approval
+from sql.database import Database
+from sql.failures import FailureRow, record_failure
+from sql.operations import open_operation
 from tests.integration.mend_process import ANA, BEN, Mend, end, installation, until
 from tests.integration.test_cli import alert, break_workload
 
@@ -52,7 +61,70 @@ def test_what_was_done_is_undone_by_two_people(mend: Mend) -> None:
     assert "1 other person must sign" in asked["said"]
     shown = mend.json("approvals", "show", asked["approval"])["approval"]
     assert (shown["proposer"], shown["action"]["to_revision"]) == ("ana", 2)
+    results = {check["name"]: check["result"] for check in shown["checks"]}
+    assert (results["permission"], results["dry_run"]) == ("not_checked", "passed"), "who acts may have other permissions than who asks"
     assert "who proposed" in mend("approvals", "sign", asked["approval"], "--as", "ana", code=1, MEND_PERSON_TOKEN=ANA).stdout
     assert asyncio.run(image(mend.run.sandbox)) == "web:1.0"
     mend("approvals", "sign", asked["approval"], "--as", "ben", MEND_PERSON_TOKEN=BEN)
     until(lambda: asyncio.run(image(mend.run.sandbox)) == "web:crash", mend.log)
+
+
+async def keep_a_restart_that_did_not_heal(postgres: str, like: str) -> str:
+    """What execute and failure_watch leave behind of a restart, which has no inverse: the way back is what people were told of."""
+    database = await Database(postgres, name="test", size=1).open()
+    try:
+        async with database.transaction() as connection:
+            row = await get_approval(connection, like)
+            assert row is not None
+            action = RestartWorkload(target=row.target)
+            row = msgspec.structs.replace(row, id=f"{like}-restart", proposal="of the restart", action=action, inverse=None)
+            await create_approval(connection, row)
+            at, place = row.requested_at, {"approval": row.id, "incident": row.incident}
+            await finish_approval(connection, row.id, at=at)
+            await open_operation(connection, id="restart", action=row.action, uid=row.target_uid, awaits="", at=at, **place)
+            await connection.execute("UPDATE operations SET state = 'succeeded', outcome = 'succeeded' WHERE id = 'restart'")
+            failure = FailureRow(
+                about="verification/restart",
+                event="event",
+                incident=row.incident,
+                operation="restart",
+                failure=FailureClass.UNKNOWN,
+                risk=Risk.LOW,
+                confidence=0.4,
+                summary="it did not help",
+                at=at,
+                proposed=RollBackWorkload(target=row.target, to_revision=1),
+            )
+            assert await record_failure(connection, failure)
+            return row.id
+    finally:
+        await database.close()
+
+
+def test_the_way_back_that_people_were_told_of_is_started_by_one_command(mend: Mend) -> None:
+    (waiting,) = mend.json("approvals", "ls")
+    restart = asyncio.run(keep_a_restart_that_did_not_heal(mend.run.postgres.reveal(), waiting["id"]))
+    mend("approvals", "reject", waiting["id"], "--as", "ben", MEND_PERSON_TOKEN=BEN)
+
+    asked = mend.json("approvals", "undo", restart, "--as", "ana", MEND_PERSON_TOKEN=ANA)
+
+    shown = mend.json("approvals", "show", asked["approval"])["approval"]
+    assert (shown["action"]["do"], shown["action"]["to_revision"]) == ("RollBackWorkload", 1)
+    assert "what was proposed when nothing was healed by 'restart deployment shop/web'" in str(shown["inputs"]["proposal"]["reasons"])
+    assert asyncio.run(image(mend.run.sandbox)) == "web:crash"
+    mend("approvals", "sign", asked["approval"], "--as", "ben", MEND_PERSON_TOKEN=BEN)
+    until(lambda: asyncio.run(image(mend.run.sandbox)) == "web:1.0", mend.log)
+
+
+def test_what_speaks_of_an_identity_that_will_not_act_is_not_told_as_checked() -> None:
+    def check(name: str, result: CheckResult, **fields: str) -> Check:
+        return Check(name=name, result=result, **fields)
+
+    granted, target = check("permission", CheckResult.PASSED, detail="get pods"), check("target", CheckResult.PASSED)
+    denied = check("permission", CheckResult.FAILED, detail="may not patch", missing="patch")
+    rehearsal = check("dry_run", CheckResult.FAILED, detail="forbidden")
+
+    told = told_by_another((target, granted, denied, rehearsal))
+    assert [one.result for one in told] == [CheckResult.PASSED, *[CheckResult.NOT_CHECKED] * 3]
+    assert all("identity of who proposes this" in one.detail and not one.missing for one in told[1:])
+    assert told_by_another((granted, rehearsal))[1] == rehearsal, "refused for another reason"

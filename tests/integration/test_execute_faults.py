@@ -11,11 +11,12 @@ import pytest
 
 from adapters.errors import AdapterError, OutcomeUnknown, Refused, Transient
 from bus.handler import Reject, Retry
-from schemas.action import DeletePod
+from schemas.action import DeletePod, ScaleWorkload
 from schemas.event import Delayed, Output
 from schemas.events import ExecutionFinished, ExecutionRetryDue, ExecutionStarted
 from schemas.target import Kind, Target
 from schemas.words import OperationState, Outcome
+from sql.approvals import ApprovalRow
 from sql.database import Database
 from stages.execute import ExecuteOptions, ExecuteStage
 from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
@@ -285,3 +286,46 @@ async def _until_free(scene: Healing, stage: ExecuteStage, event: Any) -> Sequen
                 return await scene.handle(stage, event, attempt=2)
             except Retry as retry:
                 await asyncio.sleep(min(retry.after, 0.2))
+
+
+async def _landed(scene: Healing, row: ApprovalRow) -> None:
+    """The request of the first attempt, which had hung somewhere, reaches the cluster now."""
+    operation = await scene.operation(row)
+    assert operation is not None
+    await scene.world.apply(row.action, operation=operation.id, token=operation.token, uid=row.target_uid)
+
+
+async def test_a_late_request_that_lands_during_the_checks_is_not_told_as_refused(scene: Healing, world: Unsteady, target: Target) -> None:
+    """It changes what the action was approved on, so the checks refuse: because of our own side effect."""
+    row = await scene.approve(ScaleWorkload(target=target, replicas=2))
+    stage = ExecuteStage(scene.database, world)
+    world.before["apply"] = [LOST]
+    retry = due(scene, await scene.handle(stage, scene.announce(row)))
+    world.before["preflight"] = [lambda: _landed(scene, row)]
+
+    finished = only(await scene.handle(stage, retry), ExecutionFinished)
+
+    assert finished.outcome is Outcome.SUCCEEDED, finished.error
+    assert "found done" in finished.output
+    assert world.calls.count("apply") == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"), [(LOST, Outcome.UNKNOWN), (None, Outcome.REFUSED)], ids=["cannot be looked for", "surely not there"]
+)
+async def test_after_a_doubt_nothing_was_changed_is_said_only_when_it_is_sure(
+    scene: Healing, world: Unsteady, target: Target, found: Exception | None, outcome: Outcome
+) -> None:
+    row = await scene.approve(restart(target))
+    stage = ExecuteStage(scene.database, world, ExecuteOptions(retries=1))
+    world.before["apply"] = [LOST, Refused("blocked by an admission webhook")]
+    retry = due(scene, await scene.handle(stage, scene.announce(row)))
+
+    async def nothing() -> None: ...
+
+    world.before["find"] = [nothing, found or nothing]
+    finished = only(await scene.handle(stage, retry), ExecutionFinished)
+
+    assert finished.outcome is outcome
+    assert "blocked by an admission webhook" in finished.error
+    assert world.calls.count("find") == 3, "after the lost request, before the second attempt, and before its end is told"

@@ -18,7 +18,7 @@ from sql.approvals import get_approval
 from sql.audit import audit_open, audit_rows
 from sql.database import Database
 from sql.evidence import store_snapshot
-from sql.failures import list_failures
+from sql.failures import list_failures, way_back_of
 from sql.incidents import timeline
 from stages.failure_watch import FailureWatch
 from stages.failure_watch.options import FailureWatchOptions
@@ -118,6 +118,24 @@ async def test_going_back_is_proposed_to_people_only_for_a_low_score(scene: Scen
     assert "go back" not in enough.question
 
 
+@pytest.mark.parametrize(("limit", "back"), [(0.0, False), (0.4, False), (0.41, True), (1.0, True)])
+async def test_the_score_under_which_a_way_back_is_put_to_people_is_a_setting(scene: Scene, limit: float, back: bool) -> None:
+    watch = FailureWatch(scene.database, FailureWatchOptions(unhealed=limit))
+    good = revision(3, "api:3", was_available=True)
+    async with scene.database.transaction() as connection:
+        seen = snapshot(pod("a", "crash"), revisions=(good, revision(4, "api:4", current=True)))
+        await store_snapshot(connection, id="seen", incident="", phase="after", snapshot=seen)
+    finished = scene.finished()
+    _, asked = await told(scene, watch, scene.verified(finished, Verdict.FAILED, score=0.4, after="seen"))
+    assert (asked.proposed is not None) is back
+    async with scene.database.connection() as connection:
+        assert await way_back_of(connection, finished.operation) == asked.proposed
+        (kept,) = await list_failures(connection)
+    assert kept.proposed == asked.proposed
+    succeeded = await scene.handle(watch, scene.verified(scene.finished(), score=0.4))
+    assert bool(succeeded) is back, "a success that healed little is told only under the limit"
+
+
 async def test_without_an_inverse_the_last_good_revision_is_the_way_back(scene: Scene, watch: FailureWatch) -> None:
     incident = await scene.incident()
     good = revision(3, "api:3", was_available=True, availability="its rollout was completed")
@@ -133,6 +151,7 @@ async def test_without_an_inverse_the_last_good_revision_is_the_way_back(scene: 
         in asked.question
     )
     assert "(its rollout was completed)" in asked.question
+    assert f"`mend approvals undo {finished.approval}` puts it to the gate" in asked.question
     assert "helped at first, and it came back" in asked.reason
     other = scene.verified(scene.finished(incident=incident), Verdict.FAILED, score=0.2, after="lost")
     assert (await told(scene, watch, other))[1].proposed is None

@@ -12,7 +12,7 @@ import pytest
 
 from bus.handler import Reject
 from ops.embedded import EmbeddedPostgres
-from schemas.action import Investigate, RestartWorkload, ScaleWorkload, action_hash
+from schemas.action import DeletePod, Investigate, RestartWorkload, ScaleWorkload, action_hash
 from schemas.event import Delayed, Event, Output
 from schemas.events import (
     ActionApproved,
@@ -27,13 +27,16 @@ from schemas.events import (
 )
 from schemas.evidence import BlastRadius, Check
 from schemas.identity import new_id
+from schemas.target import Kind
 from schemas.words import ApprovalState, CheckResult, Disposition, Mode, Outcome, Risk, Severity, Tier
 from sql import approvals, decisions, incidents
 from sql.database import Database
 from sql.errors import StoreUnavailable
+from sql.evidence import store_snapshot
 from sql.migrate import migrate
 from stages.gate import Cooldown, FreezeWindow, GateOptions
 from tests.integration.scene import TARGET, Scene, crowded, deployment, gate, only, requested, row
+from tests.unit.snapshots import pod, snapshot
 
 POOL = 4  # connections of the pool under test: so many transactions at once
 
@@ -246,12 +249,32 @@ async def test_proposals_at_the_same_time_for_one_target_get_one_approval(scene:
 
 
 async def test_two_incidents_cannot_get_the_same_target_at_once(scene: Scene, postgres_url: str) -> None:
-    events = [scene.proposal(await scene.incident(deployment(name))) for name in ("api", "api-canary")]
+    unnamed = msgspec.structs.replace(TARGET, kind=Kind.UNKNOWN)
+    events = [scene.proposal(await scene.incident(target)) for target in (TARGET, unnamed)]
     async with crowded(postgres_url) as crowd:
         tasks = [asyncio.create_task(scene.handle(gate(scene), event)) for event in events]
         await crowd.wait_for(len(events))
     kinds = sorted(type(output).__name__ for found in await asyncio.gather(*tasks) for output in found)
     assert kinds == ["ActionApproved", "ActionHeld"]
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "alone"), [("api-7d9f-x", "uid-1", True), ("api-7d9f-x", "uid-2", False), ("api-gateway", "uid-1", False)]
+)
+async def test_a_pod_is_the_incidents_by_what_was_measured_and_not_by_its_name(scene: Scene, name: str, uid: str, alone: bool) -> None:
+    incident = await scene.incident()
+    seen = snapshot(pod("api-7d9f-x", "crash", uid="uid-1"), target=TARGET)
+    async with scene.database.transaction() as connection:
+        await store_snapshot(connection, id="seen", incident=incident, phase="proposal", snapshot=seen)
+    action = DeletePod(target=msgspec.structs.replace(TARGET, kind=Kind.POD, name=name), uid=uid)
+    proposal = scene.proposal(incident, action, target_uid=uid, evidence="seen")
+
+    outputs = await scene.handle(gate(scene), proposal)
+
+    if alone:
+        assert only(outputs, ActionApproved).automatic
+    else:
+        assert only(outputs, ApprovalRequested).rule == "other_target"
 
 
 async def test_a_stale_grant_does_not_block_its_target_for_ever(scene: Scene) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.action import Action, CordonNode, EvictPod, Investigate, RestartWorkload, SetAutoscalerBounds
-from schemas.evidence import BlastRadius, Check
+from schemas.evidence import BlastRadius, Check, OwnerView, Snapshot
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, IncidentState, Mode, Risk, Severity, Tier
 from stages.gate.options import Cooldown, FreezeWindow, GateOptions
 from stages.gate.policy import Ruling, Situation, Traffic, is_related, lowered, rule_on
+from tests.unit.snapshots import pod, snapshot
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)  # a Thursday
 TARGET = Target(cluster="prod", namespace="shop", kind=Kind.DEPLOYMENT, name="api")
@@ -130,14 +132,43 @@ def test_a_proposal_that_nothing_proves_cannot_name_itself_harmless(named: Risk 
     assert rule(severity=Severity.P2, named_risk=named, proven=False).needed == signatures
 
 
+POD = Target(cluster="prod", namespace="shop", kind=Kind.POD, name="api-7d9f8c6b5-x2x4z")
+OF_WORKLOAD = snapshot(pod(POD.name, uid="uid-1"), target=TARGET)
+OWNERS = (OwnerView(kind="ReplicaSet", name="api-7d9f8c6b5", uid="r"), OwnerView(kind="Deployment", name="api", uid="d"))
+OF_POD = snapshot(target=POD, owners=OWNERS)
+
+
+def other(**changed: Any) -> Target:
+    return msgspec.structs.replace(TARGET, **changed)
+
+
+@pytest.mark.parametrize("seen", [OF_WORKLOAD, OF_POD], ids=["of the workload", "of the pod"])
+def test_what_was_seen_to_belong_together_is_related(seen: Snapshot) -> None:
+    assert is_related(POD, TARGET, seen, "uid-1")
+    assert is_related(TARGET, POD, seen, "uid-of-the-deployment")
+
+
+@pytest.mark.parametrize("seen", [None, OF_WORKLOAD, OF_POD])
 @pytest.mark.parametrize(
-    ("name", "namespace", "related"),
-    [("api", "shop", True), ("api-7d9f8c6b5-x2x4z", "shop", True), ("apis", "shop", False), ("api", "bank", False)],
+    "target",
+    [other(name="api-gateway"), other(name="api-7d9f8c6b5-bbbbb", kind=Kind.POD), other(kind=Kind.STATEFULSET), other(namespace="bank")],
+    ids=str,
 )
-def test_what_belongs_to_the_incidents_target(name: str, namespace: str, related: bool) -> None:
-    target = Target(cluster="prod", namespace=namespace, kind=Kind.POD, name=name)
-    assert is_related(target, TARGET) is related
-    assert is_related(TARGET, target) is related
+def test_a_name_relates_nothing(target: Target, seen: Snapshot | None) -> None:
+    assert not is_related(target, TARGET, seen, "uid-1")
+    assert not is_related(TARGET, target, seen, "uid-1")
+
+
+def test_only_the_very_pod_that_was_seen_is_related() -> None:
+    assert not is_related(POD, TARGET, OF_WORKLOAD, "uid-of-a-namesake")
+    assert not is_related(POD, TARGET, None, "uid-1")
+    assert not is_related(msgspec.structs.replace(POD, cluster="test"), TARGET, OF_WORKLOAD, "uid-1")
+
+
+def test_an_alert_that_names_no_kind_means_what_has_exactly_its_name() -> None:
+    assert is_related(TARGET, TARGET, None, "")
+    assert is_related(TARGET, other(kind=Kind.UNKNOWN), None, "")
+    assert not is_related(other(name="api-gateway"), other(kind=Kind.UNKNOWN), None, "")
 
 
 @pytest.mark.parametrize(
