@@ -157,7 +157,10 @@ class OwnerView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
-    """A Deployment, StatefulSet or DaemonSet; `desired` and the other counts are pods."""
+    """A Deployment, StatefulSet or DaemonSet; `desired` and the other counts are pods.
+
+    `memory_limits` are those of the containers in its pod template, in bytes by name, where there is one.
+    """
 
     uid: str
     generation: int
@@ -168,6 +171,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     available: int
     revision: int | None = None
     images: tuple[str, ...] = ()
+    memory_limits: dict[str, int] = {}
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     progress_failed: str = ""
@@ -320,6 +324,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """The newest revision before the current one that is known to have been fully available; None when none is known."""
         known = [one for one in self.revisions if one.was_available and not one.current]
         return max(known, key=lambda one: one.revision, default=None)
+
+    def saw(self, sensor: str) -> bool:
+        """Whether the sensor of that name ran and succeeded: only then its empty part says that there is nothing."""
+        return any(one.name == sensor and not one.error for one in self.sensors)
 
     @property
     def measured(self) -> bool:
