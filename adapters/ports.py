@@ -122,12 +122,16 @@ class Metrics(Protocol):
         """
         ...
 
-    async def alert(self, labels: Mapping[str, str], *, cluster: str = "") -> AlertState:
-        """What each that knows alerts says of the one with these labels; nothing where nobody is to be asked."""
+    async def alert(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> AlertState:
+        """What each that knows alerts says of the one with these labels; nothing where nobody is to be asked.
+
+        `cluster` is the one of its target. Where `target` is a workload and the alert is about one of its pods, it holds when it
+        holds for any of them: the new pods have other names.
+        """
         ...
 
-    async def firing(self, labels: Mapping[str, str], *, cluster: str = "") -> bool | None:
-        """Whether the alert with these labels holds now; None when nobody could tell. `cluster` is the one of its target."""
+    async def firing(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> bool | None:
+        """Whether the alert with these labels holds now, of all that `alert` says; None when nobody could tell."""
         ...
 
     async def close(self) -> None: ...

@@ -160,7 +160,10 @@ class OwnerView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
-    """A Deployment, StatefulSet or DaemonSet; `desired` and the other counts are pods."""
+    """A Deployment, StatefulSet or DaemonSet; `desired` and the other counts are pods.
+
+    `memory_limits` are those of the containers in its pod template, in bytes by name, where there is one.
+    """
 
     uid: str
     generation: int
@@ -171,6 +174,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     available: int
     revision: int | None = None
     images: tuple[str, ...] = ()
+    memory_limits: dict[str, int] = {}
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     progress_failed: str = ""

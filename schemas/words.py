@@ -111,7 +111,8 @@ class Verdict(StrEnum):
 class Ground(StrEnum):
     """What a verdict rests on. Those in `UNKNOWN_GROUNDS` say nothing for the action and nothing against it.
 
-    `contained`: what was wanted is in place, and it is no remedy, such as a cordon.
+    `contained`: what was wanted is in place, and it is no remedy, such as a cordon. `still_firing`: all is well but the alert's own
+    rule, which holds.
     """
 
     HEALED = "healed"
@@ -131,10 +132,14 @@ class Ground(StrEnum):
     NOTHING_BEFORE = "nothing_before"
     ACTION_UNKNOWN = "action_unknown"
     UNMEASURED = "unmeasured"
+    STILL_FIRING = "still_firing"
 
 
 UNKNOWN_GROUNDS = frozenset(
-    {Ground.CONTAINED, Ground.CHANGED_SINCE, Ground.ONLY_LOOKED, Ground.NOTHING_BEFORE, Ground.ACTION_UNKNOWN, Ground.UNMEASURED}
+    {
+        *(Ground.CONTAINED, Ground.CHANGED_SINCE, Ground.ONLY_LOOKED, Ground.NOTHING_BEFORE, Ground.ACTION_UNKNOWN, Ground.UNMEASURED),
+        Ground.STILL_FIRING,
+    }
 )
 
 

@@ -12,13 +12,15 @@ from schemas.text import clean
 from schemas.words import Disposition, IncidentState, Severity
 from sql.database import Connection, Row
 
+_labels = msgspec.json.Decoder(dict[str, str]).decode
 WHAT_LIMIT = 500  # characters of one line of a timeline
 
 
 class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
     """One incident. `firing` counts the signals that still speak of it, `signals` all that ever did; times are UTC.
 
-    `alerts` are the names of its alerts in the order they came, 50 at most; `services` the ones its alerts named.
+    `alerts` are the names of its alerts in the order they came, 50 at most, and `alert_labels` the labels of the first signal of each
+    of the first ten; `services` the ones its alerts named.
     `disposition` is set once it resolved; `succeeded`, `effectiveness` (1 to 5) and `notes` are its outcome, where known.
     """
 
@@ -34,6 +36,7 @@ class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
     resolved_at: datetime | None
     firing: int
     signals: int = 1
+    alert_labels: tuple[dict[str, str], ...] = ()
     services: tuple[str, ...] = ()
     closed_at: datetime | None = None
     executed: bool = False
@@ -69,7 +72,8 @@ class RecurrenceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _INCIDENT = """
-SELECT i.*, ARRAY(SELECT alert FROM incident_alerts a WHERE a.incident = i.id ORDER BY place LIMIT 50) AS alerts
+SELECT i.*, ARRAY(SELECT alert FROM incident_alerts a WHERE a.incident = i.id ORDER BY place LIMIT 50) AS alerts,
+       ARRAY(SELECT labels::text FROM incident_alerts a WHERE a.incident = i.id ORDER BY place LIMIT 10) AS alert_labels
   FROM incidents i
 """
 _TIMELINE = """
@@ -162,11 +166,12 @@ def _incident(row: Row) -> IncidentRow:
         target=target_in(row),
         title=row["title"],
         alerts=tuple(row["alerts"]),
-        labels=msgspec.json.decode(row["labels"], type=dict[str, str]),
+        labels=_labels(row["labels"]),
         opened_at=row["opened_at"],
         resolved_at=row["resolved_at"],
         firing=row["firing"],
         signals=row["signals"],
+        alert_labels=tuple(_labels(body) for body in row["alert_labels"]),
         services=tuple(row["services"]),
         closed_at=row["closed_at"],
         executed=row["executed"],

@@ -84,7 +84,9 @@ _LEAVE = """
 UPDATE incidents SET firing = firing - 1 WHERE id = $1 AND state IN ('INVESTIGATING', 'MITIGATING') RETURNING *
 """
 _ALERT = """
-WITH fresh AS (INSERT INTO incident_alerts (incident, alert, anomaly) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING anomaly)
+WITH fresh AS (
+    INSERT INTO incident_alerts (incident, alert, anomaly, labels) VALUES ($1, $2, $3, $5) ON CONFLICT DO NOTHING RETURNING anomaly
+)
 INSERT INTO recurrences (anomaly, count, last_at) SELECT anomaly, 1, $4 FROM fresh
 ON CONFLICT (anomaly) DO UPDATE SET count = recurrences.count + 1, last_at = greatest(recurrences.last_at, EXCLUDED.last_at)
 RETURNING count
@@ -172,9 +174,13 @@ async def leave(connection: Connection, incident: str) -> Left | None:
     )
 
 
-async def count_alert(connection: Connection, incident: str, *, alert: str, anomaly: str, at: datetime) -> int:
-    """Notes that the incident is about this problem; how often it came, this time included, or 0 when that was noted before."""
-    return int(await connection.fetchval(_ALERT, incident, alert, anomaly, at) or 0)
+async def count_alert(connection: Connection, incident: str, *, alert: str, anomaly: str, labels: dict[str, str], at: datetime) -> int:
+    """Notes that the incident is about this problem; how often it came, this time included, or 0 when that was noted before.
+
+    The labels of its first signal are kept, by which others can be asked about it.
+    """
+    body = msgspec.json.encode(labels).decode()
+    return int(await connection.fetchval(_ALERT, incident, alert, anomaly, at, body) or 0)
 
 
 async def resolve(connection: Connection, incident: str, *, disposition: Disposition, at: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,15 +42,16 @@ class AlertmanagerClient:
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
-    async def is_firing(self, labels: Mapping[str, str]) -> bool:
-        """Whether an alert with exactly these labels fires now, silenced or not.
+    async def is_firing(self, labels: Mapping[str, str], like: Callable[[Mapping[str, str]], bool] | None = None) -> bool:
+        """Whether an alert with exactly these labels, or one of the same name whose labels are `like` them, fires now, silenced or not.
 
         Raises Transient when Alertmanager cannot be asked, Refused when it does not let us.
         """
         wanted = fingerprint_of(labels)
         name = labels.get("alertname", "")
         matchers = [f'alertname="{name}"'] if _PLAIN.fullmatch(name) else []
-        return any(alert.fingerprint == wanted for alert in await self._list(matchers))
+        found = await self._list(matchers)
+        return any(alert.fingerprint == wanted or (like is not None and like(alert.labels)) for alert in found)
 
     async def close(self) -> None:
         if self._session is not None:

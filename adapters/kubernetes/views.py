@@ -45,6 +45,7 @@ POD_HASH = "pod-template-hash"
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _EXCERPT = 300
 _CONDITIONS = 12
+_CONTAINERS = 16
 
 
 def workload_view(workload: Workload, kind: Kind) -> WorkloadView:
@@ -64,6 +65,7 @@ def workload_view(workload: Workload, kind: Kind) -> WorkloadView:
         available=available if available is not None else _served(status.observed_generation, ready, kind),
         revision=revision_number(workload) if kind is Kind.DEPLOYMENT else None,
         images=images_of(workload.spec.template),
+        memory_limits=memory_limits_of(workload.spec.template),
         labels=clean_labels(meta.labels or {}),
         annotations=clean_labels(annotations, entries=32, limit=_EXCERPT),
         progress_failed=_progress_failed(workload),
@@ -100,7 +102,15 @@ def _progress_failed(workload: Workload) -> str:
 def images_of(template: Template) -> tuple[str, ...]:
     """The images of a pod template's containers, in order."""
     containers: list[dict[str, Any]] = (template.get("spec") or {}).get("containers") or []
-    return tuple(clean(str(container.get("image", "")), 200) for container in containers[:16])
+    return tuple(clean(str(container.get("image", "")), 200) for container in containers[:_CONTAINERS])
+
+
+def memory_limits_of(template: Template) -> dict[str, int]:
+    """The memory limits of a pod template's containers in bytes, by name, of those that have one."""
+    containers: list[dict[str, Any]] = (template.get("spec") or {}).get("containers") or []
+    limits = {str(one.get("name", "")): ((one.get("resources") or {}).get("limits") or {}) for one in containers[:_CONTAINERS]}
+    sizes = {name: number_of(limit.get("memory")) for name, limit in limits.items()}
+    return {clean(name, 64): size for name, size in sizes.items() if size is not None}
 
 
 def replicaset_views(sets: list[Workload], current: int | None, known: Mapping[str, Known]) -> tuple[RevisionView, ...]:

@@ -77,6 +77,12 @@ def pods_of(target: Target) -> Selection:
     return Selection((f'namespace="{namespace}",pod=~"{_literal(name)}{form}"',))
 
 
+def is_pod_of(target: Target, pod: str) -> bool:
+    """Whether a pod of that name may be one of the workload's, by how Kubernetes names them."""
+    form = _POD_NAMES.get(target.kind)
+    return form is not None and re.fullmatch(f"{re.escape(target.name)}{form}", pod) is not None
+
+
 def instance_of(target: Target, labels: Mapping[str, str]) -> Selection:
     """The exporters of a node or host: by the alert's own `instance` where that is the host's, else by its name."""
     name, instance = accepted(target.name), accepted(labels.get("instance", ""))

@@ -63,11 +63,12 @@ BEGIN
 END
 $$;
 
--- Which problems an incident was about; each counts once for it.
+-- Which problems an incident was about; each counts once for it. `labels` are those of the first signal of that alert.
 CREATE TABLE incident_alerts (
-    incident text NOT NULL,
-    alert    text NOT NULL,
-    anomaly  text NOT NULL,
+    incident text   NOT NULL,
+    alert    text   NOT NULL,
+    anomaly  text   NOT NULL,
+    labels   jsonb  NOT NULL,
     place    bigint GENERATED ALWAYS AS IDENTITY,
     PRIMARY KEY (incident, anomaly)
 );

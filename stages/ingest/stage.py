@@ -115,7 +115,8 @@ class Ingest:
     async def _tell_joined(self, connection: Connection, signal: SignalReceived, context: Context, joined: Joined) -> Sequence[Output]:
         alert = rules.alert_of(signal.labels)
         anomaly = rules.anomaly_of(alert, joined.target)
-        times = await signals.count_alert(connection, joined.id, alert=alert, anomaly=anomaly, at=context.now())
+        labels = clean_labels(signal.labels)
+        times = await signals.count_alert(connection, joined.id, alert=alert, anomaly=anomaly, labels=labels, at=context.now())
         if joined.opened:
             title = rules.title_of(signal)
             await self._note(connection, signal, context, joined.id, f"opened by {alert}, {joined.severity}: {title}")
@@ -129,7 +130,7 @@ class Ingest:
                 alert=alert,
                 anomaly=anomaly,
                 recurrence=times,
-                labels=clean_labels(signal.labels),
+                labels=labels,
             )
             return [opened]
         if times or joined.rose or joined.signals <= self._options.timeline_signals:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from schemas.events import VerificationFinished
-from schemas.words import Outcome, Verdict
+from schemas.words import UNKNOWN_GROUNDS, Outcome, Verdict
 
 _FULLY_HEALED = 0.9  # self-healing score, 0 to 1
 
 
 def effectiveness_of(event: VerificationFinished) -> int | None:
-    """1 to 5: 5 healed with the alert gone and no regression, 4 healed, 2 changed nothing for the better, 1 failed; None: not known."""
-    if not event.measured:
+    """1 to 5: 5 healed with the alert gone and no regression, 4 healed, 2 changed nothing for the better, 1 failed; None: not known.
+
+    What says nothing for the action and nothing against it, such as a change that somebody took back, is not known either.
+    """
+    if not event.measured or event.ground in UNKNOWN_GROUNDS:
         return None
     match event.verdict:
         case Verdict.SUCCESS if event.outcome is Outcome.SUCCEEDED:

@@ -7,6 +7,8 @@
 | healthy          | not known            | degraded: there is nothing to compare with                                |
 | healthy, but containers restarted since | any | degraded: it does not run steadily                                   |
 | healthy, but a metric got worse | not healthy | degraded: a regression, whatever the alert says                       |
+| healthy, but the alert's own rule holds | any | degraded instead of success: it is looked at again, for a longer time |
+| healthy          | a rollout under way  | degraded: it may have ended well by itself; a restart is a success        |
 | not converged    | any                  | timeout; failed where it was healthy, or shows the fault that it showed   |
 | broken or gone   | healthy              | failed: it got worse                                                      |
 | broken or gone   | broken               | failed; degraded where fewer pods are broken and more are available       |
@@ -14,6 +16,7 @@
 | not measured     | any                  | degraded, or timeout where the look itself ran out of time; never trusted |
 | any, a cordon    | any                  | degraded: it keeps new pods away and heals nothing                        |
 | any              | any, an observation  | degraded: it only looked                                                  |
+| any, but somebody took back what the action set | any | degraded: it says nothing of the action                      |
 
 Where nobody knows whether the action happened, no result is `failed`, and none is `success` without a trace of it.
 What a success comes to after its hold-down is said in `stages.verify.relapse`.
@@ -32,7 +35,7 @@ from schemas.action import (
     RestartContainer,
     RestartUnit,
     RestartWorkload,
-    ScaleWorkload,
+    RollBackWorkload,
     UncordonNode,
     is_observation,
 )
@@ -51,11 +54,13 @@ from stages.verify.evidence import (
     sensors_for,
     stays_broken,
 )
+from stages.verify.in_place import Place, Standing, place_of
 from stages.verify.metrics import Circumstances, MetricsAssessment, judge_metrics
 from stages.verify.options import Weights
 from stages.verify.score import alert_share, change_share, parts_of, score_of, state_share, steadiness_share
 
 _CORDONS = (CordonNode, UncordonNode)
+_BY_RULE = {None: "nobody could say whether its rule holds", True: "its own rule holds", False: "its own rule does not hold any more"}
 _PODS_NAMED = 10
 _CRASH_LOOP = 3  # restarts of a new pod, after which no patience changes the judgement
 _UNITS = (RestartUnit, RestartContainer, RestartComposeService)
@@ -65,8 +70,9 @@ _RESTARTS = (RestartWorkload, DeletePod, EvictPod, *_UNITS)
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be judged. `before` is None, or late, where nothing was measured before the action.
 
-    `firing` is how many of the incident's signals still fire, or None where that is not known; `fires` whether the alert itself
-    holds by those who were asked, which were none where `asked` is false. `timed_out` says that the look itself ran out of time,
+    `firing` is how many of the incident's signals still fire, or None where that is not known; `fires` whether any of the alerts
+    themselves holds by those who know their rules, None where nobody could say, and `asked` how many alerts they were asked about,
+    0 where nobody was asked. `timed_out` says that the look itself ran out of time,
     `elapsed` how many seconds after the end of the action it was.
     """
 
@@ -75,7 +81,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     before: Snapshot | None
     after: Snapshot
     firing: int | None = None
-    asked: bool = False
+    asked: int = 0
     fires: bool | None = None
     timed_out: bool = False
     elapsed: float | None = None
@@ -85,10 +91,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the alert is gone: by those who know its rule, else by what was told of it; None when nobody can say.
 
         A resolved notification alone does not count where they were asked and could not say: Alertmanager also sends one when it
-        has not heard from Prometheus. One alert that is gone clears no incident of which others fire.
+        has not heard from Prometheus. Alerts that are gone clear no incident of which others fire.
         """
         if self.fires is not None:
-            return not self.fires and (self.firing or 0) <= 1
+            return not self.fires and (self.firing or 0) <= self.asked
         if self.firing is None or (self.asked and not self.firing):
             return None
         return self.firing == 0
@@ -121,6 +127,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     same_fault: bool
     better: bool
     traced: bool
+    place: Place
     metrics: MetricsAssessment
 
 
@@ -134,14 +141,15 @@ def assess(question: Question, weights: Weights | None = None) -> Assessment:
     verdict, ground, why = _verdict(question, facts)
     regressions = _regressions(question, facts)
     cleared = question.cleared
+    fires = "; the alert still fires" if cleared is False and ground is not Ground.STILL_FIRING else ""
     parts = parts_of(_shares(question, facts), len(regressions), weights or Weights()) if measured else {}
     return Assessment(
-        settled=_settled(question, facts),
+        settled=_settled(question, facts, ground),
         verdict=verdict,
         ground=ground,
         measured=measured,
         health=facts.after.health,
-        summary=clean(f"{why}: {facts.after.reason}" + ("; the alert still fires" if cleared is False else ""), 600),
+        summary=clean(f"{why}: {facts.after.reason}{fires}", 600),
         judgements=_judgements(question, facts),
         score=score_of(parts),
         parts=parts,
@@ -158,9 +166,9 @@ def _facts(question: Question) -> _Facts:
     circumstances = Circumstances(
         healthy_before=earlier.health is Health.HEALTHY, healthy_after=after.health is Health.HEALTHY, elapsed=question.elapsed
     )
-    metrics = judge_metrics(before, question.after, circumstances)
+    metrics, place = judge_metrics(before, question.after, circumstances), place_of(question.action, before, question.after)
     if before is None or before.late:
-        return _Facts(before=unknown, after=after, restarts=0, same_fault=False, better=False, traced=False, metrics=metrics)
+        return _Facts(before=unknown, after=after, restarts=0, same_fault=False, better=False, traced=False, place=place, metrics=metrics)
     faults, left = faults_in(before), faults_in(question.after)
     return _Facts(
         before=earlier,
@@ -170,18 +178,19 @@ def _facts(question: Question) -> _Facts:
         better=(sum(left.values()) < sum(faults.values()) and _available(question.after) > _available(before))
         or has_more_room(before, question.after, question.action),
         traced=left_a_trace(before, question.after, question.action),
+        place=place,
         metrics=metrics,
     )
 
 
-def _settled(question: Question, facts: _Facts) -> bool:
+def _settled(question: Question, facts: _Facts, ground: Ground) -> bool:
     """Whether waiting would change nothing: it has converged, or it is broken in a way that does not pass."""
     if is_observation(question.action) or facts.after.health is Health.ABSENT or not _is_measurable(question):
         return True
     if isinstance(question.action, _CORDONS):
-        return facts.after.health is not Health.UNKNOWN
+        return facts.place.standing is not Standing.UNSEEN
     if facts.after.health is Health.HEALTHY:
-        return facts.restarts == 0 and not facts.metrics.regressions
+        return facts.restarts == 0 and not facts.metrics.regressions and ground not in (Ground.STILL_FIRING, Ground.UNMEASURED)
     if facts.after.health is not Health.UNHEALTHY:
         return False
     if stays_broken(question.after, question.action):
@@ -199,7 +208,9 @@ def _verdict(question: Question, facts: _Facts) -> _Result:
     if is_observation(question.action):
         return Verdict.DEGRADED, Ground.ONLY_LOOKED, "it was only looked at"
     if isinstance(question.action, _CORDONS) and facts.after.health is not Health.UNKNOWN:
-        return _when_cordoned(question)
+        return _when_cordoned(question, facts)
+    if facts.place.standing is Standing.TAKEN_BACK and facts.after.health not in (Health.UNKNOWN, Health.ABSENT):
+        return _when_taken_back(question, facts)
     match facts.after.health:
         case Health.UNKNOWN:
             return (Verdict.TIMEOUT if question.timed_out else Verdict.DEGRADED), Ground.UNMEASURED, "nothing could be measured"
@@ -214,19 +225,26 @@ def _verdict(question: Question, facts: _Facts) -> _Result:
     return verdict, ground, why
 
 
-def _when_cordoned(question: Question) -> _Result:
-    """A cordon, or the end of one, is judged by its flag: what the node itself does says nothing for it and nothing against it."""
-    name = question.action.target.name
-    node = next((node for node in question.after.nodes if node.name == name), None)
-    if node is not None and node.cordoned is isinstance(question.action, CordonNode):
-        return Verdict.DEGRADED, Ground.CONTAINED, "done as wanted, which by itself heals nothing"
+def _when_cordoned(question: Question, facts: _Facts) -> _Result:
+    """A node that takes no pods, or takes them again, is what was wanted of it, whatever else the node does: nothing is healed by it."""
+    match facts.place.standing:
+        case Standing.IN_PLACE:
+            return Verdict.DEGRADED, Ground.CONTAINED, "done as wanted, which by itself heals nothing"
+        case Standing.TAKEN_BACK:
+            return _when_taken_back(question, facts)
+        case Standing.UNSEEN:
+            return Verdict.DEGRADED, Ground.UNMEASURED, facts.place.reason
+
+
+def _when_taken_back(question: Question, facts: _Facts) -> _Result:
     if question.outcome is Outcome.UNKNOWN:
-        return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, "nothing shows that the action happened"
-    gone = node is None or question.after.exists is False
-    return Verdict.DEGRADED, Ground.CHANGED_SINCE, "it is gone since" if gone else "somebody took it back"
+        return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, f"nothing shows that the action happened ({facts.place.reason})"
+    how = "healthy, but" if facts.after.health is Health.HEALTHY else "not what the action left:"
+    return Verdict.DEGRADED, Ground.CHANGED_SINCE, f"{how} {facts.place.reason}"
 
 
 def _when_healthy(question: Question, facts: _Facts) -> _Result:
+    """Healthy now: a success only where it can be said that the action, and nothing else, may have made it so."""
     if facts.restarts:
         return Verdict.DEGRADED, Ground.RESTARTING, f"healthy, but its containers restarted {facts.restarts} times since"
     if worse := facts.metrics.regressions:
@@ -236,13 +254,33 @@ def _when_healthy(question: Question, facts: _Facts) -> _Result:
         return Verdict.DEGRADED, Ground.NOTHING_BEFORE, "healthy, with nothing from before to compare with"
     if question.outcome is Outcome.UNKNOWN and not facts.traced:
         return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, "healthy, but nothing shows that the action happened"
-    if isinstance(question.action, ScaleWorkload) and question.action.replicas != _desired(question.after):
-        return Verdict.DEGRADED, Ground.CHANGED_SINCE, f"healthy, but somebody set it to {_desired(question.after)} replicas"
-    if facts.before.health is not Health.HEALTHY:
-        return Verdict.SUCCESS, Ground.HEALED, "healed"
-    if isinstance(question.action, _RESTARTS):
+    if facts.before.health is Health.PROGRESSING and _was_under_way(question):
+        return Verdict.DEGRADED, Ground.NOTHING_BEFORE, "healthy, but a rollout was under way before, which may have ended well by itself"
+    if facts.before.health is Health.HEALTHY and not isinstance(question.action, _RESTARTS):
+        return Verdict.DEGRADED, Ground.HEALED_NOTHING, "it was healthy before, so this healed nothing"
+    if facts.place.standing is Standing.UNSEEN:
+        return Verdict.DEGRADED, Ground.UNMEASURED, f"healthy, but {facts.place.reason}"
+    if question.fires:
+        return Verdict.DEGRADED, Ground.STILL_FIRING, "healthy, but the alert still fires by its own rule"
+    if facts.before.health is Health.HEALTHY:
         return Verdict.SUCCESS, Ground.STAYED_WELL, "healthy before and after"
-    return Verdict.DEGRADED, Ground.HEALED_NOTHING, "it was healthy before, so this healed nothing"
+    return Verdict.SUCCESS, Ground.HEALED, "healed"
+
+
+def _was_under_way(question: Question) -> bool:
+    """Whether all that was wrong before may have been that a rollout had not ended yet, so that waiting had healed it as well.
+
+    New pods that are not ready yet look like wedged ones: while all that are wanted are available, only a rollback heals those.
+    Restarts are not judged by it: what is stuck, such as a pod on a lost node, shows no fault, and they heal it.
+    """
+    before = question.before
+    if before is None or before.workload is None or isinstance(question.action, _RESTARTS):
+        return False
+    faults, workload = faults_in(before), before.workload
+    if not faults:
+        return True
+    served = workload.available >= workload.desired
+    return served and not _broken(before) and not isinstance(question.action, RollBackWorkload)
 
 
 def _when_unfinished(facts: _Facts) -> _Result:
@@ -318,12 +356,8 @@ def _alert(question: Question) -> tuple[Judgement, ...]:
     health = {None: Health.UNKNOWN, True: Health.HEALTHY, False: Health.UNHEALTHY}[question.cleared]
     told = [] if question.firing is None else [f"{question.firing} signals fire"]
     if question.asked:
-        told.append({None: "nobody could say whether it holds", True: "it holds", False: "it does not hold any more"}[question.fires])
+        told.append(_BY_RULE[question.fires])
     return (Judgement(about="alert", health=health, reason=", ".join(told)),)
-
-
-def _desired(snapshot: Snapshot) -> int:
-    return snapshot.workload.desired if snapshot.workload else 0
 
 
 def _available(snapshot: Snapshot) -> int:

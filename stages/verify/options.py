@@ -50,7 +50,22 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     hold_down: float = 120.0
     """How long a success is held before it is told, in seconds: a second look then catches the fault that comes back. 0: not at all."""
 
+    hold_downs: dict[str, float] = {}
+    """The same for the actions of single playbooks, by its name as `mend approvals show` says it, in place of `hold_down`."""
+
+    alert_limit: float = 600.0
+    """What is well while the alert's own rule still holds is looked at again for so long after the execution, in seconds, if that is
+    longer than `limit`: many rules look back some minutes. After that it is not called a success."""
+
     observe_limit: float = 30.0
     """The longest time for all sensors of one look together, in seconds."""
 
     weights: Weights = Weights()
+
+    def __post_init__(self) -> None:
+        if min((self.hold_down, *self.hold_downs.values())) < 0:
+            raise ValueError("no hold-down may be negative: 0 holds nothing back")
+
+    def hold_down_of(self, playbook: str) -> float:
+        """The hold-down of an action of this playbook, or of none where it is empty, in seconds."""
+        return self.hold_downs.get(playbook, self.hold_down) if playbook else self.hold_down

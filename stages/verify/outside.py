@@ -1,4 +1,4 @@
-"""What is known of a target from outside of it: its metrics before and after, and whether the alert itself still holds.
+"""What is known of a target from outside of it: its metrics before and after, and whether the alerts themselves still hold.
 
 The values from before are asked for afterwards, at the time of the snapshot from before: Prometheus remembers them, and the
 action does not wait for it.
@@ -7,45 +7,65 @@ action does not wait for it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
 from adapters.ports import Measurement, Metrics
 from schemas.evidence import METRIC_SENSOR, Sensor
+from schemas.target import Target
 from sql.incidents import IncidentRow
 from stages.verify.judge import Question
+
+T = TypeVar("T")
 
 
 async def with_outside(
     question: Question, metrics: Metrics, incident: IncidentRow, *, at: datetime, ended_at: datetime | None, limit: float
 ) -> Question:
-    """The question with what the metrics say at `at`, and the alert; `ended_at` is the end of the action, `limit` in seconds.
+    """The question with what the metrics say at `at`, and the alerts; `ended_at` is the end of the action.
 
-    What does not answer in time is missing, and says so.
+    All are asked at once, for `limit` seconds each: what does not answer in time is missing, and says so.
     """
     before, target = question.before, question.after.target
-    alerts, labels = incident.alerts, incident.labels
+    names, labels, asked = incident.alerts, incident.labels, incident.alert_labels or (incident.labels,)
+    late = Measurement(sensors=(Sensor(name=f"{METRIC_SENSOR}all", seconds=limit, error=f"no answer within {limit:g} s"),))
 
     async def earlier() -> Measurement:
-        return Measurement() if before is None or before.late else await metrics.measure(target, alerts, labels, before.at)
+        if before is None or before.late:
+            return Measurement()
+        return await _within(limit, metrics.measure(target, names, labels, before.at), late)
 
-    try:
-        async with asyncio.timeout(limit):
-            then, now, fires = await asyncio.gather(
-                earlier(),
-                metrics.measure(target, alerts, labels, at, usual_until=incident.opened_at),
-                metrics.firing(labels, cluster=target.cluster),
-            )
-    except TimeoutError:
-        error = f"no answer within {limit:g} s"
-        late = Measurement(sensors=(Sensor(name=f"{METRIC_SENSOR}all", seconds=limit, error=error),))
-        return msgspec.structs.replace(question, asked=True, after=late.added_to(question.after))
+    then, now, fires = await asyncio.gather(
+        earlier(),
+        _within(limit, metrics.measure(target, names, labels, at, usual_until=incident.opened_at), late),
+        _firing(metrics, asked, target, left_out=len(names) > len(asked), limit=limit),
+    )
     return msgspec.structs.replace(
         question,
         before=before if before is None or before.late else then.added_to(before),
         after=now.added_to(question.after),
-        asked=True,
+        asked=len(asked),
         fires=fires,
         elapsed=None if ended_at is None else (at - ended_at).total_seconds(),
     )
+
+
+async def _firing(metrics: Metrics, asked: Sequence[Mapping[str, str]], target: Target, *, left_out: bool, limit: float) -> bool | None:
+    """Whether any of the alerts with these labels holds; None when none is known to, and not all could be asked about."""
+    asking = [metrics.firing(labels, cluster=target.cluster, target=target) for labels in asked]
+    answers = await asyncio.gather(*(_within(limit, one, None) for one in asking))
+    if True in answers:
+        return True
+    return None if None in answers or left_out else False
+
+
+async def _within(seconds: float, look: Awaitable[T], otherwise: T) -> T:
+    """What the look finds, or `otherwise` where it takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await look
+    except TimeoutError:
+        return otherwise

@@ -8,6 +8,7 @@
 | broken                                               | failed, a relapse                                            |
 | not converged                                        | looked at again, and at the limit failed, a relapse          |
 | any of these, somebody changed it since, other fault | degraded: it says nothing of the action                      |
+| any of these, what the action set was taken back     | degraded: it says nothing of the action                      |
 | gone                                                 | degraded: somebody deleted it since                          |
 | not measured                                         | looked at again, and at the limit degraded or timeout        |
 
@@ -47,9 +48,12 @@ def assess_held(question: Question, held: Held, weights: Weights | None = None) 
         return _with(found, found.verdict, Ground.UNMEASURED, why, settled=False)
     if found.health is Health.ABSENT:
         return _with(found, Verdict.DEGRADED, Ground.CHANGED_SINCE, "healed at first, but somebody deleted it since", settled=True)
+    if found.ground is Ground.CHANGED_SINCE:
+        return _with(found, found.verdict, found.ground, f"healed at first, and now {found.summary}", settled=found.settled)
     came_back = _came_back(question, held, found)
     if came_back is None:
-        return _with(found, found.verdict, found.ground, f"{found.summary}, and so {_ago(held)}", settled=not found.regressions)
+        settled = found.settled and not found.regressions
+        return _with(found, found.verdict, found.ground, f"{found.summary}, and so {_ago(held)}", settled=settled)
     settled = found.health is not Health.PROGRESSING
     if _changed(question, held):
         why = f"healed at first, then somebody changed it, and it fails in another way: {came_back}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -21,7 +21,8 @@ from schemas.event import Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
 from schemas.evidence import Sensor, Snapshot
 from schemas.text import clean
-from schemas.words import Outcome, Verdict
+from schemas.words import Ground, Outcome, Verdict
+from sql.approvals import ApprovalRow, get_approval
 from sql.database import Connection, Database
 from sql.evidence import get_snapshot, store_snapshot
 from sql.incidents import IncidentRow, add_timeline, get_incident
@@ -43,6 +44,7 @@ from stages.verify.relapse import Held, assess_held
 from stages.verify.score import shown
 
 _VERIFIED = (Outcome.SUCCEEDED, Outcome.UNKNOWN)
+_RARER = 6  # intervals between two looks while only an alert is waited for
 
 
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,7 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     operation: Operation
+    approval: ApprovalRow
     before: Snapshot | None
     incident: IncidentRow | None
     held: Held | None
@@ -150,23 +153,37 @@ class VerifyStage:
 
     async def _decide(self, event: VerificationDue, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
         now = context.now()
-        if look.assessment.settled or now >= event.until:
-            if look.assessment.verdict is Verdict.SUCCESS and not look.case.was_held and self._holds(look.case.operation):
+        last = self._last(event, look)
+        if look.assessment.settled or now >= last:
+            if look.assessment.verdict is Verdict.SUCCESS and not look.case.was_held and self._hold_down(look) > 0:
                 return await self._hold(event, look, context, connection)
             return await _finish(event, look, context, connection)
         due = context.event(VerificationDue, finished=event.finished, look=event.look + 1, until=event.until)
         if not await continue_verification(connection, look.case.operation.id, event=event.id, awaits=due.id):
             return []
-        return [context.delay(due, min(now + timedelta(seconds=self._options.interval), event.until))]
+        return [context.delay(due, min(now + timedelta(seconds=self._pause(event, now)), last))]
 
-    def _holds(self, operation: Operation) -> bool:
-        """Whether a success may not last. A Job that has completed stays so, and may be deleted before another look."""
-        return self._options.hold_down > 0 and not isinstance(operation.action, RerunJob)
+    def _last(self, event: VerificationDue, look: _Look) -> datetime:
+        """When the last look is due: later where only the alert's own rule still holds, for rules look back."""
+        ended_at = look.case.operation.finished_at
+        if look.assessment.ground is not Ground.STILL_FIRING or ended_at is None:
+            return event.until
+        return max(event.until, ended_at + timedelta(seconds=self._options.alert_limit))
+
+    def _pause(self, event: VerificationDue, now: datetime) -> float:
+        """Seconds to the next look; after the warm-up, when only an alert is waited for, they come less often."""
+        return self._options.interval * (_RARER if now >= event.until else 1)
+
+    def _hold_down(self, look: _Look) -> float:
+        """How long a success is held, in seconds. A Job that has completed stays so, and may be deleted before another look."""
+        if isinstance(look.case.operation.action, RerunJob):
+            return 0.0
+        return self._options.hold_down_of(look.case.approval.playbook)
 
     async def _hold(self, event: VerificationDue, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
         """A success is not told yet: the next look is due after the hold-down."""
         now, operation = context.now(), look.case.operation
-        until = now + timedelta(seconds=self._options.hold_down)
+        until = now + timedelta(seconds=self._hold_down(look))
         last = until + timedelta(seconds=self._options.limit)
         due = context.event(VerificationDue, finished=event.finished, look=event.look + 1, until=last)
         seen, cleared = context.new_id(), look.assessment.cleared
@@ -184,8 +201,12 @@ async def _case(connection: Connection, event: VerificationDue, context: Context
     if row is None or row.awaits != event.id:
         return None
     operation = await _ledger(connection, event.finished)
+    approval = await get_approval(connection, operation.approval)
+    if approval is None:
+        raise Reject(f"the store has no approval {clean(operation.approval, 64)!r} of this operation")
     return _Case(
         operation=operation,
+        approval=approval,
         before=await get_snapshot(connection, operation.before) if operation.before else None,
         incident=await get_incident(connection, operation.incident),
         held=await _held(connection, row, context),
@@ -211,7 +232,8 @@ async def _ledger(connection: Connection, event: ExecutionFinished) -> Operation
 
 async def _finish(event: VerificationDue, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
     """The judgement, told once."""
-    operation, assessment, now = look.case.operation, look.assessment, context.now()
+    operation, approval, assessment, now = look.case.operation, look.case.approval, look.assessment, context.now()
+    assert operation.outcome is not None
     ended = await end_verification(connection, operation.id, event=event.id, verdict=assessment.verdict, score=assessment.score, at=now)
     if not ended:
         return []
@@ -219,14 +241,13 @@ async def _finish(event: VerificationDue, look: _Look, context: Context, connect
     await store_snapshot(connection, id=after_id, incident=operation.incident, phase="after", snapshot=look.question.after)
     before_id = await _before(look, context, connection)
     held = look.case.held
-    outcome = event.finished.outcome
     result = context.event(
         VerificationFinished,
         incident=operation.incident,
         operation=operation.id,
         approval=operation.approval,
         action=operation.action,
-        outcome=outcome,
+        outcome=operation.outcome,
         verdict=assessment.verdict,
         measured=assessment.measured,
         summary=assessment.summary,
@@ -234,11 +255,11 @@ async def _finish(event: VerificationDue, look: _Look, context: Context, connect
         before=before_id,
         after=after_id,
         score=assessment.score,
-        automatic=event.finished.automatic,
-        severity=event.finished.severity,
+        automatic=approval.automatic,
+        severity=approval.severity,
         cleared=assessment.cleared,
         regressions=assessment.regressions,
-        playbook=event.finished.playbook,
+        playbook=approval.playbook,
         relapse=assessment.relapse,
         ground=assessment.ground,
         parts=assessment.parts,

@@ -245,6 +245,10 @@ async def test_prometheus_and_alertmanager_are_asked_together(tmp_path: Path) ->
             assert await both.firing(pushed), "an alert of another source is known to Alertmanager only"
             await heard.tell(pushed, ended=True)
             assert await until(lambda: both.firing(pushed), lambda fires: fires is not True) is False
+            elder = {**told, "pod": "api-5c9f8b6c5d-b2b4z"}
+            for metrics in (both, alone):
+                assert await metrics.firing(elder) is False
+                assert await metrics.firing(elder, target=shop.api), "it fires for the pod that took its place"
             exporter.series[shop.used] = 1e8
             assert await until(lambda: both.firing(told), lambda fires: fires is not True) is False
             await server.stop()

@@ -6,21 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from adapters.prometheus import PrometheusMetrics
 from ops.sandbox.kubectl import settled
-from schemas.events import ExecutionFinished, VerificationFinished
+from schemas.events import ExecutionFinished, LessonLearned, VerificationFinished
 from schemas.target import Target
 from schemas.words import Ground, Verdict
 from sql.database import Database
 from sql.evidence import get_snapshot
+from sql.incidents import get_incident
+from stages.learn import Learn
 from stages.verify import VerifyOptions, VerifyStage
 from stages.verify.baseline import usual
 from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
 from tests.integration.healing import Healing, healing_scene, restart
-from tests.integration.test_verify import executed, verified
+from tests.integration.test_verify import delayed, executed, verified
 
 pytestmark = [pytest.mark.e2e, needs_prometheus]
 AT_ONCE = VerifyOptions(hold_down=0)
@@ -56,11 +57,12 @@ class Scene:
     async def firing(self) -> bool | None:
         return await self.metrics.firing(TOLD, cluster="prod")
 
-    async def restarted(self) -> ExecutionFinished:
-        """The restart of the workload for an incident of this alert."""
-        incident = await self.healing.incident(self.target, alert="MemoryHigh")
-        labels = msgspec.json.encode(TOLD).decode()
-        await self.healing.database.fetch("UPDATE incidents SET labels = $2, firing = 1 WHERE id = $1 RETURNING id", incident, labels)
+    async def restarted(self, told: dict[str, str] = TOLD, joined: dict[str, str] | None = None) -> ExecutionFinished:
+        """The restart of the workload for an incident of this alert, which another may have joined."""
+        incident = await self.healing.incident(self.target, alert=told["alertname"], labels=told)
+        if joined is not None:
+            async with self.healing.database.transaction() as connection:
+                await self.healing.join(connection, incident, self.target, joined)
         return await executed(self.healing, restart(self.target), incident=incident)
 
     async def uses(self, used: float) -> None:
@@ -119,16 +121,37 @@ async def test_metrics_that_stay_as_they_were_are_not_held_against_it(tmp_path: 
 async def test_the_alert_is_gone_when_its_own_rule_says_so(tmp_path: Path, database: Database) -> None:
     async with scene(tmp_path, database, 9e8) as made:
         await until(made.firing, lambda fires: fires is True)
-        finished = await made.restarted()
-        still = await made.verified(finished)
-        assert (still.verdict, still.cleared) == (Verdict.SUCCESS, False)
-        assert "the alert still fires" in still.summary
-        again = await made.restarted()
+        due, _ = delayed(await made.healing.handle(made.stage, await made.restarted()))
+        await made.healing.kubectl.until(made.target, settled)
+        made.healing.later(VerifyOptions().limit + 1)
+        due, seconds = delayed(await made.healing.handle(made.stage, due))
+        assert seconds == pytest.approx(30, abs=0.5), "it is well, and looked at again because of its alert"
         await made.uses(3e8)
         await until(made.firing, lambda fires: fires is False)
-        gone = await made.verified(again)
+        made.healing.later(seconds)
+        (gone,) = await made.healing.handle(made.stage, due)
+        assert isinstance(gone, VerificationFinished)
         assert (gone.verdict, gone.cleared) == (Verdict.SUCCESS, True)
-        assert gone.score > still.score
+
+
+async def test_no_success_is_called_while_any_alert_of_the_incident_holds_by_its_own_rule(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database, 9e8) as made:
+        await until(made.firing, lambda fires: fires is True)
+        other = {"alertname": "Unheard", "namespace": "shop"}
+        for told, joined in ((TOLD, None), (other, TOLD), (TOLD | {"pod": "api-5c9f8b6c5d-b2b4z"}, None)):
+            due, _ = delayed(await made.healing.handle(made.stage, await made.restarted(told, joined)))
+            await made.healing.kubectl.until(made.target, settled)
+            made.healing.later(AT_ONCE.alert_limit + 1)
+            (result,) = await made.healing.handle(made.stage, due)
+            assert isinstance(result, VerificationFinished)
+            assert (result.verdict, result.ground, result.cleared) == (Verdict.DEGRADED, Ground.STILL_FIRING, False)
+            assert "the alert still fires by its own rule" in result.summary
+            (lesson,) = await made.healing.handle(Learn(database), result, backed=False)
+            assert isinstance(lesson, LessonLearned), "no trust is earned and none is lost"
+            async with database.connection() as connection:
+                row = await get_incident(connection, result.incident)
+            assert row is not None
+            assert (row.succeeded, row.effectiveness) == (None, None)
 
 
 async def test_a_prometheus_that_is_away_is_neither_good_nor_bad(tmp_path: Path, database: Database) -> None:

@@ -190,8 +190,15 @@ class Scene:
         context = Context(stage=stage.name, by=f"{stage.name}/test", clock=lambda: self.now, input=event, attempt=attempt)
         return await stage.handle(event, context)
 
-    async def incident(self, target: Target = TARGET, severity: Severity = Severity.P3, alert: str = "KubePodCrashLooping") -> str:
+    async def incident(
+        self,
+        target: Target = TARGET,
+        severity: Severity = Severity.P3,
+        alert: str = "KubePodCrashLooping",
+        labels: dict[str, str] | None = None,
+    ) -> str:
         """The id of a new open incident with one firing signal."""
+        labels = {"alertname": alert} | (labels or {})
         async with self.database.transaction() as connection:
             joined = await signals.join_or_open(
                 connection,
@@ -199,12 +206,17 @@ class Scene:
                 target=target,
                 severity=severity,
                 title=f"{alert} on {target}",
-                labels={"alertname": alert},
+                labels=labels,
                 services=("checkout",),
                 at=self.now,
             )
-            await signals.count_alert(connection, joined.id, alert=alert, anomaly=f"{alert} {target.key}", at=self.now)
+            await self.join(connection, joined.id, target, labels)
         return joined.id
+
+    async def join(self, connection: Connection, incident: str, target: Target, labels: dict[str, str]) -> None:
+        """The alert with these labels is one of the incident's."""
+        alert = labels["alertname"]
+        await signals.count_alert(connection, incident, alert=alert, anomaly=f"{alert} {target.key}", labels=labels, at=self.now)
 
     async def resolve(self, incident: str) -> None:
         async with self.database.transaction() as connection:

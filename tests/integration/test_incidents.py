@@ -41,6 +41,22 @@ async def test_an_incident_is_found_by_id_and_by_target(database: Database) -> N
     assert (row.target.name, row.severity, row.labels, row.services) == ("api", Severity.P1, {"team": "shop"}, ("checkout",))
 
 
+async def test_the_labels_of_ten_alerts_are_told_and_the_names_of_more(database: Database) -> None:
+    incident = await opened(database)
+    async with database.transaction() as connection:
+        for number in range(12):
+            labels = {"alertname": f"A{number}", "pod": "one"}
+            await signals.count_alert(connection, incident, alert=f"A{number}", anomaly=f"A{number} x", labels=labels, at=NOW)
+        other = {"alertname": "A0", "pod": "two"}
+        again = await signals.count_alert(connection, incident, alert="A0", anomaly="A0 x", labels=other, at=NOW)
+    assert again == 0
+    async with database.connection() as connection:
+        row = await incidents.get_incident(connection, incident)
+    assert row is not None
+    assert len(row.alerts) == 12
+    assert row.alert_labels == tuple({"alertname": f"A{number}", "pod": "one"} for number in range(10))
+
+
 async def test_the_newest_incidents_come_first(database: Database) -> None:
     first, second = await opened(database, "a"), await opened(database, "b", NOW + timedelta(seconds=1))
     async with database.connection() as connection:

@@ -62,7 +62,12 @@ async def test_signals_of_one_target_join_and_the_worst_severity_counts(scene: S
     assert [worse.firing, milder.firing] == [2, 3]
     row = await scene.row(incident)
     assert (row.severity, row.firing, row.alerts) == (Severity.P0, 3, (API["alertname"], "Down", "Slow"))
-    assert (await scene.lines(incident))[1:] == ["Down joined, severity is now P0; 2 firing", "Slow joined; 3 firing"]
+    again = updated(await scene.fire("f4", labels=API | {"alertname": "Down", "severity": "info", "replica": "2"}))
+    assert again.firing == 4
+    kept = (API, API | {"alertname": "Down", "severity": "critical"}, API | {"alertname": "Slow", "severity": "info"})
+    assert (await scene.row(incident)).alert_labels == kept, "the labels of the first signal of each alert"
+    lines = ["Down joined, severity is now P0; 2 firing", "Slow joined; 3 firing", "Down joined; 4 firing"]
+    assert (await scene.lines(incident))[1:] == lines
 
 
 async def test_other_targets_have_incidents_of_their_own(scene: Scene) -> None:

@@ -14,7 +14,7 @@ from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, LessonLearned, TrustChanged
 from schemas.evidence import BlastRadius
 from schemas.identity import new_id
-from schemas.words import Ground, Mode, Outcome, Risk, Severity, Tier, Verdict
+from schemas.words import UNKNOWN_GROUNDS, Ground, Mode, Outcome, Risk, Severity, Tier, Verdict
 from sql import approvals, incidents, lessons, playbooks, trust
 from sql.database import Database
 from sql.lessons import LessonRow, category_of
@@ -118,6 +118,8 @@ async def test_a_failed_verification_and_a_rejection_begin_again_at_zero(scene: 
         ({"verdict": Verdict.SUCCESS, "cleared": None}, (True, 4)),
         ({"verdict": Verdict.SUCCESS, "regressions": ("latency",)}, (True, 4)),
         ({"verdict": Verdict.DEGRADED}, (False, 2)),
+        ({"verdict": Verdict.DEGRADED, "ground": Ground.REGRESSED}, (False, 2)),
+        *(({"verdict": Verdict.DEGRADED, "ground": ground}, (None, None)) for ground in sorted(UNKNOWN_GROUNDS)),
         ({"verdict": Verdict.FAILED}, (False, 1)),
         ({"verdict": Verdict.TIMEOUT}, (None, None)),
         ({"verdict": Verdict.DEGRADED, "measured": False}, (None, None)),

@@ -20,7 +20,6 @@ from schemas.target import Kind, Target
 from schemas.words import CheckResult, Disposition, Severity, SignalStatus, Source
 from sql.database import Database
 from sql.evidence import get_snapshot
-from sql.signals import count_alert
 from stages.propose import ProposeOptions, ProposeStage
 from stages.propose.case import Case, Suggestion
 from tests.integration.healing import Healing, Unsteady, healing_scene, only
@@ -256,7 +255,7 @@ async def test_another_alert_about_it_asks_again_where_nothing_was_proposed(scen
     await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
     assert await scene.handle(stage, await risen(scene, event, Severity.P2)) == [], "the same alert is no news"
     async with scene.database.transaction() as connection:
-        await count_alert(connection, event.incident, alert="KubePodCrashLooping", anomaly="a", at=scene.now)
+        await scene.join(connection, event.incident, target, {"alertname": "KubePodCrashLooping"})
     proposal = proposed(await scene.handle(stage, await risen(scene, event, Severity.P2)))
     assert isinstance(proposal.action, RollBackWorkload)
 

@@ -10,13 +10,14 @@ import msgspec
 import pytest
 
 from adapters.errors import Transient
+from adapters.kubernetes.resources import BY_KIND
 from bus.handler import Reject
 from ops.sandbox.kubectl import settled, unready, waiting
-from schemas.action import Action, DeletePod, Investigate, RollBackWorkload
+from schemas.action import Action, DeletePod, Investigate, RollBackWorkload, SetMemoryLimit
 from schemas.event import Delayed, Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
 from schemas.target import Kind, Target
-from schemas.words import Health, Outcome, Verdict
+from schemas.words import Ground, Health, Outcome, Severity, Verdict
 from sql.database import Database
 from sql.evidence import get_snapshot
 from stages.execute import ExecuteStage
@@ -117,15 +118,54 @@ async def test_a_rollout_that_breaks_what_was_healthy_has_failed(scene: Healing,
 
 
 async def test_what_is_not_there_in_time_is_a_timeout(scene: Healing, stage: VerifyStage) -> None:
-    target = await scene.deploy("api", "sim/web:ok")
-    await scene.kubectl.until(target, settled)
-    await scene.kubectl.set_image(target, "sim/web:crash")
-    await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
-    finished = await executed(scene, RollBackWorkload(target=target, to_revision=1))
+    target = await broken_by_rollout(scene)
+    finished = await executed(scene, restart(target))
     await scene.kubectl.set_image(target, "sim/web:slow-99999s")
     result = await verified(scene, stage, finished, limit=True)
     assert result.verdict is Verdict.TIMEOUT
     assert result.measured
+
+
+async def test_what_somebody_took_back_is_no_success_and_no_failure_of_the_action(scene: Healing, stage: VerifyStage) -> None:
+    target = await broken_by_rollout(scene)
+    finished = await executed(scene, RollBackWorkload(target=target, to_revision=1))
+    await scene.kubectl.set_image(target, "sim/web:crash")
+    await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
+    result = await verified(scene, stage, finished, limit=True)
+    assert (result.verdict, result.ground, result.measured) == (Verdict.DEGRADED, Ground.CHANGED_SINCE, True)
+    assert "somebody changed its images to sim/web:crash" in result.summary
+
+
+async def test_what_was_scaled_to_nothing_meanwhile_is_not_healed(scene: Healing, stage: VerifyStage) -> None:
+    target = await scene.deploy("api", "sim/web:crash")
+    await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
+    finished = await executed(scene, restart(target))
+    await scene.kubectl.patch(BY_KIND[target.kind], target.namespace, target.name, {"spec": {"replicas": 0}})
+    await scene.kubectl.until(target, lambda _, pods: not pods)
+    result = await verified(scene, stage, finished, limit=True)
+    assert (result.verdict, result.ground) == (Verdict.DEGRADED, Ground.CHANGED_SINCE)
+
+
+@pytest.mark.parametrize(("memory", "verdict"), [("300Mi", Verdict.SUCCESS), ("150Mi", Verdict.DEGRADED)])
+async def test_a_memory_limit_heals_as_long_as_nobody_sets_another(
+    scene: Healing, stage: VerifyStage, memory: str, verdict: Verdict
+) -> None:
+    target = await scene.deploy("api", "sim/web:oom-200Mi", resources={"limits": {"memory": "100Mi"}})
+    await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
+    finished = await executed(scene, SetMemoryLimit(target=target, container="web", memory="300Mi"))
+    await scene.kubectl.set_image(target, "sim/web:oom-200Mi", resources={"limits": {"memory": memory}})
+    assert (await verified(scene, stage, finished, limit=verdict is not Verdict.SUCCESS)).verdict is verdict
+
+
+async def test_what_is_told_of_the_approval_is_what_its_row_says(scene: Healing, stage: VerifyStage) -> None:
+    target = await scene.deploy("api", "sim/web:ok")
+    await scene.kubectl.until(target, settled)
+    finished = await executed(scene, restart(target))
+    assert (finished.automatic, finished.severity, finished.playbook) == (True, Severity.P2, "")
+    changed = "UPDATE approvals SET automatic = false, severity = 'P0', playbook = 'restarts' WHERE id = $1 RETURNING id"
+    await scene.database.fetch(changed, finished.approval)
+    result = await verified(scene, stage, finished)
+    assert (result.automatic, result.severity, result.playbook) == (False, Severity.P0, "restarts")
 
 
 async def test_it_settles_first_and_looks_again_until_it_has_converged(scene: Healing, stage: VerifyStage) -> None:
@@ -207,8 +247,6 @@ async def test_a_workload_that_was_deleted_after_the_action_has_failed(scene: He
     target = await scene.deploy("api", "sim/web:ok")
     await scene.kubectl.until(target, settled)
     finished = await executed(scene, restart(target))
-    from adapters.kubernetes.resources import BY_KIND
-
     await scene.kubectl.delete(BY_KIND[target.kind], target.namespace, target.name)
     assert (await verified(scene, stage, finished)).verdict is Verdict.FAILED
 

@@ -177,6 +177,29 @@ async def test_somebody_elses_bad_rollout_during_the_hold_down_is_not_held_again
     assert "somebody changed it" in result.summary
 
 
+@pytest.mark.parametrize(("playbook", "seconds"), [("leaks", 900), ("others", HOLD), ("", HOLD)])
+async def test_a_playbook_may_have_a_hold_down_of_its_own(scene: Healing, playbook: str, seconds: float) -> None:
+    stage = VerifyStage(scene.database, scene.world, VerifyOptions(hold_downs={"leaks": 900, "": 5}))
+    target = await scene.deploy("api", "sim/web:ok")
+    await scene.kubectl.until(target, settled)
+    first, _ = delayed(await scene.handle(stage, await executed(scene, restart(target), playbook=playbook)))
+    await scene.kubectl.until(target, settled)
+    due, wait = delayed(await scene.handle(stage, first))
+    assert wait == pytest.approx(seconds, abs=0.5)
+    assert (due.until - due.at).total_seconds() == pytest.approx(seconds + VerifyOptions().limit, abs=0.5)
+
+
+async def test_a_playbook_may_have_no_hold_down(scene: Healing) -> None:
+    stage = VerifyStage(scene.database, scene.world, VerifyOptions(hold_downs={"plain": 0}))
+    target = await scene.deploy("api", "sim/web:ok")
+    await scene.kubectl.until(target, settled)
+    first, _ = delayed(await scene.handle(stage, await executed(scene, restart(target), playbook="plain")))
+    await scene.kubectl.until(target, settled)
+    assert told(await scene.handle(stage, first)).held == 0
+    with pytest.raises(ValueError, match="no hold-down may be negative"):
+        VerifyOptions(hold_downs={"plain": -1})
+
+
 async def test_without_a_hold_down_a_success_is_told_at_once(scene: Healing) -> None:
     stage = VerifyStage(scene.database, scene.world, VerifyOptions(hold_down=0))
     target = await scene.deploy("api", "sim/web:ok")

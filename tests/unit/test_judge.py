@@ -18,22 +18,24 @@ from schemas.action import (
     RestartWorkload,
     RollBackWorkload,
     ScaleWorkload,
+    SetAutoscalerBounds,
 )
-from schemas.evidence import Band, MetricView, Sensor, Snapshot
+from schemas.evidence import AutoscalerView, Band, MetricView, Sensor, Snapshot
 from schemas.target import Kind, Target
 from schemas.words import UNKNOWN_GROUNDS, Ground, Health, Outcome, Verdict, Worse
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import Weights
-from tests.unit.snapshots import HOST, NOW, TARGET, host, pod, snapshot, unit
+from tests.unit.snapshots import HOST, NOW, TARGET, host, pod, revision, snapshot, unit
 
 RESTART = RestartWorkload(target=TARGET)
 ROLL_BACK = RollBackWorkload(target=TARGET, to_revision=1)
 UNMEASURED = Snapshot(target=TARGET, at=NOW, sensors=(Sensor(name="workload", seconds=8, error="timeout"),))
 GONE = Snapshot(target=TARGET, at=NOW, sensors=(Sensor(name="events", seconds=0.1),), exists=False)
 
-OK = snapshot(pod("a"), pod("b"))
-NEW_OK = snapshot(pod("c"), pod("d"), generation=2, observed_generation=2)
-CRASH = snapshot(pod("a", "crash"), pod("b", "crash"))
+REVISIONS = (revision(2, "api:2", current=True), revision(1, "api:1"))
+OK = snapshot(pod("a"), pod("b"), revisions=REVISIONS)
+NEW_OK = snapshot(pod("c"), pod("d"), generation=2, observed_generation=2, images=("api:1",))
+CRASH = snapshot(pod("a", "crash"), pod("b", "crash"), revisions=REVISIONS)
 NEW_CRASH = snapshot(pod("c", "crash"), pod("d", "crash"), generation=2, observed_generation=2)
 HALF = snapshot(pod("c", "crash", restarts=1), pod("d"), generation=2, observed_generation=2)
 OOM = snapshot(pod("c", "oom"), pod("d", "oom"), generation=2, observed_generation=2)
@@ -179,12 +181,50 @@ def test_a_container_with_a_name_of_its_own_is_found_by_its_compose_labels() -> 
     assert judged(down, down, action).verdict is Verdict.FAILED
 
 
-def test_the_alert_is_told_and_moves_only_the_score() -> None:
+def test_what_is_told_of_the_alert_moves_only_the_score() -> None:
     firing, cleared, unknown = (judged(CRASH, NEW_OK, firing=number) for number in (2, 0, None))
     assert [one.cleared for one in (firing, cleared, unknown)] == [False, True, None]
     assert {one.verdict for one in (firing, cleared, unknown)} == {Verdict.SUCCESS}
     assert firing.score < unknown.score < cleared.score == 1.0
     assert "still fires" in firing.summary
+
+
+@pytest.mark.parametrize("before", [CRASH, OK])
+def test_no_success_is_called_while_the_alert_holds_by_its_own_rule(before: Snapshot) -> None:
+    asked: dict[str, Any] = {"firing": 0, "asked": 1}
+    found = judged(before, NEW_OK, fires=True, **asked)
+    assert (found.verdict, found.ground, found.cleared) == (Verdict.DEGRADED, Ground.STILL_FIRING, False)
+    assert found.ground in UNKNOWN_GROUNDS
+    assert not found.settled, "its rule may look back"
+    assert found.summary == "healthy, but the alert still fires by its own rule: 2 of 2 pods available"
+    for fires in (False, None):
+        well = judged(before, NEW_OK, fires=fires, **asked)
+        assert (well.verdict, well.settled) == (Verdict.SUCCESS, True)
+
+
+def test_an_alert_that_holds_changes_nothing_of_what_is_no_success() -> None:
+    asked: dict[str, Any] = {"firing": 1, "asked": 1, "fires": True}
+    for before, after, action in ((CRASH, NEW_CRASH, RESTART), (OK, NEW_OK, ROLL_BACK), (CRASH, FLAPPED, RESTART), (None, NEW_OK, RESTART)):
+        plain, found = judged(before, after, action), judged(before, after, action, **asked)
+        assert (found.verdict, found.ground, found.settled) == (plain.verdict, plain.ground, plain.settled)
+
+
+def test_a_rollout_that_was_under_way_is_no_fault_that_was_healed() -> None:
+    bounds = SetAutoscalerBounds(target=TARGET, autoscaler="api", minimum=1, maximum=5)
+    after = msgspec.structs.replace(NEW_OK, autoscaler=AutoscalerView(name="api", uid="u", minimum=1, maximum=5))
+    rolling = snapshot(pod("a"), pod("b"), pod("c", "pending"), desired=2, updated=1, ready=2, available=2, revisions=REVISIONS)
+    starting = snapshot(pod("a"), pod("b"), pod("c", "unready"), desired=2, updated=1, ready=2, available=2, revisions=REVISIONS)
+    unseen = snapshot(pod("a"), pod("b"), generation=2, revisions=REVISIONS)
+    for before in (rolling, starting, unseen):
+        found = judged(before, after, bounds)
+        assert (found.verdict, found.ground) == (Verdict.DEGRADED, Ground.NOTHING_BEFORE), found.summary
+        assert judged(before, after, RESTART).verdict is Verdict.SUCCESS
+    assert judged(rolling, after, ROLL_BACK).ground is Ground.NOTHING_BEFORE
+    assert judged(starting, after, ROLL_BACK).ground is Ground.HEALED, "new pods that do not become ready are what a rollback mends"
+    stuck = snapshot(pod("a"), pod("b"), pod("c", "crash"), desired=2, updated=1, ready=2, available=2)
+    short = snapshot(pod("a"), pod("b", "unready"))
+    for before in (stuck, short):
+        assert judged(before, after, bounds).ground is Ground.HEALED
 
 
 def test_what_failed_scores_under_a_half_and_what_healed_above() -> None:
@@ -241,12 +281,13 @@ def test_good_metrics_alone_do_not_make_a_target_measured() -> None:
         ({"firing": None}, None),
         ({"firing": 0}, True),
         ({"firing": 1}, False),
-        ({"firing": 1, "asked": True, "fires": False}, True),
-        ({"firing": 0, "asked": True, "fires": True}, False),
-        ({"firing": 0, "asked": True, "fires": None}, None),
-        ({"firing": 2, "asked": True, "fires": None}, False),
-        ({"firing": 2, "asked": True, "fires": False}, False),
-        ({"firing": None, "asked": True, "fires": False}, True),
+        ({"firing": 1, "asked": 1, "fires": False}, True),
+        ({"firing": 0, "asked": 1, "fires": True}, False),
+        ({"firing": 0, "asked": 1, "fires": None}, None),
+        ({"firing": 2, "asked": 1, "fires": None}, False),
+        ({"firing": 2, "asked": 1, "fires": False}, False),
+        ({"firing": 2, "asked": 2, "fires": False}, True),
+        ({"firing": None, "asked": 1, "fires": False}, True),
     ],
 )
 def test_whether_the_alert_is_gone_is_for_those_to_say_who_know_its_rule(fields: dict[str, Any], cleared: bool | None) -> None:

@@ -252,6 +252,25 @@ def test_labels_that_only_one_side_has_tell_no_alert_from_another(active: dict[s
     assert not same({"pod": "a"}, active)
 
 
+OF_POD = {"alertname": "A", "namespace": "shop", "pod": "api-7d9f8b6c5d-x2x4z", "instance": "192.0.2.1:80", "severity": "page"}
+
+
+@pytest.mark.parametrize(
+    ("active", "expected"),
+    [
+        ({"pod": "api-5c9f8b6c5d-b2b4z", "instance": "192.0.2.9:80"}, True),
+        ({"pod": "api-gateway-5c9f8b6c5d-b2b4z"}, False),
+        ({"pod": "api-5c9f8b6c5d-b2b4z", "severity": "info"}, False),
+        ({"pod": "api-5c9f8b6c5d-b2b4z", "alertname": "B"}, False),
+        ({"pod": "api-5c9f8b6c5d-b2b4z", "namespace": "other"}, False),
+    ],
+)
+def test_an_alert_about_one_pod_holds_while_it_holds_for_another_of_the_workload(active: dict[str, str], expected: bool) -> None:
+    assert same(OF_POD, OF_POD | active, API) is expected
+    assert not same(OF_POD, OF_POD | active)
+    assert not same(OF_POD, OF_POD | active, Target(cluster="prod", namespace="shop", kind=Kind.POD, name="api"))
+
+
 YES, NO, NOT_KNOWN, AWAY = Answer(True), Answer(False), Answer(None), Answer(None, away=True)
 
 

@@ -61,12 +61,12 @@ class Outside:
         await self._wait("measure")
         return MEASURED
 
-    async def alert(self, labels: Mapping[str, str], *, cluster: str = "") -> AlertState:
+    async def alert(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> AlertState:
         self.asked.append((labels, cluster))
         await self._wait("alert")
         return TOLD
 
-    async def firing(self, labels: Mapping[str, str], *, cluster: str = "") -> bool | None:
+    async def firing(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> bool | None:
         raise AssertionError("the look before deciding wants each answer, not their sum")
 
     async def close(self) -> None: ...

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.action import Action, RestartContainer, RestartWorkload
+from schemas.action import Action, RestartContainer, RestartWorkload, SetMemoryLimit
 from schemas.evidence import Snapshot
 from schemas.words import Ground, Outcome, Verdict
 from stages.verify.judge import Assessment, Question, assess
@@ -79,8 +79,22 @@ def test_an_alert_that_was_gone_and_fires_again_is_the_fault_that_came_back() ->
     assert said(judged(HEALED, cleared=True, firing=0)) == SUCCESS
     assert said(judged(HEALED, cleared=True, firing=1)) == RELAPSE
     assert said(judged(HEALED, cleared=False, firing=1)) == SUCCESS
-    assert said(judged(HEALED, cleared=True, asked=True, fires=True, firing=0)) == RELAPSE
-    assert said(judged(HEALED, cleared=True, asked=True, fires=None, firing=0)) == SUCCESS
+    assert said(judged(HEALED, cleared=True, asked=1, fires=True, firing=0)) == RELAPSE
+    assert said(judged(HEALED, cleared=True, asked=1, fires=None, firing=0)) == SUCCESS
+    still = judged(HEALED, cleared=None, asked=1, fires=True, firing=0)
+    assert said(still) == (Verdict.DEGRADED, Ground.STILL_FIRING, False, False), "nobody knew whether it was gone"
+
+
+def test_what_somebody_took_back_says_nothing_of_the_action_though_the_same_fault_is_back() -> None:
+    limit = SetMemoryLimit(target=TARGET, container="web", memory="200Mi")
+    before = snapshot(pod("a", "oom"), pod("b", "oom"), memory_limits={"web": 100 * 2**20})
+    first = snapshot(pod("c"), pod("d"), memory_limits={"web": 200 * 2**20}, **DONE)
+    kept = snapshot(pod("c"), pod("d", "oom"), memory_limits={"web": 200 * 2**20}, **DONE)
+    taken_back = snapshot(pod("e"), pod("f", "oom"), memory_limits={"web": 100 * 2**20}, **ELSE)
+    assert said(judged(kept, before, first, action=limit)) == RELAPSE
+    found = judged(taken_back, before, first, action=limit)
+    assert (found.verdict, found.ground, found.relapse) == (Verdict.DEGRADED, Ground.CHANGED_SINCE, False)
+    assert "healed at first, and now not what the action left: somebody set its memory limit to 100 MiB" in found.summary
 
 
 def test_a_relapse_says_what_came_back_and_scores_under_a_half() -> None:
