@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+from schemas.numbers import Positive, Seconds, Several, Wait
 
 
 class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +27,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     known_hosts: str = ""
     """Path of the file that holds the host's key, in OpenSSH's form. Without it there is no connection."""
 
-    port: int = 22
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 22
     """TCP port of the host's sshd."""
 
     group: str = "hosts"
@@ -45,23 +49,23 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     marks: str = ".mendstream"
     """Folder on the host where operations leave their marks, relative to the account's home, or absolute."""
 
-    connect_timeout: float = 8.0
+    connect_timeout: Seconds = 8.0
     """Seconds for connecting and logging in."""
 
-    command_timeout: float = 8.0
+    command_timeout: Seconds = 8.0
     """Seconds for one command that only looks."""
 
-    restart_timeout: float = 120.0
+    restart_timeout: Seconds = 120.0
     """Seconds for one restart, or another change; when it takes longer, its outcome is unknown."""
 
-    idle: float = 60.0
+    idle: Wait = 60.0
     """Seconds that an unused connection is kept."""
 
-    keepalive: float = 5.0
+    keepalive: Seconds = 5.0
     """Seconds between two signs of life asked of the host; three unanswered ones end the connection."""
 
-    concurrency: int = 6
+    concurrency: Several = 6
     """Commands at once on this host; keep it below the MaxSessions of its sshd, which is 10 by default."""
 
-    output_limit: int = 262_144
+    output_limit: Positive = 262_144
     """Bytes of each output of a command that are read; what comes after them is never kept."""

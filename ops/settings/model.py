@@ -17,6 +17,8 @@ from adapters.prometheus.options import PrometheusOptions
 from adapters.ssh.options import HostOptions
 from bus.options import LoopOptions
 from bus.sweeper import SweeperOptions
+from bus.trim import DEAD_AGE
+from schemas.numbers import LONGEST, Seconds, Several
 from schemas.secret import Secret, SecretUrl
 from stages.execute.options import ExecuteOptions
 from stages.failure_watch.options import FailureWatchOptions
@@ -27,8 +29,6 @@ from stages.propose.options import ProposeOptions
 from stages.verify.options import VerifyOptions
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     url: SecretUrl = SecretUrl("")
     """`redis://host:6379/0`, `rediss://…` or `unix:///path`. Empty: `mend up` starts a Redis of its own."""
 
-    partitions: Positive = 1
+    partitions: Several = 1
     """How many partitions events are spread over. It never changes while events are under way."""
 
     cluster: bool = False
@@ -54,7 +54,7 @@ class PostgresSettings(Section, frozen=True, kw_only=True):
     url: SecretUrl = SecretUrl("")
     """`postgresql://user:password@host:5432/database`. Empty: `mend up` starts a Postgres of its own."""
 
-    pool: Positive = 4
+    pool: Several = 4
     """The largest number of connections of one process."""
 
 
@@ -146,7 +146,7 @@ class ArchiveSettings(Section, frozen=True, kw_only=True):
     trim_period: Seconds = 30.0
     """Seconds between two times that the streams are trimmed of what every group has finished and Postgres has."""
 
-    outputs_kept: Seconds = 60 * 86400.0
+    outputs_kept: Annotated[float, msgspec.Meta(gt=DEAD_AGE.total_seconds(), le=LONGEST)] = 60 * 86400.0
     """Seconds for which the decision about an event is remembered. Longer than a dead letter may lie, which is 30 days."""
 
     sweeper: SweeperOptions = SweeperOptions()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+from schemas.numbers import Wait
 
 
 class FailureWatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How often people are asked about dead letters."""
 
-    quiet: Seconds = 600.0
+    quiet: Wait = 600.0
     """Seconds in which people are asked once about the dead letters of one group that died of one reason, however many there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ops.errors import SettingsWrong
 from ops.settings import Loaded, load
 from ops.settings.environment import variable_of
 from ops.settings.model import LogFormat, Settings
-from ops.settings.shape import ANY_NAME, leaves, secret_in
+from ops.settings.shape import ANY_NAME, Leaf, leaves, parts_of, secret_in
 from schemas.secret import Secret, SecretUrl
 from schemas.words import Mode
 
@@ -86,6 +87,93 @@ def test_an_unknown_name_says_the_nearest_right_one_and_its_line(tmp_path: Path)
 )
 def test_a_wrong_value_names_the_setting_and_what_was_expected(tmp_path: Path, text: str, said: str) -> None:
     assert any(said in problem for problem in problems(tmp_path, text))
+
+
+NUMBERS = [leaf for leaf in leaves(Settings) if {int, float} & set(parts_of(leaf.field.type))]
+ZERO_MEANS = {
+    "http.port": "any free port",
+    "metrics.port": "off",
+    "ingest.close_after": "an incident is closed as soon as it is resolved",
+    "ingest.owner_memory": "each alert asks the cluster anew",
+    "ingest.timeline_signals": "only a new alert or a worse severity gets a line",
+    "propose.patience": "people are asked at once",
+    "propose.rollout_window": "no crash is blamed on a revision",
+    "gate.signatures.low": "nobody signs",
+    "gate.signatures.medium": "nobody signs",
+    "gate.signatures.high": "nobody signs",
+    "gate.signatures.critical": "nobody signs",
+    "gate.cooldown.actions": "people are always asked",
+    "gate.target_cooldown.actions": "people are always asked",
+    "execute.retries": "one try",
+    "execute.retry_after": "again at once",
+    "verify.settle": "it is looked at immediately",
+    "verify.limit": "it is judged at the first look",
+    "verify.hold_down": "a success is told at once",
+    "verify.weights.state": "does not count",
+    "verify.weights.change": "does not count",
+    "verify.weights.steadiness": "does not count",
+    "verify.weights.alert": "does not count",
+    "verify.weights.metrics": "does not count",
+    "verify.weights.regression": "does not count",
+    "failure_watch.quiet": "people are asked about each dead letter",
+    "bus.backoff": "again at once",
+    "bus.backoff_limit": "again at once",
+    "bus.grace": "handlers that run are cancelled by a stop",
+    "hosts.NAME.idle": "no connection is kept",
+}
+"""What 0 says where it says something. Everywhere else it is a mistake."""
+REST = {
+    "hosts": 'address = "192.0.2.1"\nuser = "mend"\nprivate_key_file = "key"\n',
+    "prometheus": 'url = "http://127.0.0.1:9090"\n',
+    "alertmanager": 'url = "http://127.0.0.1:9093"\n',
+}
+"""What a table by name needs besides the number."""
+
+
+def with_number(leaf: Leaf, number: str) -> str:
+    """A settings file in which this setting has this number."""
+    *table, name = ("web" if part == ANY_NAME else part for part in leaf.path)
+    return f"[{'.'.join(table)}]\n{REST.get(leaf.path[0], '')}{name} = {number}\n"
+
+
+@pytest.mark.parametrize("number", ["-1", "nan", "inf", "1e300", "1" + 30 * "0"])
+@pytest.mark.parametrize("leaf", NUMBERS, ids=lambda leaf: ".".join(leaf.path))
+def test_no_setting_takes_a_number_that_means_nothing(tmp_path: Path, leaf: Leaf, number: str) -> None:
+    (said,) = problems(tmp_path, with_number(leaf, number))
+    name = ".".join(leaf.path).replace(ANY_NAME, "web")
+    assert f"{name}: expected a " in said or f"{name}: integer value out of range" in said
+    (said,) = problems(
+        tmp_path, "" if ANY_NAME not in leaf.path else with_number(leaf, "7"), **{variable_of(leaf.path).replace(ANY_NAME, "WEB"): number}
+    )
+    assert f"({name}): " in said
+
+
+@pytest.mark.parametrize("leaf", NUMBERS, ids=lambda leaf: ".".join(leaf.path))
+def test_zero_is_taken_where_it_means_something_and_nowhere_else(tmp_path: Path, leaf: Leaf) -> None:
+    if ".".join(leaf.path) in ZERO_MEANS:
+        read(tmp_path, with_number(leaf, "0"))
+        return
+    (said,) = problems(tmp_path, with_number(leaf, "0"))
+    assert re.search(r"expected a (whole )?number >=? ", said)
+
+
+def test_what_zero_means_is_said_of_settings_that_there_are() -> None:
+    assert set(ZERO_MEANS) <= {".".join(leaf.path) for leaf in NUMBERS}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[gate]\nexpiry = inf", "gate.expiry: expected a number that is neither infinite nor nan"),
+        ("[verify]\nsettle = nan", "verify.settle: expected a number that is neither infinite nor nan"),
+        ("[archive]\noutputs_kept = 2592000", "archive.outputs_kept: expected a number > 2592000.0"),
+        ("[bus]\nblock = 61", "bus.block: expected a number <= 60.0"),
+        ("[execute]\nlease = 0.5", "execute.lease: expected a number >= 1.0"),
+    ],
+)
+def test_a_number_that_cannot_be_says_what_can(tmp_path: Path, text: str, said: str) -> None:
+    (found,) = problems(tmp_path, text)
+    assert said in found
 
 
 def test_what_is_not_toml_says_where(tmp_path: Path) -> None:
