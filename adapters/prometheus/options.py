@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from adapters.credentials import require_username
 from schemas.numbers import LONGEST, Positive, Seconds
 from schemas.secret import Secret, SecretUrl
 
@@ -45,3 +46,6 @@ class PrometheusOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     answer_limit: Positive = 16 * 1024 * 1024
     """Bytes of one answer; a larger one is refused."""
+
+    def __post_init__(self) -> None:
+        require_username(self.username, self.password)

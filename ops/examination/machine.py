@@ -25,10 +25,6 @@ def of_settings(loaded: Loaded) -> Iterator[Finding]:
     if settings.votes.key and len(settings.votes.key.reveal()) < _SHORTEST_SECRET:
         told = f"it is shorter than {_SHORTEST_SECRET} characters"
         yield wrong("votes key", told, "set votes.key to the output of `openssl rand -hex 32`")
-    for name, person in settings.people.items():
-        if person.token and len(person.token.reveal()) < _SHORTEST_SECRET:
-            told = f"the token of {name} is shorter than {_SHORTEST_SECRET} characters"
-            yield warning("people", told, f"set people.{name}.token to the output of `openssl rand -hex 32`")
     yield from _of_signers(settings)
 
 

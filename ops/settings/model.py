@@ -13,13 +13,14 @@ from typing import Annotated
 
 import msgspec
 
+from adapters.credentials import require_username
 from adapters.prometheus.options import PrometheusOptions
 from adapters.ssh.options import HostOptions
 from bus.options import LoopOptions
 from bus.sweeper import SweeperOptions
 from bus.trim import DEAD_AGE
 from schemas.numbers import LONGEST, Seconds, Several
-from schemas.secret import Secret, SecretUrl
+from schemas.secret import Password, Secret, SecretUrl, Token
 from stages.execute.options import ExecuteOptions
 from stages.failure_watch.options import FailureWatchOptions
 from stages.gate.options import GateOptions
@@ -81,14 +82,19 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     port: Port = 9095
     """The port to listen on."""
 
-    token: Secret = Secret("")
-    """The bearer token that Alertmanager sends."""
+    token: Token = Token("")
+    """The bearer token that Alertmanager sends, 16 characters or more."""
 
     username: str = ""
     """The user name of basic authentication, in place of or besides the token."""
 
-    password: Secret = Secret("")
-    """The password of basic authentication."""
+    password: Password = Password("")
+    """The password of basic authentication, 8 characters or more; it needs `username`."""
+
+    def __post_init__(self) -> None:
+        if bool(self.username) is not bool(self.password):
+            given, lacking = ("username", "password") if self.username else ("password", "username")
+            raise ValueError(f"{given} without {lacking} guards nothing: set http.{lacking} (MEND_HTTP_{lacking.upper()}) too, or neither")
 
 
 class MetricsSettings(Section, frozen=True, kw_only=True):
@@ -139,6 +145,9 @@ class AlertmanagerSettings(Section, frozen=True, kw_only=True):
     timeout: Seconds = 8.0
     """Seconds for one question."""
 
+    def __post_init__(self) -> None:
+        require_username(self.username, self.password)
+
 
 class ArchiveSettings(Section, frozen=True, kw_only=True):
     """Storing every event in Postgres, and bringing back from there what Redis lost."""
@@ -155,8 +164,9 @@ class ArchiveSettings(Section, frozen=True, kw_only=True):
 class PersonSettings(Section, frozen=True, kw_only=True):
     """A person who may sign. With no person listed, every user of this machine may sign as himself."""
 
-    token: Secret = Secret("")
-    """What proves `--as NAME`. Empty: only the user of the operating system with this name can sign as this person."""
+    token: Token = Token("")
+    """What proves `--as NAME`, 16 characters or more. Empty: only the user of the operating system with this name
+    can sign as this person."""
 
 
 class LogFormat(StrEnum):

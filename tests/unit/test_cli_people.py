@@ -10,7 +10,7 @@ import pytest
 from ops.cli.people import authenticate, how_another_signs, user_of_system
 from ops.errors import NotAllowed
 from ops.settings import PersonSettings, Settings
-from schemas.secret import Secret
+from schemas.secret import Token
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 TOKEN = "a token that is long enough"
@@ -25,7 +25,7 @@ def liar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def people(**tokens: str) -> Settings:
-    return Settings(people={name: PersonSettings(token=Secret(token)) for name, token in tokens.items()})
+    return Settings(people={name: PersonSettings(token=Token(token)) for name, token in tokens.items()})
 
 
 def test_without_people_in_the_settings_everybody_signs_as_himself_by_uid() -> None:

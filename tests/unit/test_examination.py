@@ -10,7 +10,7 @@ from ops.examination.machine import of_settings
 from ops.examination.stores import of_groups
 from ops.settings import Loaded, PersonSettings, Settings
 from ops.wiring import topology
-from schemas.secret import Secret
+from schemas.secret import Token
 from stages.gate.options import GateOptions, SignatureTable
 
 
@@ -49,7 +49,7 @@ def test_a_group_that_is_behind_is_a_warning() -> None:
 def people(*names: str, critical: int = 2) -> list[Finding]:
     """What the doctor says of these people, where a critical action wants so many signatures."""
     settings = Settings(
-        people={name: PersonSettings(token=Secret("a token that is long enough")) for name in names},
+        people={name: PersonSettings(token=Token("a token that is long enough")) for name in names},
         gate=GateOptions(signatures=SignatureTable(critical=critical)),
     )
     loaded = Loaded(settings=settings, file=None, variables=())

@@ -82,6 +82,15 @@ def test_an_unknown_name_says_the_nearest_right_one_and_its_line(tmp_path: Path)
         ("[[gate.freeze]]\nstart = '10:00'", "gate.freeze: a freeze window has either start and end"),
         ("[people.ann]\ntoken_file = '/absent/token'", "people.ann.token_file: the file /absent/token cannot be read"),
         ("[people.ann]\ntoken = 'a'\ntoken_file = '/b'", "people.ann.token_file: give either token or token_file, not both"),
+        ("[http]\ntoken = 'short'", "http.token: expected 16 characters or more: take the output of `openssl rand -hex 32`"),
+        ("[http]\nusername = 'ann'\npassword = 'short'", "http.password: expected 8 characters or more"),
+        ("[people.ann]\ntoken = 'short'", "people.ann.token: expected 16 characters or more"),
+        (
+            "[http]\nusername = 'ann'",
+            "http: username without password guards nothing: set http.password (MEND_HTTP_PASSWORD) too, or neither",
+        ),
+        ("[prometheus.prod]\nurl = 'http://x'\npassword = 'x'", "prometheus.prod: password without username is never sent"),
+        ("[alertmanager.prod]\nurl = 'http://x'\npassword = 'x'", "alertmanager.prod: password without username is never sent"),
         ("[http]\nport_file = 'x'", "http.port_file: no such setting; did you mean http.port?"),
     ],
 )
@@ -187,7 +196,7 @@ def test_every_mistake_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    text = '[redis]\npartitions = 2\n[gate]\nmode = "auto"\n[http]\ntoken = "of-the-file"'
+    text = '[redis]\npartitions = 2\n[gate]\nmode = "auto"\n[http]\ntoken = "of-the-settings-file"'
     settings = read(tmp_path, text, MEND_REDIS_PARTITIONS="4", MEND_HTTP_TOKEN="of-the-environment").settings
     assert settings.redis.partitions == 4
     assert settings.gate.mode is Mode.AUTO
@@ -218,6 +227,11 @@ def test_variables_are_read_by_the_type_of_their_setting(tmp_path: Path) -> None
         ({"MEND_REDIS_PARTITIONS": "x"}, "MEND_REDIS_PARTITIONS (redis.partitions): expected a whole number, got text"),
         ({"MEND_GATE_MDOE": "shadow"}, "the environment variable MEND_GATE_MDOE names no setting: did you mean MEND_GATE_MODE?"),
         ({"MEND_GATE_NAMESPACES": "{shop"}, "MEND_GATE_NAMESPACES (gate.namespaces): expected JSON"),
+        (
+            {"MEND_HTTP_PASSWORD": "long-enough"},
+            "password without username guards nothing: set http.username (MEND_HTTP_USERNAME)",
+        ),
+        ({"MEND_HTTP_TOKEN": "x"}, "MEND_HTTP_TOKEN (http.token): expected 16 characters or more"),
         ({"MEND_LOG_LEVEL": "loud"}, "MEND_LOG_LEVEL (log.level): expected one of debug, info, warning, error"),
     ],
 )
@@ -241,17 +255,17 @@ def test_what_kubernetes_puts_into_the_environment_of_a_service_called_mend_is_n
 
 def test_a_variable_sets_a_field_in_a_table_of_names(tmp_path: Path) -> None:
     text = "[clusters.Prod_EU]\nkubeconfig = 'a'"
-    settings = read(tmp_path, text, MEND_CLUSTERS_PROD_EU_CONTEXT="east", MEND_PEOPLE_ANN_MARIE_TOKEN="sesame-sesame").settings
+    settings = read(tmp_path, text, MEND_CLUSTERS_PROD_EU_CONTEXT="east", MEND_PEOPLE_ANN_MARIE_TOKEN="open-sesame-open-sesame").settings
     assert settings.clusters["Prod_EU"].context == "east"
     assert settings.clusters["Prod_EU"].kubeconfig == "a"
-    assert settings.people["ann-marie"].token == Secret("sesame-sesame")
+    assert settings.people["ann-marie"].token == Secret("open-sesame-open-sesame")
 
 
 def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("from-a-file\n")
-    assert read(tmp_path, "[http]\ntoken_file = 'token'").settings.http.token == Secret("from-a-file")
+    (tmp_path / "token").write_text("of-a-file-of-its-own\n")
+    assert read(tmp_path, "[http]\ntoken_file = 'token'").settings.http.token == Secret("of-a-file-of-its-own")
     variables = {"MEND_HTTP_TOKEN_FILE": str(tmp_path / "token")}
-    assert read(tmp_path, "[http]\ntoken = 'of-the-settings'", **variables).settings.http.token == Secret("from-a-file")
+    assert read(tmp_path, "[http]\ntoken = 'of-the-settings-file'", **variables).settings.http.token == Secret("of-a-file-of-its-own")
 
 
 def test_no_two_settings_share_a_variable() -> None:
