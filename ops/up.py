@@ -21,7 +21,7 @@ from ops.partitions import require_partitions
 from ops.process import AtOnce, Health, HealthPort, run_process
 from ops.runtime import votes_key
 from ops.settings import Loaded, Settings, secrets_in
-from ops.stores import Place, find_place, open_bus, open_database
+from ops.stores import Place, find_place, open_bus, open_database, require_addresses
 from ops.tasks import Tasks
 from ops.wiring import (
     ARCHIVE,
@@ -141,9 +141,13 @@ class Machine:
         await self.tasks.until_stopped()
 
     def _require(self) -> None:
-        """What can be said to be wrong before anything is started. Raises UnguardedAddress, NoCluster, SettingsWrong."""
+        """What can be said to be wrong before anything is started.
+
+        Raises UnguardedAddress, NoCluster, SettingsWrong, and the InvalidAddress of a store.
+        """
         from ops.api.guard import Guard, require_guard
 
+        require_addresses(self.settings)
         if "ingest" in self.stages:
             require_guard(Guard.of(self.settings.http), self.settings.http.host)
         if not self.choices.stages and not self.choices.sandbox:

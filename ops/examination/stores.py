@@ -16,7 +16,7 @@ from ops.runtime import RunFile
 from ops.wiring import topology
 from sql import installation
 from sql.database import Database
-from sql.errors import StoreError
+from sql.errors import InvalidAddress, StoreError
 from sql.migrate import migrations
 
 _LATE = 120.0  # seconds
@@ -73,7 +73,11 @@ async def _of_dead(bus: Bus) -> Finding:
 
 async def of_postgres(run: RunFile, *, own: bool) -> AsyncIterator[Finding]:
     """The server's version and whether the database has this version's tables."""
-    database = Database(run.postgres.reveal(), name="mend-doctor", size=1, wait=3.0)
+    try:
+        database = Database(run.postgres.reveal(), name="mend-doctor", size=1, wait=3.0)
+    except InvalidAddress as error:
+        yield failed("postgres", error, "correct postgres.url")
+        return
     try:
         await database.open()
         version = int((await database.fetch("SHOW server_version_num"))[0][0]) // 10000

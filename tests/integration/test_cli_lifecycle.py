@@ -267,6 +267,7 @@ def _get(port: int, path: str) -> str:
         ((), {"KUBECONFIG": "/absent/config"}, "/absent/config"),
         (("--sandbox",), {"MEND_DATA_FOLDER": "/proc/mend"}, "the data folder /proc/mend cannot be made"),
         (("--sandbox",), {"MEND_REDIS_URL": "ftp://x"}, "redis"),
+        (("--sandbox",), {"MEND_POSTGRES_URL": "garbage"}, "the URL of Postgres does not begin with postgresql://"),
         (("--sandbox",), {"MEND_REDIS_PARTITIONS": "none"}, "MEND_REDIS_PARTITIONS (redis.partitions): expected a whole number"),
         (("--sandbox",), {"MEND_VOTES_KEY": "short"}, "the votes key is too short"),
     ],
