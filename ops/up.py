@@ -37,6 +37,7 @@ from ops.wiring import (
     open_channels,
     open_metrics,
     open_worlds,
+    require_files_of_hosts,
     require_something_to_heal,
     stages_named,
 )
@@ -152,6 +153,8 @@ class Machine:
             require_guard(Guard.of(self.settings.http), self.settings.http.host)
         if not self.choices.stages and not self.choices.sandbox:
             require_something_to_heal(self.settings)
+        if NEEDS_WORLD & set(self.stages) and not self.choices.sandbox:
+            require_files_of_hosts(self.settings)
 
     async def _sandbox(self, place: Place) -> str:
         """The URL of the sandbox cluster, started where the command line asks for it, or that of the `mend up` that was joined."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from schemas.numbers import Positive, Seconds, Several, Wait
+
+Given = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,13 +19,13 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     It logs in with the one private key named here; no agent, no other key, no password and no file of ~/.ssh is used.
     """
 
-    address: str
+    address: Given
     """Host name or IP address to connect to."""
 
-    user: str
+    user: Given
     """Account on the host."""
 
-    private_key_file: str
+    private_key_file: Given
     """Path of the private key, in OpenSSH's form, without a passphrase."""
 
     known_hosts: str = ""
@@ -69,3 +73,19 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     output_limit: Positive = 262_144
     """Bytes of each output of a command that are read; what comes after them is never kept."""
+
+    def unusable_files(self) -> Iterator[tuple[str, str]]:
+        """The settings whose files cannot be read now, without which there is no connection, and why."""
+        if not self.known_hosts:
+            scan = f"`ssh-keyscan -p {self.port} {self.address}`"
+            yield (
+                "known_hosts",
+                f"no file is named that holds the host's key: write that of {scan} into one, compared with the key on the host",
+            )
+        for name in ("private_key_file", "known_hosts"):
+            path = getattr(self, name)
+            try:
+                if path:
+                    Path(path).expanduser().read_bytes()
+            except (OSError, RuntimeError) as error:  # RuntimeError: a `~` of nobody
+                yield name, f"the file {path} cannot be read: {getattr(error, 'strerror', None) or error}"

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from ops.errors import SettingsWrong
-from ops.settings.environment import Variable, read_environment
+from ops.settings.environment import Variable, read_environment, variable_of
 from ops.settings.model import Settings
 from ops.settings.shape import default_of, fields_of, leaves, list_in, parts_of, secret_in, section_in, table_in
 from schemas.secret import secret_from
@@ -144,13 +144,16 @@ class _Reader:
 
     def _fill(self, fields: dict[str, FieldInfo], values: dict[str, Any], path: tuple[str, ...], default: Any) -> None:
         """Takes what was not given from `default`; what has no default at all is missing."""
+        missing = []
         for name, field in fields.items():
             if field.name in values:
                 continue
             if default is not None:
                 values[field.name] = getattr(default, field.name)
             elif field.required:
-                self._wrong(path, f"{name} is missing", None)
+                missing.append(f"{name} ({variable_of((*path, name))})")
+        if missing:
+            self._wrong(path, f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing", None)
 
     def _value(self, field: FieldInfo, value: Any, path: tuple[str, ...]) -> Any:
         kind = field.type

@@ -21,6 +21,7 @@ from ops.wiring import ARCHIVE, NEEDS_WORLD, STAGES
 from tests.integration.mend_process import ROOT, TOKEN, Mend, end, installation, until
 
 pytestmark = pytest.mark.slow
+HOST = {"MEND_HOSTS_WEB_ADDRESS": "192.0.2.1", "MEND_HOSTS_WEB_USER": "mend", "MEND_HOSTS_WEB_PRIVATE_KEY_FILE": __file__}
 
 
 @pytest.fixture
@@ -265,6 +266,8 @@ def _get(port: int, path: str) -> str:
         (("--sandbox",), {"MEND_HTTP_HOST": "0.0.0.0", "MEND_HTTP_TOKEN": ""}, "http.host is 0.0.0.0, which others can reach"),
         ((), {}, "there is nothing to heal: set KUBECONFIG"),
         ((), {"KUBECONFIG": "/absent/config"}, "/absent/config"),
+        ((), HOST | {"MEND_HOSTS_WEB_KNOWN_HOSTS": "/absent/known_hosts"}, "the file /absent/known_hosts cannot be read"),
+        ((), HOST, "hosts.web.known_hosts (MEND_HOSTS_WEB_KNOWN_HOSTS): no file is named that holds the host's key"),
         (("--sandbox",), {"MEND_DATA_FOLDER": "/proc/mend"}, "the data folder /proc/mend cannot be made"),
         (("--sandbox",), {"MEND_REDIS_URL": "ftp://x"}, "redis"),
         (("--sandbox",), {"MEND_POSTGRES_URL": "garbage"}, "the URL of Postgres does not begin with postgresql://"),

@@ -78,7 +78,12 @@ def test_an_unknown_name_says_the_nearest_right_one_and_its_line(tmp_path: Path)
         ('[log]\nlevel = "inf"', "log.level: expected one of debug, info, warning, error; did you mean info?"),
         ('[gate]\nmode = "yolo"', "gate.mode: expected one of shadow, assist, auto"),
         ("[http]\nport = 70000", "http.port: expected a whole number <= 65535"),
-        ("[hosts.web]\nuser = 'x'", "hosts.web: address is missing"),
+        (
+            "[hosts.web]\nuser = 'x'",
+            "hosts.web: address (MEND_HOSTS_WEB_ADDRESS) and private_key_file (MEND_HOSTS_WEB_PRIVATE_KEY_FILE) are missing",
+        ),
+        ("[hosts.web]\naddress = 'x'\nprivate_key_file = 'y'", "hosts.web: user (MEND_HOSTS_WEB_USER) is missing"),
+        ("[hosts.web]\naddress = 'x'\nprivate_key_file = 'y'\nuser = ''", "hosts.web.user: expected text of length >= 1"),
         ("[[gate.freeze]]\nstart = '10:00'", "gate.freeze: a freeze window has either start and end"),
         ("[people.ann]\ntoken_file = '/absent/token'", "people.ann.token_file: the file /absent/token cannot be read"),
         ("[people.ann]\ntoken = 'a'\ntoken_file = '/b'", "people.ann.token_file: give either token or token_file, not both"),
@@ -183,6 +188,11 @@ def test_what_zero_means_is_said_of_settings_that_there_are() -> None:
 def test_a_number_that_cannot_be_says_what_can(tmp_path: Path, text: str, said: str) -> None:
     (found,) = problems(tmp_path, text)
     assert said in found
+
+
+def test_what_a_host_lacks_is_one_sentence(tmp_path: Path) -> None:
+    (said,) = problems(tmp_path, MEND_HOSTS_WEB_ADDRESS="192.0.2.1")
+    assert said.endswith("hosts.web: user (MEND_HOSTS_WEB_USER) and private_key_file (MEND_HOSTS_WEB_PRIVATE_KEY_FILE) are missing")
 
 
 def test_what_is_not_toml_says_where(tmp_path: Path) -> None:
