@@ -163,6 +163,7 @@ class Machine:
         from ops.sandbox import Sandbox
 
         sandbox = await self.stack.enter_async_context(Sandbox())
+        sandbox.cluster.settle_in()
         return sandbox.url
 
     async def parts(self, database: Database, sandbox: str) -> Parts:
@@ -280,7 +281,7 @@ class Machine:
         clusters = ", ".join(cluster_names(self.settings, sandbox=bool(sandbox))) or "none"
         _log.info("up: stages %s, mode %s, clusters %s", ", ".join(self.stages), self.settings.gate.mode, clusters)
         if self.stages == STAGES:
-            server = f"\n  sandbox    {sandbox} (kubectl --server {sandbox} get pods -A)" if sandbox else ""
+            server = _WELCOME_SANDBOX.format(sandbox=sandbox) if sandbox else ""
             sys.stdout.write(_WELCOME.format(mode=self.settings.gate.mode.value, clusters=clusters, api=api, server=server))
             sys.stdout.flush()
 
@@ -293,6 +294,8 @@ class Machine:
         return next((status.reason or "starting" for loop in self.loops if not (status := loop.status).ready), "")
 
 
+_WELCOME_SANDBOX = """
+  sandbox    {sandbox}, where Deployment default/hello is well (kubectl --server {sandbox} get pods -A)"""
 _WELCOME = """\
 Mendstream is up. Mode {mode}, clusters {clusters}.
   alerts     {api}/v1/alertmanager{server}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -33,6 +34,8 @@ def mend() -> Iterator[Mend]:
 def test_it_starts_and_ends_with_sigterm_and_leaves_nothing_running(mend: Mend) -> None:
     process = mend.up("--sandbox")
     assert len(mend.left_over()) >= 2, "an embedded Redis and Postgres run"
+    until(lambda: "Deployment default/hello is well" in mend.log.read_text(), mend.log)
+    assert json.load(urllib.request.urlopen(f"{mend.run.sandbox}/apis/apps/v1/namespaces/default/deployments/hello"))
     assert oct((mend.data / "run.json").stat().st_mode & 0o777) == "0o600"
     assert oct((mend.data / "votes.key").stat().st_mode & 0o777) == "0o600"
     assert mend.data.stat().st_mode & 0o066 == 0
