@@ -63,7 +63,8 @@ class DataSettings(Section, frozen=True, kw_only=True):
     """The folder for what this machine keeps: embedded stores, the run file and the generated votes key."""
 
     folder: str = ""
-    """Empty: `$XDG_DATA_HOME/mendstream`, else `~/.local/share/mendstream`. Made with mode 0700."""
+    """Empty: `$XDG_DATA_HOME/mendstream`, else `~/.local/share/mendstream`. Made with mode 0700; as root it becomes 0711 with
+    the embedded Postgres, which runs as the user `pgserver` and passes through, and can list nothing."""
 
     @property
     def path(self) -> Path:
