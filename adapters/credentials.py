@@ -15,3 +15,9 @@ def authorization(token: Secret | None, username: str = "", password: Secret | N
         pair = f"{username}:{password.reveal() if password else ''}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
     return {}
+
+
+def require_username(username: str, password: Secret) -> None:
+    """Raises ValueError for a password that would never be sent, for want of a user name."""
+    if password and not username:
+        raise ValueError("password without username is never sent: set username too, or neither")

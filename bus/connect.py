@@ -116,6 +116,11 @@ async def connect(url: str, *, partitions: int = 1, name: str, cluster: bool = F
     return bus
 
 
+def require_url(url: str) -> None:
+    """Raises InvalidAddress for what no Redis can be behind. Nothing is connected."""
+    Address(url, client_name="", connect_timeout=1.0).connection()
+
+
 def _client_name(name: str) -> str:
     """A name that CLIENT SETNAME accepts: no spaces, no control characters."""
     return "mend-" + "".join(letter if letter.isascii() and letter.isprintable() and letter != " " else "-" for letter in name)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+from schemas.numbers import Positive, Seconds, Several, SignsOfLife, Wait
 
 
 class LoopOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,18 +29,18 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     consumer_idle    seconds after which a consumer with nothing pending is deleted
     """
 
-    batch: int = 100
-    concurrency: int = 16
-    block: float = 2.0
-    attempts: int = 5
-    backoff: float = 0.5
-    backoff_limit: float = 60.0
-    transient_delay: float = 1.0
-    transient_limit: float = 15.0
-    max_parked: int = 1000
-    idle_limit: float = 30.0
-    claim_period: float = 1.0
-    grace: float = 10.0
-    delay_period: float = 0.25
-    measure_period: float = 5.0
-    consumer_idle: float = 3600.0
+    batch: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    concurrency: Several = 16
+    block: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
+    attempts: Positive = 5
+    backoff: Wait = 0.5
+    backoff_limit: Wait = 60.0
+    transient_delay: Seconds = 1.0
+    transient_limit: Seconds = 15.0
+    max_parked: Positive = 1000
+    idle_limit: SignsOfLife = 30.0
+    claim_period: Seconds = 1.0
+    grace: Wait = 10.0
+    delay_period: Seconds = 0.25
+    measure_period: Seconds = 5.0
+    consumer_idle: Seconds = 3600.0

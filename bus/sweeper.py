@@ -24,6 +24,7 @@ from bus.letters import describe
 from bus.scripts import script
 from schemas.event import Event
 from schemas.events import TOPICS
+from schemas.numbers import Seconds
 from schemas.text import clean
 
 log = structlog.get_logger("mend.bus")
@@ -61,9 +62,9 @@ class SweeperOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     window   seconds of the event log that are appended again to an emptied server; less to one that was only restarted
     """
 
-    period: float = 5.0
-    grace: float = 30.0
-    window: float = 900.0
+    period: Seconds = 5.0
+    grace: Seconds = 30.0
+    window: Seconds = 900.0
 
 
 class Sweeper:

@@ -110,9 +110,23 @@ async def _started(
     return tuple(servers)
 
 
+def require_addresses(settings: Settings) -> None:
+    """Lets only URLs pass that a store can be behind. Raises bus.errors.InvalidAddress and sql.errors.InvalidAddress."""
+    from bus.connect import require_url as require_redis
+    from sql.address import require_url as require_postgres
+
+    if settings.redis.url:
+        require_redis(settings.redis.url.reveal())
+    if settings.postgres.url:
+        require_postgres(settings.postgres.url.reveal())
+
+
 @asynccontextmanager
 async def open_database(run: RunFile, *, size: int, name: str, stop: asyncio.Event) -> AsyncIterator[Database]:
-    """The database with every migration applied, waiting up to a minute for it. Raises StoreUnavailable, MigrationChanged."""
+    """The database with every migration applied, waiting up to a minute for it.
+
+    Raises StoreUnavailable, InvalidAddress, MigrationChanged.
+    """
     from sql.database import Database
     from sql.errors import StoreUnavailable
     from sql.migrate import migrate

@@ -21,7 +21,7 @@ from ops.partitions import require_partitions
 from ops.process import AtOnce, Health, HealthPort, run_process
 from ops.runtime import votes_key
 from ops.settings import Loaded, Settings, secrets_in
-from ops.stores import Place, find_place, open_bus, open_database
+from ops.stores import Place, find_place, open_bus, open_database, require_addresses
 from ops.tasks import Tasks
 from ops.wiring import (
     ARCHIVE,
@@ -37,6 +37,7 @@ from ops.wiring import (
     open_channels,
     open_metrics,
     open_worlds,
+    require_files_of_hosts,
     require_something_to_heal,
     stages_named,
 )
@@ -143,13 +144,19 @@ class Machine:
         await self.tasks.until_stopped()
 
     def _require(self) -> None:
-        """What can be said to be wrong before anything is started. Raises UnguardedAddress, NoCluster, SettingsWrong."""
+        """What can be said to be wrong before anything is started.
+
+        Raises UnguardedAddress, NoCluster, SettingsWrong, and the InvalidAddress of a store.
+        """
         from ops.api.guard import Guard, require_guard
 
+        require_addresses(self.settings)
         if "ingest" in self.stages:
             require_guard(Guard.of(self.settings.http), self.settings.http.host)
         if not self.choices.stages and not self.choices.sandbox:
             require_something_to_heal(self.settings)
+        if NEEDS_WORLD & set(self.stages) and not self.choices.sandbox:
+            require_files_of_hosts(self.settings)
 
     async def _sandbox(self, place: Place) -> str:
         """The URL of the sandbox cluster, started where the command line asks for it, or that of the `mend up` that was joined."""
@@ -158,6 +165,7 @@ class Machine:
         from ops.sandbox import Sandbox
 
         sandbox = await self.stack.enter_async_context(Sandbox())
+        sandbox.cluster.settle_in()
         return sandbox.url
 
     async def parts(self, database: Database, sandbox: str) -> Parts:
@@ -300,7 +308,7 @@ class Machine:
         clusters = ", ".join(cluster_names(self.settings, sandbox=bool(sandbox))) or "none"
         _log.info("up: stages %s, mode %s, clusters %s", ", ".join(self.stages), self.settings.gate.mode, clusters)
         if self.stages == STAGES:
-            server = f"\n  sandbox    {sandbox} (kubectl --server {sandbox} get pods -A)" if sandbox else ""
+            server = _WELCOME_SANDBOX.format(sandbox=sandbox) if sandbox else ""
             sys.stdout.write(_WELCOME.format(mode=self.settings.gate.mode.value, clusters=clusters, api=api, server=server))
             sys.stdout.flush()
 
@@ -313,6 +321,8 @@ class Machine:
         return next((status.reason or "starting" for loop in self.loops if not (status := loop.status).ready), "")
 
 
+_WELCOME_SANDBOX = """
+  sandbox    {sandbox}, where Deployment default/hello is well (kubectl --server {sandbox} get pods -A)"""
 _WELCOME = """\
 Mendstream is up. Mode {mode}, clusters {clusters}.
   alerts     {api}/v1/alertmanager{server}

@@ -15,6 +15,7 @@ import msgspec
 
 from ops.errors import NoCluster, SettingsWrong
 from ops.settings import ClusterSettings, Settings
+from ops.settings.environment import variable_of
 from schemas.events import TOPICS
 from schemas.secret import Secret
 
@@ -227,6 +228,17 @@ def require_something_to_heal(settings: Settings) -> dict[str, ClusterSettings]:
     if ways and chosen and chosen not in ways:
         raise SettingsWrong([f"default_cluster is {chosen!r}, and [clusters] has only {', '.join(sorted(ways))}"])
     return ways
+
+
+def require_files_of_hosts(settings: Settings) -> None:
+    """Lets only hosts pass whose key and known_hosts can be read here; no host is asked. Raises SettingsWrong."""
+    wrong = []
+    for host, options in settings.hosts.items():
+        for field, reason in options.unusable_files():
+            path = ("hosts", host, field)
+            wrong.append(f"{'.'.join(path)} ({variable_of(path)}): {reason}")
+    if wrong:
+        raise SettingsWrong(wrong)
 
 
 async def _cluster(way: ClusterSettings, clock: Callable[[], datetime]) -> World:

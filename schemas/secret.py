@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 _WEB = ("http", "https")
@@ -13,6 +13,8 @@ class Secret:
     """Text that must not be seen. Two are equal when their texts are; the comparison takes constant time."""
 
     __slots__ = ("_text",)
+    shortest: ClassVar[int] = 0
+    """How many characters the settings must give, if they give any."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -44,6 +46,20 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled")
+
+
+class Token(Secret):
+    """What alone lets somebody in here: too long to be guessed."""
+
+    __slots__ = ()
+    shortest = 16
+
+
+class Password(Secret):
+    """What lets somebody in here together with a user name."""
+
+    __slots__ = ()
+    shortest = 8
 
 
 class SecretUrl(Secret):
@@ -78,11 +94,16 @@ class SecretUrl(Secret):
 
 
 def secret_from(kind: type, value: Any) -> Any:
-    """The `dec_hook` of msgspec for secrets; raises NotImplementedError for another type, TypeError for what is no text."""
+    """The `dec_hook` of msgspec for secrets.
+
+    Raises NotImplementedError for another type, TypeError for what is no text, ValueError for what is too short.
+    """
     if not issubclass(kind, Secret):
         raise NotImplementedError(kind.__name__)
     if not isinstance(value, str):
         raise TypeError("expected text")
+    if value and len(value) < kind.shortest:
+        raise ValueError(f"expected {kind.shortest} characters or more: take the output of `openssl rand -hex 32`")
     return kind(value)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import asyncpg.pool
 
-from sql.errors import StoreUnavailable
+from sql.address import FORM, require_url
+from sql.errors import InvalidAddress, StoreUnavailable
 
 if TYPE_CHECKING:
     Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -45,6 +46,8 @@ class Database:
     """A pool of connections to one Postgres database. `wait` is the time in seconds to get one or to connect."""
 
     def __init__(self, url: str, *, name: str = "mend", size: int = 4, wait: float = 5.0) -> None:
+        """Nothing is asked yet. Raises InvalidAddress."""
+        require_url(url)
         self._wait = wait
         self._pool = asyncpg.create_pool(
             url,
@@ -73,10 +76,12 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection in autocommit; raises StoreUnavailable."""
+        """A connection in autocommit; raises StoreUnavailable, InvalidAddress."""
         try:
             async with self._pool.acquire(timeout=self._wait) as connection:
                 yield connection
+        except asyncpg.ClientConfigurationError as error:
+            raise InvalidAddress(f"the URL of Postgres cannot be used: {error}; {FORM}") from None
         except _AWAY as error:
             raise StoreUnavailable(f"Postgres cannot be reached: {error or type(error).__name__}") from error
 

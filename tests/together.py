@@ -17,6 +17,7 @@ _MODULES = (
     "tests/integration/test_cli.py",
     "tests/integration/test_secrets.py",
     "tests/scenarios/test_scenarios.py",
+    "tests/unit/test_secrets_masked.py",
 )
 
 

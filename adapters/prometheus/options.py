@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
+from adapters.credentials import require_username
+from schemas.numbers import LONGEST, Positive, Seconds
 from schemas.secret import Secret, SecretUrl
 
 
@@ -28,17 +32,20 @@ class PrometheusOptions(msgspec.Struct, frozen=True, kw_only=True):
     password: Secret = Secret("")
     """Password that belongs to the user name."""
 
-    timeout: float = 8.0
+    timeout: Seconds = 8.0
     """Seconds for one query; a value is not waited for longer than 8 s, whatever this says."""
 
     cluster_label: str = ""
     """Label that names the cluster in its series, such as `cluster`, where it has the metrics of several. Empty: of one only."""
 
-    history: float = 15 * 86400.0
+    history: Seconds = 15 * 86400.0
     """Seconds of the past that tell what is usual; a week's rhythm shows from 14 days, a day's from 2."""
 
-    resolution: float = 60.0
+    resolution: Annotated[float, msgspec.Meta(ge=1, le=LONGEST)] = 60.0
     """Shortest time between two samples that are read of the past, in seconds; not shorter than its scrape interval."""
 
-    answer_limit: int = 16 * 1024 * 1024
+    answer_limit: Positive = 16 * 1024 * 1024
     """Bytes of one answer; a larger one is refused."""
+
+    def __post_init__(self) -> None:
+        require_username(self.username, self.password)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
 import msgspec
+
+from schemas.numbers import Positive, Seconds, Several, Wait
+
+Given = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -11,19 +19,19 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     It logs in with the one private key named here; no agent, no other key, no password and no file of ~/.ssh is used.
     """
 
-    address: str
+    address: Given
     """Host name or IP address to connect to."""
 
-    user: str
+    user: Given
     """Account on the host."""
 
-    private_key_file: str
+    private_key_file: Given
     """Path of the private key, in OpenSSH's form, without a passphrase."""
 
     known_hosts: str = ""
     """Path of the file that holds the host's key, in OpenSSH's form. Without it there is no connection."""
 
-    port: int = 22
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 22
     """TCP port of the host's sshd."""
 
     group: str = "hosts"
@@ -45,23 +53,39 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     marks: str = ".mendstream"
     """Folder on the host where operations leave their marks, relative to the account's home, or absolute."""
 
-    connect_timeout: float = 8.0
+    connect_timeout: Seconds = 8.0
     """Seconds for connecting and logging in."""
 
-    command_timeout: float = 8.0
+    command_timeout: Seconds = 8.0
     """Seconds for one command that only looks."""
 
-    restart_timeout: float = 120.0
+    restart_timeout: Seconds = 120.0
     """Seconds for one restart, or another change; when it takes longer, its outcome is unknown."""
 
-    idle: float = 60.0
+    idle: Wait = 60.0
     """Seconds that an unused connection is kept."""
 
-    keepalive: float = 5.0
+    keepalive: Seconds = 5.0
     """Seconds between two signs of life asked of the host; three unanswered ones end the connection."""
 
-    concurrency: int = 6
+    concurrency: Several = 6
     """Commands at once on this host; keep it below the MaxSessions of its sshd, which is 10 by default."""
 
-    output_limit: int = 262_144
+    output_limit: Positive = 262_144
     """Bytes of each output of a command that are read; what comes after them is never kept."""
+
+    def unusable_files(self) -> Iterator[tuple[str, str]]:
+        """The settings whose files cannot be read now, without which there is no connection, and why."""
+        if not self.known_hosts:
+            scan = f"`ssh-keyscan -p {self.port} {self.address}`"
+            yield (
+                "known_hosts",
+                f"no file is named that holds the host's key: write that of {scan} into one, compared with the key on the host",
+            )
+        for name in ("private_key_file", "known_hosts"):
+            path = getattr(self, name)
+            try:
+                if path:
+                    Path(path).expanduser().read_bytes()
+            except (OSError, RuntimeError) as error:  # RuntimeError: a `~` of nobody
+                yield name, f"the file {path} cannot be read: {getattr(error, 'strerror', None) or error}"

@@ -19,6 +19,8 @@ from sql.approvals import ApprovalRow, SignatureRow
 from sql.evidence import EvidenceRow
 from sql.incidents import IncidentRow, TimelineRow
 
+_AS = "as somebody else than the user of this machine: --as NAME, with the token of [people.NAME] (MEND_PERSON_TOKEN, or asked for)"
+
 
 class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     """One approval, its votes, its incident and the snapshot that it rests on; the last two may be unknown."""
@@ -101,7 +103,7 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     yield "action hash", row.action_hash
     yield "approval", row.id
     if row.state is ApprovalState.WAITING:
-        yield "to decide", f"mend approvals sign {row.id}   or   mend approvals reject {row.id}"
+        yield "to decide", f"mend approvals sign {row.id}   or   mend approvals reject {row.id}\n{_AS}"
 
 
 def _part(inputs: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import hmac
 import os
 import pwd
 import sys
+from collections.abc import Sequence
 
 from ops.errors import NotAllowed
 from ops.settings import Settings
@@ -32,10 +33,21 @@ def authenticate(settings: Settings, name: str | None) -> str:
     return person
 
 
+def how_another_signs(settings: Settings, approval: str, *, signed: Sequence[str]) -> str:
+    """What to do for one more signature, by somebody who has not `signed`: a command, or what the settings lack for it."""
+    command = f"`mend approvals sign {approval} --as NAME`"
+    others = sorted(set(settings.people) - set(signed))
+    if others:
+        return f"another person signs with {command} and the token of that person: {', '.join(others)}"
+    first = "another person" if settings.people else f"everybody who may sign, {user_of_system()} too,"
+    return f"list {first} as [people.NAME] with a token in mend.toml; then that person signs with {command}"
+
+
 def _by_token(settings: Settings, name: str) -> str:
     known = settings.people.get(name)
     if known is None:
-        raise NotAllowed(f"no person {name!r} is in the settings: list them as [people.{name}] with a token")
+        too = "" if settings.people else f"; list {user_of_system()} too, for then only those listed may sign"
+        raise NotAllowed(f"no person {name!r} is in the settings: list them as [people.{name}] with a token{too}")
     if not known.token:
         raise NotAllowed(f"[people.{name}] has no token, so only the user {name} of this machine can sign as that person")
     given = os.environ.get("MEND_PERSON_TOKEN") or _asked(name)

@@ -19,7 +19,9 @@ def up(
     context: typer.Context,
     stages: Annotated[list[str] | None, typer.Option("--stage", help="Run only this stage; may be given again.")] = None,
     mode: Annotated[str, typer.Option(help="shadow, assist or auto, in place of gate.mode.")] = "",
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Heal a small simulated cluster in place of a real one.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Heal a small simulated cluster, with one healthy workload in it, in place of a real one.")
+    ] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port of the API; 0 takes a free one.")] = None,
 ) -> None:
     """Runs the pipeline: all stages, the API, and its stores.

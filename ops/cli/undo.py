@@ -161,7 +161,7 @@ async def _answer(bus: Bus, proposal: ActionProposed) -> Answer:
                 match entry.event:
                     case ApprovalRequested() as asked if asked.proposal == proposal.id:
                         more = f"{asked.signatures} other {'person' if asked.signatures == 1 else 'people'} must sign"
-                        said = f"proposed to {what}; {more}: mend approvals sign {asked.approval}"
+                        said = f"proposed to {what}; {more}: mend approvals sign {asked.approval} --as NAME"
                         return Answer(proposal=proposal.id, approval=asked.approval, said=said)
                     case ActionApproved() as approved if approved.cause == proposal.id:
                         return Answer(proposal=proposal.id, approval=approved.approval, said=f"approved: it will {what}")

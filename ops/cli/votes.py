@@ -18,6 +18,7 @@ from schemas.words import ApprovalState, Choice
 
 if TYPE_CHECKING:
     from bus.connect import Bus
+    from ops.settings import Settings
     from schemas.event import Event
     from sql.approvals import ApprovalRow
 
@@ -74,7 +75,8 @@ async def cast(session: Session, approval: str, choice: Choice, *, person: str, 
     proven = VoteKeys(votes_key_of(session).reveal().encode()).sign(vote)
     async with session.bus() as bus:
         await bus.append([proven])
-        return await _answer(bus, proven, row)
+        answer = await _answer(bus, proven, row)
+    return _with_advice(answer, row, session.settings) if choice is Choice.SIGN else answer
 
 
 def votes_key_of(session: Session) -> Secret:
@@ -102,6 +104,19 @@ async def _answer(bus: Bus, vote: VoteCast, row: ApprovalRow) -> Answer:
     except TimeoutError:
         return told
     return told
+
+
+def _with_advice(answer: Answer, row: ApprovalRow, settings: Settings) -> Answer:
+    """The answer with how somebody else signs, where that is what is wanted."""
+    from ops.cli.people import how_another_signs
+    from sql.approvals import fold_name
+
+    had_their_say = (*row.signers, row.proposer)
+    another = answer.refused and fold_name(answer.person) in map(fold_name, had_their_say)
+    if not (another or answer.missing):
+        return answer
+    how = how_another_signs(settings, row.id, signed=(*had_their_say, answer.person))
+    return msgspec.structs.replace(answer, said=f"{answer.said}; {how}")
 
 
 def _told(answer: Answer, event: Event, row: ApprovalRow) -> Answer:

@@ -25,10 +25,23 @@ def of_settings(loaded: Loaded) -> Iterator[Finding]:
     if settings.votes.key and len(settings.votes.key.reveal()) < _SHORTEST_SECRET:
         told = f"it is shorter than {_SHORTEST_SECRET} characters"
         yield wrong("votes key", told, "set votes.key to the output of `openssl rand -hex 32`")
-    for name, person in settings.people.items():
-        if person.token and len(person.token.reveal()) < _SHORTEST_SECRET:
-            told = f"the token of {name} is shorter than {_SHORTEST_SECRET} characters"
-            yield warning("people", told, f"set people.{name}.token to the output of `openssl rand -hex 32`")
+    yield from _of_signers(settings)
+
+
+def _of_signers(settings: Settings) -> Iterator[Finding]:
+    """Whether there are enough people for the action that wants the most signatures."""
+    table = settings.gate.signatures
+    wanted = max(table.low, table.medium, table.high, table.critical)
+    known = len(settings.people)
+    if known >= max(wanted, 1):
+        yield fine("people", f"{known} may sign; the most that an action needs is {wanted}")
+    elif known:
+        listed = "1 person is" if known == 1 else f"{known} people are"
+        told = f"some actions need {wanted} signatures, and only {listed} listed: they can never run"
+        yield warning("people", told, "add the others who may sign as [people.NAME] with a token")
+    elif wanted > 1:
+        told = f"some actions need {wanted} signatures, and nobody is listed: each user of this machine can sign only as himself"
+        yield note("people", told, "list everybody who may sign, yourself too, as [people.NAME] with a token; they sign with --as NAME")
 
 
 def of_api(settings: Settings) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from bus.connect import Bus, connect
 from bus.dead import letters
@@ -16,7 +16,7 @@ from ops.runtime import RunFile
 from ops.wiring import topology
 from sql import installation
 from sql.database import Database
-from sql.errors import StoreError
+from sql.errors import InvalidAddress, StoreError
 from sql.migrate import migrations
 
 _LATE = 120.0  # seconds
@@ -36,7 +36,7 @@ async def of_redis(run: RunFile, *, own: bool) -> AsyncIterator[Finding]:
         return
     try:
         yield fine("redis", f"{run.redis}, {run.partitions} partition{'s' if run.partitions > 1 else ''}, noeviction")
-        for finding in _of_groups(await streams(bus)):
+        for finding in of_groups(await streams(bus)):
             yield finding
         yield await _of_dead(bus)
     except BusError as error:
@@ -45,8 +45,8 @@ async def of_redis(run: RunFile, *, own: bool) -> AsyncIterator[Finding]:
         await bus.close()
 
 
-def _of_groups(rows: list[StreamRow]) -> list[Finding]:
-    """Groups that are missing, and those that are behind."""
+def of_groups(rows: Sequence[StreamRow]) -> list[Finding]:
+    """Groups that are missing, those that nobody reads for, and those that are behind."""
     found = []
     there = {(row.topic, group.name) for row in rows for group in row.groups}
     missing = sorted({group for group, topics in topology().items() for topic in topics if (topic, group) not in there})
@@ -55,7 +55,10 @@ def _of_groups(rows: list[StreamRow]) -> list[Finding]:
         found.append(warning("groups", told, "start `mend up`; nothing is trimmed until each group is there"))
     for row in rows:
         for group in row.groups:
-            if group.oldest > _LATE:
+            if group.lag > 0 and group.consumers == 0:
+                told = f"{group.lag} entries of {row.topic} wait for {group.name}, and no process of it reads there"
+                found.append(wrong("groups", told, f"start `mend up`, or `mend up --stage {group.name}`"))
+            elif group.oldest > _LATE:
                 told = f"{group.name} is {group.oldest:.0f} s behind on {row.topic}: {group.lag} to read, {group.pending} in hand"
                 found.append(warning("groups", told, f"see the log of {group.name}; is it running?"))
     return found or [fine("groups", f"all {len(topology())} are there and none is behind")]
@@ -70,7 +73,11 @@ async def _of_dead(bus: Bus) -> Finding:
 
 async def of_postgres(run: RunFile, *, own: bool) -> AsyncIterator[Finding]:
     """The server's version and whether the database has this version's tables."""
-    database = Database(run.postgres.reveal(), name="mend-doctor", size=1, wait=3.0)
+    try:
+        database = Database(run.postgres.reveal(), name="mend-doctor", size=1, wait=3.0)
+    except InvalidAddress as error:
+        yield failed("postgres", error, "correct postgres.url")
+        return
     try:
         await database.open()
         version = int((await database.fetch("SHOW server_version_num"))[0][0]) // 10000

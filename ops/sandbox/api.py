@@ -89,19 +89,26 @@ class Api:
         if path == "/version":
             return {"major": "1", "minor": "30", "gitVersion": "v1.30.0-sandbox"}
         parts = path.strip("/").split("/")
+        if parts == ["api"]:
+            return {"kind": "APIVersions", "versions": ["v1"]}
+        if parts == ["apis"]:
+            groups = [_group(name) for name in sorted({group for group, _, _ in RESOURCES if group})]
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
         if parts == ["api", "v1"] or (len(parts) == 3 and parts[0] == "apis"):
             return self._resource_list("" if parts[0] == "api" else parts[1], parts[-1])
         if len(parts) == 2 and parts[0] == "apis":
-            versions = sorted({version for group, version, _ in RESOURCES if group == parts[1]})
-            if not versions:
-                raise ApiFault("NotFound", "the server could not find the requested resource")
-            named = [{"groupVersion": f"{parts[1]}/{version}", "version": version} for version in versions]
-            return {"kind": "APIGroup", "apiVersion": "v1", "name": parts[1], "versions": named, "preferredVersion": named[0]}
+            return {"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1])}
         return None
 
     def _resource_list(self, group: str, version: str) -> Tree:
         found: list[Tree] = [
-            {"name": each.plural, "namespaced": each.namespaced, "kind": each.kind}
+            {
+                "name": each.plural,
+                "singularName": each.kind.lower(),
+                "namespaced": each.namespaced,
+                "kind": each.kind,
+                "verbs": ["create", "delete", "get", "list", "patch", "update"],
+            }
             for each in RESOURCES.values()
             if (each.group, each.version) == (group, version)
         ]
@@ -185,6 +192,15 @@ class Api:
             end_pod(self._store, pod)
             self._cluster.changed()
         return {"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 201}
+
+
+def _group(name: str) -> Tree:
+    """One API group with its versions, as discovery tells it."""
+    versions = sorted({version for group, version, _ in RESOURCES if group == name})
+    if not versions:
+        raise ApiFault("NotFound", "the server could not find the requested resource")
+    named = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": named, "preferredVersion": named[0]}
 
 
 def _precondition(asked: Asked, item: Tree, options: Tree) -> None:

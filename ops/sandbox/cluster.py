@@ -14,7 +14,7 @@ from ops.sandbox.jobs import Jobs
 from ops.sandbox.kubelet import Kubelet
 from ops.sandbox.nodes import Nodes
 from ops.sandbox.sets import Sets
-from ops.sandbox.store import NAMESPACES, NODES, Store
+from ops.sandbox.store import DEPLOYMENTS, NAMESPACES, NODES, Store
 
 PERIOD = 0.1  # seconds between two looks when nothing is asked for
 
@@ -50,6 +50,15 @@ class Cluster:
             labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
             self.store.create(NODES, "", {"metadata": {"name": name, "labels": labels}, "spec": {}})
         self.tick()
+
+    def settle_in(self, name: str = "hello") -> str:
+        """Deploys one workload that is well, so that there is something to look at and to break; returns its name with its namespace."""
+        labels = {"app": name}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": f"{name}:1"}]}}
+        spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
+        self.store.create(DEPLOYMENTS, "default", {"metadata": {"name": name, "labels": labels}, "spec": spec})
+        self.changed()
+        return f"default/{name}"
 
     def tick(self) -> None:
         """One round of all controllers."""

@@ -13,11 +13,14 @@ from typing import Annotated
 
 import msgspec
 
+from adapters.credentials import require_username
 from adapters.prometheus.options import PrometheusOptions
 from adapters.ssh.options import HostOptions
 from bus.options import LoopOptions
 from bus.sweeper import SweeperOptions
-from schemas.secret import Secret, SecretUrl
+from bus.trim import DEAD_AGE
+from schemas.numbers import LONGEST, Seconds, Several
+from schemas.secret import Password, Secret, SecretUrl, Token
 from stages.execute.options import ExecuteOptions
 from stages.failure_watch.options import FailureWatchOptions
 from stages.gate.options import GateOptions
@@ -27,8 +30,6 @@ from stages.propose.options import ProposeOptions
 from stages.verify.options import VerifyOptions
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     url: SecretUrl = SecretUrl("")
     """`redis://host:6379/0`, `rediss://…` or `unix:///path`. Empty: `mend up` starts a Redis of its own."""
 
-    partitions: Positive = 1
+    partitions: Several = 1
     """How many partitions events are spread over. It never changes while events are under way."""
 
     cluster: bool = False
@@ -54,7 +55,7 @@ class PostgresSettings(Section, frozen=True, kw_only=True):
     url: SecretUrl = SecretUrl("")
     """`postgresql://user:password@host:5432/database`. Empty: `mend up` starts a Postgres of its own."""
 
-    pool: Positive = 4
+    pool: Several = 4
     """The largest number of connections of one process."""
 
 
@@ -62,7 +63,8 @@ class DataSettings(Section, frozen=True, kw_only=True):
     """The folder for what this machine keeps: embedded stores, the run file and the generated votes key."""
 
     folder: str = ""
-    """Empty: `$XDG_DATA_HOME/mendstream`, else `~/.local/share/mendstream`. Made with mode 0700."""
+    """Empty: `$XDG_DATA_HOME/mendstream`, else `~/.local/share/mendstream`. Made with mode 0700; as root it becomes 0711 with
+    the embedded Postgres, which runs as the user `pgserver` and passes through, and can list nothing."""
 
     @property
     def path(self) -> Path:
@@ -81,14 +83,19 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     port: Port = 9095
     """The port to listen on."""
 
-    token: Secret = Secret("")
-    """The bearer token that Alertmanager sends."""
+    token: Token = Token("")
+    """The bearer token that Alertmanager sends, 16 characters or more."""
 
     username: str = ""
     """The user name of basic authentication, in place of or besides the token."""
 
-    password: Secret = Secret("")
-    """The password of basic authentication."""
+    password: Password = Password("")
+    """The password of basic authentication, 8 characters or more; it needs `username`."""
+
+    def __post_init__(self) -> None:
+        if bool(self.username) is not bool(self.password):
+            given, lacking = ("username", "password") if self.username else ("password", "username")
+            raise ValueError(f"{given} without {lacking} guards nothing: set http.{lacking} (MEND_HTTP_{lacking.upper()}) too, or neither")
 
 
 class MetricsSettings(Section, frozen=True, kw_only=True):
@@ -139,6 +146,9 @@ class AlertmanagerSettings(Section, frozen=True, kw_only=True):
     timeout: Seconds = 8.0
     """Seconds for one question."""
 
+    def __post_init__(self) -> None:
+        require_username(self.username, self.password)
+
 
 class ArchiveSettings(Section, frozen=True, kw_only=True):
     """Storing every event in Postgres, and bringing back from there what Redis lost."""
@@ -146,7 +156,7 @@ class ArchiveSettings(Section, frozen=True, kw_only=True):
     trim_period: Seconds = 30.0
     """Seconds between two times that the streams are trimmed of what every group has finished and Postgres has."""
 
-    outputs_kept: Seconds = 60 * 86400.0
+    outputs_kept: Annotated[float, msgspec.Meta(gt=DEAD_AGE.total_seconds(), le=LONGEST)] = 60 * 86400.0
     """Seconds for which the decision about an event is remembered. Longer than a dead letter may lie, which is 30 days."""
 
     sweeper: SweeperOptions = SweeperOptions()
@@ -155,8 +165,9 @@ class ArchiveSettings(Section, frozen=True, kw_only=True):
 class PersonSettings(Section, frozen=True, kw_only=True):
     """A person who may sign. With no person listed, every user of this machine may sign as himself."""
 
-    token: Secret = Secret("")
-    """What proves `--as NAME`. Empty: only the user of the operating system with this name can sign as this person."""
+    token: Token = Token("")
+    """What proves `--as NAME`, 16 characters or more. Empty: only the user of the operating system with this name
+    can sign as this person."""
 
 
 class LogFormat(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -15,9 +16,9 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from ops.errors import SettingsWrong
-from ops.settings.environment import Variable, read_environment
+from ops.settings.environment import Variable, read_environment, variable_of
 from ops.settings.model import Settings
-from ops.settings.shape import default_of, fields_of, leaves, list_in, secret_in, section_in, table_in
+from ops.settings.shape import default_of, fields_of, leaves, list_in, parts_of, secret_in, section_in, table_in
 from schemas.secret import secret_from
 
 _WORDS = {
@@ -30,6 +31,7 @@ _WORDS = {
     "datetime": "a date and time",
     "null": "nothing",
 }
+_ENDLESS = "expected a number that is neither infinite nor nan"
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,13 +144,16 @@ class _Reader:
 
     def _fill(self, fields: dict[str, FieldInfo], values: dict[str, Any], path: tuple[str, ...], default: Any) -> None:
         """Takes what was not given from `default`; what has no default at all is missing."""
+        missing = []
         for name, field in fields.items():
             if field.name in values:
                 continue
             if default is not None:
                 values[field.name] = getattr(default, field.name)
             elif field.required:
-                self._wrong(path, f"{name} is missing", None)
+                missing.append(f"{name} ({variable_of((*path, name))})")
+        if missing:
+            self._wrong(path, f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing", None)
 
     def _value(self, field: FieldInfo, value: Any, path: tuple[str, ...]) -> Any:
         kind = field.type
@@ -166,8 +171,8 @@ class _Reader:
     def _leaf(self, kind: Any, value: Any, path: tuple[str, ...]) -> Any:
         try:
             if isinstance(value, Variable):
-                return _from_text(kind, value.text)
-            return msgspec.convert(value, kind, dec_hook=secret_from)
+                return _finite(_from_text(kind, value.text))
+            return _finite(msgspec.convert(value, kind, dec_hook=secret_from))
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             self._wrong(path, _in_words(kind, value, str(error)), value)
             return None
@@ -222,8 +227,24 @@ def _from_text(kind: Any, text: str) -> Any:
         return msgspec.convert([part.strip() for part in text.split(",") if part.strip()], kind, strict=False, dec_hook=secret_from)
 
 
+def _finite(value: Any) -> Any:
+    """The value, unless it is a number without an end, or none: TOML has `inf` and `nan`. Raises ValidationError."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise msgspec.ValidationError(_ENDLESS)
+    return value
+
+
+def _is_endless(value: Any) -> bool:
+    try:
+        return not math.isfinite(float(value.text if isinstance(value, Variable) else value))
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
 def _in_words(kind: Any, value: Any, message: str) -> str:
     """A message of msgspec in the words of a person; a value that is wrong is never repeated when it may be a secret."""
+    if float in parts_of(kind) and _is_endless(value):
+        return _ENDLESS
     if isinstance(kind, type) and issubclass(kind, Enum):
         choices = [str(member.value) for member in kind]
         given = value.text if isinstance(value, Variable) else value

@@ -47,7 +47,8 @@ which wins. Without either it runs with the defaults below: embedded stores, the
   letters with dashes unless `mend.toml` spells it otherwise: `MEND_CLUSTERS_PROD_KUBECONFIG` is `kubeconfig` of `[clusters.prod]`.
   Lists are written with commas or as JSON, tables as JSON.
 - A secret may stand in a file of its own: `NAME_file = "path"`, or the variable with `_FILE`. Secrets are never printed.
-- An unknown name is an error that names the nearest right one and its line; nothing is ignored.
+- An unknown name is an error that names the nearest right one and its line; so are a number that means nothing (a batch of 0, `inf`)
+  and half a credential. Nothing is ignored.
 - `mend config show` prints what is in force and where it comes from; `mend doctor` says what is wrong and how to mend it.
 - Further variables: `MEND_CONFIG` (the settings file), `MEND_PERSON_TOKEN` (the token for `--as NAME`), `MEND_TRACEBACK=1`
   (show where an error comes from).

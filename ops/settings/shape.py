@@ -26,26 +26,26 @@ def fields_of(kind: type[msgspec.Struct]) -> dict[str, FieldInfo]:
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
+def parts_of(kind: Any) -> tuple[Any, ...]:
     """The parts of a union without None, the type inside `Annotated`, or the type alone."""
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
-        return _members(typing.get_args(kind)[0])
+        return parts_of(typing.get_args(kind)[0])
     if origin in (typing.Union, types.UnionType):
-        return tuple(member for part in typing.get_args(kind) if part is not type(None) for member in _members(part))
+        return tuple(member for part in typing.get_args(kind) if part is not type(None) for member in parts_of(part))
     return (kind,)
 
 
 def section_in(kind: Any) -> type[msgspec.Struct] | None:
     """The struct that a field holds, or None."""
-    members = _members(kind)
+    members = parts_of(kind)
     first = members[0]
     return first if len(members) == 1 and isinstance(first, type) and issubclass(first, msgspec.Struct) else None
 
 
 def table_in(kind: Any) -> type[msgspec.Struct] | None:
     """The struct of the values of a field that is a table by name, such as `[clusters.NAME]`, or None."""
-    members = _members(kind)
+    members = parts_of(kind)
     if len(members) == 1 and typing.get_origin(members[0]) is dict:
         return section_in(typing.get_args(members[0])[1])
     return None
@@ -53,7 +53,7 @@ def table_in(kind: Any) -> type[msgspec.Struct] | None:
 
 def list_in(kind: Any) -> type[msgspec.Struct] | None:
     """The struct of the values of a field that is a list of tables, such as `[[gate.freeze]]`, or None."""
-    members = _members(kind)
+    members = parts_of(kind)
     if len(members) == 1 and typing.get_origin(members[0]) in (tuple, list):
         return section_in(typing.get_args(members[0])[0])
     return None
@@ -61,7 +61,7 @@ def list_in(kind: Any) -> type[msgspec.Struct] | None:
 
 def secret_in(kind: Any) -> type[Secret] | None:
     """The secret type that a field holds, or None."""
-    return next((member for member in _members(kind) if isinstance(member, type) and issubclass(member, Secret)), None)
+    return next((member for member in parts_of(kind) if isinstance(member, type) and issubclass(member, Secret)), None)
 
 
 class Leaf(typing.NamedTuple):

@@ -8,11 +8,9 @@ from typing import Annotated
 
 import msgspec
 
+from schemas.numbers import Count, Positive, Seconds
 from schemas.target import Target
 from schemas.words import Mode, Risk, Severity
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Weekday(StrEnum):
@@ -149,7 +147,7 @@ class GateOptions(msgspec.Struct, frozen=True, kw_only=True):
     signed: tuple[str, ...] = ("bounds", "cordon", "uncordon", "evict")
     """Verbs of actions that a person always signs, whatever their risk and trust: they reach beyond the workload of the incident."""
 
-    trust_threshold: Annotated[int, msgspec.Meta(ge=1)] = 5
+    trust_threshold: Positive = 5
     """The trust score from which risk drops one level (medium to low, high to medium); critical never drops."""
 
     gitops: GitOpsPolicy = GitOpsPolicy.WARN

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 
+from schemas.numbers import Seconds
 from schemas.secret import Secret, SecretUrl
-
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class NotifyOptions(msgspec.Struct, frozen=True, kw_only=True):

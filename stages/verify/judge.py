@@ -188,7 +188,7 @@ def _settled(question: Question, facts: _Facts, ground: Ground) -> bool:
     if is_observation(question.action) or facts.after.health is Health.ABSENT or not _is_measurable(question):
         return True
     if isinstance(question.action, _CORDONS):
-        return facts.place.standing is not Standing.UNSEEN
+        return facts.after.health is not Health.UNKNOWN and facts.place.standing is not Standing.UNSEEN
     if facts.after.health is Health.HEALTHY:
         return facts.restarts == 0 and not facts.metrics.regressions and ground not in (Ground.STILL_FIRING, Ground.UNMEASURED)
     if facts.after.health is not Health.UNHEALTHY:

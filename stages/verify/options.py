@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.numbers import Seconds, Wait, Weight
+
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much each part counts in the self-healing score. Only their proportions matter; one that is not known does not count."""
 
-    state: float = 0.5
+    state: Weight = 0.5
     """The state of the target: healthy 1, not converged 0.4, else 0."""
 
-    change: float = 0.2
+    change: Weight = 0.2
     """What became better: healthy 1, else the share of the faulty pods of before that are gone."""
 
-    steadiness: float = 0.2
+    steadiness: Weight = 0.2
     """Whether it runs steadily: 1 without restarts since the action, falling to 0 at three."""
 
-    alert: float = 0.1
+    alert: Weight = 0.1
     """The alert itself: gone 1, not known 0.5, firing 0."""
 
-    metrics: float = 0.2
+    metrics: Weight = 0.2
     """The mean of the metrics that say something; counts only where there is one."""
 
-    regression: float = 0.1
+    regression: Weight = 0.1
     """What each thing that got worse takes away from the score."""
 
     def __post_init__(self) -> None:
@@ -37,27 +39,27 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When the world is looked at again. Numbers are those of the rule book."""
 
-    settle: float = 10.0
+    settle: Wait = 10.0
     """The time between the end of an execution and the first look, in seconds."""
 
-    interval: float = 5.0
+    interval: Seconds = 5.0
     """The time between two looks while the target still progresses, in seconds."""
 
-    limit: float = 120.0
+    limit: Wait = 120.0
     """The longest warm-up: what has not converged so long after the execution is judged as it is, in seconds. Also the longest time
     after the hold-down for what does not look well then to become so."""
 
-    hold_down: float = 120.0
+    hold_down: Wait = 120.0
     """How long a success is held before it is told, in seconds: a second look then catches the fault that comes back. 0: not at all."""
 
-    hold_downs: dict[str, float] = {}
+    hold_downs: dict[str, Wait] = {}
     """The same for the actions of single playbooks, by its name as `mend approvals show` says it, in place of `hold_down`."""
 
-    alert_limit: float = 600.0
+    alert_limit: Wait = 600.0
     """What is well while the alert's own rule still holds is looked at again for so long after the execution, in seconds, if that is
     longer than `limit`: many rules look back some minutes. After that it is not called a success."""
 
-    observe_limit: float = 30.0
+    observe_limit: Seconds = 30.0
     """The longest time for all sensors of one look together, in seconds."""
 
     weights: Weights = Weights()

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from adapters.errors import OutcomeUnknown, Refused, TargetMissing
 from adapters.kubernetes import KubernetesWorld, connect
-from adapters.kubernetes.changes import rerun_name, subject_path
+from adapters.kubernetes.changes import subject_path
 from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, JOBS, NODES, PODS
 from ops.sandbox.kubectl import settled
 from schemas.action import (
@@ -26,6 +26,7 @@ from schemas.action import (
     SetAutoscalerBounds,
     SetMemoryLimit,
     UncordonNode,
+    rerun_name,
 )
 from schemas.target import Kind, Target
 from schemas.words import CheckResult

@@ -226,12 +226,13 @@ def test_an_approval_shows_what_it_rests_on(mend: Mend, approval: str, incident:
         "undone by": "roll back deployment shop/web to revision 2",
         "action hash": "",
         "target uid": "",
-        "to decide": f"mend approvals sign {approval}   or   mend approvals reject {approval}",
+        "to decide": f"mend approvals sign {approval}   or   mend approvals reject {approval}\n",
     }
     for name, part in wanted.items():
         found = re.search(rf"^{name} {{2,}}(.*(?:\n {{4,}}.*)*)", text, re.MULTILINE)
         assert found, name
         assert part in found[1] + "\n", name
+    assert "--as NAME, with the token of [people.NAME]" in text.split("to decide")[1]
     assert re.search(r"passed: permission: patch deployments", text)
     assert re.search(r"^ +pod web-\S+ .*CrashLoopBackOff", text, re.MULTILINE), "the evidence names what is broken"
     assert re.search(r"expires [-\d]+ [:\d]+Z, in \d+ min", text)
@@ -257,9 +258,10 @@ def test_only_who_is_who_he_says_may_sign(mend: Mend, approval: str) -> None:
 def test_two_people_sign_and_what_they_signed_is_done(mend: Mend, approval: str, incident: str) -> None:
     sign = ("approvals", "sign", approval, "--as")
     said = mend.said(*sign, "ana", "--comment", f"looks right {ESCAPE}", MEND_PERSON_TOKEN=ANA)
-    assert said == "signed as ana: 1 more signature is needed to roll back deployment shop/web to revision 1\n"
+    how = f"another person signs with `mend approvals sign {approval} --as NAME` and the token of that person: ben\n"
+    assert said == f"signed as ana: 1 more signature is needed to roll back deployment shop/web to revision 1; {how}"
     again = mend(*sign, "ana", code=1, MEND_PERSON_TOKEN=ANA)
-    assert "another person must sign" in again.stdout
+    assert again.stdout.endswith(f"another person must sign; {how}")
     answer = mend.json(*sign, "ben", MEND_PERSON_TOKEN=BEN)
     assert answer["approved"] is True
     assert "approved" in mend("approvals", "reject", approval, "--as", "ana", code=1, MEND_PERSON_TOKEN=ANA).stdout

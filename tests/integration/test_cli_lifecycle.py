@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ from tests.integration.mend_process import ROOT, TOKEN, Mend, end, installation,
 from tests.integration.redis_cluster import free_ports
 
 pytestmark = pytest.mark.slow
+HOST = {"MEND_HOSTS_WEB_ADDRESS": "192.0.2.1", "MEND_HOSTS_WEB_USER": "mend", "MEND_HOSTS_WEB_PRIVATE_KEY_FILE": __file__}
 
 
 @pytest.fixture
@@ -35,6 +37,8 @@ def mend() -> Iterator[Mend]:
 def test_it_starts_and_ends_with_sigterm_and_leaves_nothing_running(mend: Mend) -> None:
     process = mend.up("--sandbox")
     assert len(mend.left_over()) >= 2, "an embedded Redis and Postgres run"
+    until(lambda: "Deployment default/hello is well" in mend.log.read_text(), mend.log)
+    assert json.load(urllib.request.urlopen(f"{mend.run.sandbox}/apis/apps/v1/namespaces/default/deployments/hello"))
     assert oct((mend.data / "run.json").stat().st_mode & 0o777) == "0o600"
     assert oct((mend.data / "votes.key").stat().st_mode & 0o777) == "0o600"
     assert mend.data.stat().st_mode & 0o066 == 0
@@ -285,8 +289,11 @@ def _get(port: int, path: str) -> str:
         (("--sandbox",), {"MEND_HTTP_HOST": "0.0.0.0", "MEND_HTTP_TOKEN": ""}, "http.host is 0.0.0.0, which others can reach"),
         ((), {}, "there is nothing to heal: set KUBECONFIG"),
         ((), {"KUBECONFIG": "/absent/config"}, "/absent/config"),
+        ((), HOST | {"MEND_HOSTS_WEB_KNOWN_HOSTS": "/absent/known_hosts"}, "the file /absent/known_hosts cannot be read"),
+        ((), HOST, "hosts.web.known_hosts (MEND_HOSTS_WEB_KNOWN_HOSTS): no file is named that holds the host's key"),
         (("--sandbox",), {"MEND_DATA_FOLDER": "/proc/mend"}, "the data folder /proc/mend cannot be made"),
         (("--sandbox",), {"MEND_REDIS_URL": "ftp://x"}, "redis"),
+        (("--sandbox",), {"MEND_POSTGRES_URL": "garbage"}, "the URL of Postgres does not begin with postgresql://"),
         (("--sandbox",), {"MEND_REDIS_PARTITIONS": "none"}, "MEND_REDIS_PARTITIONS (redis.partitions): expected a whole number"),
         (("--sandbox",), {"MEND_VOTES_KEY": "short"}, "the votes key is too short"),
     ],

@@ -45,6 +45,21 @@ def tags(pods: list[dict[str, Any]]) -> list[str]:
     return sorted(pod["spec"]["containers"][0]["image"] for pod in pods if not pod["metadata"].get("deletionTimestamp"))
 
 
+async def test_there_is_a_workload_in_it_that_is_well(sandbox: Sandbox, kubectl: Kubectl) -> None:
+    assert sandbox.cluster.settle_in() == "default/hello"
+    await kubectl.until(Target(cluster="", kind=Kind.DEPLOYMENT, namespace="default", name="hello"), settled)
+
+
+async def test_it_tells_what_it_has_so_that_the_real_kubectl_finds_its_way(client: Client) -> None:
+    """The questions that kubectl asks before any other."""
+    assert (await client.read("/api", dict))["versions"] == ["v1"]
+    groups = (await client.read("/apis", dict))["groups"]
+    assert {"apps", "batch", "policy"} <= {group["name"] for group in groups}
+    for group in groups:
+        found = await client.read(f"/apis/{group['preferredVersion']['groupVersion']}", dict)
+        assert all("list" in each["verbs"] for each in found["resources"] if "/" not in each["name"])
+
+
 async def test_it_starts_and_stops() -> None:
     async with Sandbox() as sandbox:
         client = await ways.by_url(sandbox.url)

@@ -44,6 +44,8 @@ def settings_text(folder: Path, urls: dict[tuple[str, ...], str]) -> str:
     lines = [f'data.folder = "{folder}/data"', "http.port = 0", 'log.level = "debug"', 'prometheus.ann.cluster_label = "cluster"']
     for leaf in SECRETS:
         path = ".".join("ann" if part == ANY_NAME else part for part in leaf.path)
+        if leaf.path[-1] == "password":
+            lines.append(f'{path.removesuffix("password")}username = "ann"')
         lines.append(f'{path} = "{urls.get(leaf.path, sentinel_of(leaf))}"')
     return "\n".join(lines).replace("{", "{{").replace("}", "}}")
 

@@ -14,6 +14,7 @@ import pytest
 
 from adapters.errors import Transient, UnknownCluster, WrongSettings
 from adapters.prometheus import PrometheusOptions
+from adapters.ssh.options import HostOptions
 from adapters.worlds import Worlds
 from ops.errors import NoCluster, SettingsWrong, StageCrashed
 from ops.process import AtOnce
@@ -32,6 +33,7 @@ from ops.wiring import (
     make_stage,
     open_metrics,
     open_worlds,
+    require_files_of_hosts,
     stages_named,
     topology,
 )
@@ -339,3 +341,25 @@ async def test_what_reaches_people_is_closed_when_the_process_ends(database: Dat
         assert parts.channels == (bell,)
         assert not bell.closed
     assert bell.closed
+
+
+def test_a_host_whose_files_cannot_be_read_is_refused_before_anybody_asks_it(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a key")
+    host = HostOptions(
+        address="192.0.2.1", user="mend", private_key_file=str(tmp_path / "key"), known_hosts=str(tmp_path / "key"), port=2222
+    )
+    require_files_of_hosts(Settings(hosts={"web": host}))
+    for field, value, said in (
+        ("private_key_file", "/absent/key", "(MEND_HOSTS_WEB_PRIVATE_KEY_FILE): the file /absent/key cannot be read: No such file"),
+        ("known_hosts", str(tmp_path), f"(MEND_HOSTS_WEB_KNOWN_HOSTS): the file {tmp_path} cannot be read: Is a directory"),
+        ("known_hosts", "~nobody-of-that-name/x", "(MEND_HOSTS_WEB_KNOWN_HOSTS): the file ~nobody-of-that-name/x cannot be read: "),
+        (
+            "known_hosts",
+            "",
+            "(MEND_HOSTS_WEB_KNOWN_HOSTS): no file is named that holds the host's key: write that of `ssh-keyscan -p 2222 ",
+        ),
+    ):
+        with pytest.raises(SettingsWrong) as caught:
+            require_files_of_hosts(Settings(hosts={"web": msgspec.structs.replace(host, **{field: value})}))
+        (problem,) = caught.value.problems
+        assert problem.startswith(f"hosts.web.{field} {said}")

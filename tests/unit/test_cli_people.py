@@ -7,10 +7,10 @@ import pwd
 
 import pytest
 
-from ops.cli.people import authenticate, user_of_system
+from ops.cli.people import authenticate, how_another_signs, user_of_system
 from ops.errors import NotAllowed
 from ops.settings import PersonSettings, Settings
-from schemas.secret import Secret
+from schemas.secret import Token
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 TOKEN = "a token that is long enough"
@@ -25,7 +25,7 @@ def liar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def people(**tokens: str) -> Settings:
-    return Settings(people={name: PersonSettings(token=Secret(token)) for name, token in tokens.items()})
+    return Settings(people={name: PersonSettings(token=Token(token)) for name, token in tokens.items()})
 
 
 def test_without_people_in_the_settings_everybody_signs_as_himself_by_uid() -> None:
@@ -57,3 +57,18 @@ def test_a_token_opens_nothing_for_who_has_none(name: str, said: str, monkeypatc
     monkeypatch.setenv("MEND_PERSON_TOKEN", TOKEN)
     with pytest.raises(NotAllowed, match=said):
         authenticate(people(ana=TOKEN, ben=""), name)
+
+
+def test_who_wants_another_signature_is_told_how_to_get_it() -> None:
+    nobody = how_another_signs(Settings(), "a-1", signed=(ME,))
+    assert f"list everybody who may sign, {ME} too, as [people.NAME] with a token" in nobody
+    assert nobody.endswith("`mend approvals sign a-1 --as NAME`")
+    alone = how_another_signs(people(**{ME: ""}), "a-1", signed=(ME,))
+    assert alone.startswith("list another person as [people.NAME]")
+    two = how_another_signs(people(ana=TOKEN, ben=TOKEN, **{ME: ""}), "a-1", signed=("ana", ME))
+    assert two == "another person signs with `mend approvals sign a-1 --as NAME` and the token of that person: ben"
+
+
+def test_the_first_person_to_be_listed_is_told_to_list_himself_too() -> None:
+    with pytest.raises(NotAllowed, match=rf"list {ME} too, for then only those listed may sign"):
+        authenticate(Settings(), "ana")

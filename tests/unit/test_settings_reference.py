@@ -61,7 +61,7 @@ def test_every_secret_is_marked_as_one_in_the_reference() -> None:
 
 def test_what_is_in_force_says_where_it_comes_from(tmp_path: Path) -> None:
     file = tmp_path / "mend.toml"
-    file.write_text("[redis]\npartitions = 2\n[people.ann]\ntoken = 'open-sesame'")
+    file.write_text("[redis]\npartitions = 2\n[people.ann]\ntoken = 'open-sesame-open-sesame'")
     shown = {name: (value, origin) for name, value, origin, _ in in_force(load(file, {"MEND_GATE_MODE": "auto"}))}
     assert shown["redis.partitions"] == (2, "file")
     assert shown["gate.mode"] == ("auto", "environment")

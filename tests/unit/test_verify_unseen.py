@@ -60,13 +60,14 @@ def scaled(seen: Snapshot, maximum: int) -> Snapshot:
     return msgspec.structs.replace(seen, sensors=sensors, autoscaler=AutoscalerView(name="api", uid="uid-hpa", minimum=1, maximum=maximum))
 
 
+RAISED = snapshot(pod("c"), pod("b"), generation=2, observed_generation=2, memory_limits={"web": 2**30})
 ROLLED_BACK = snapshot(pod("c"), pod("b"), generation=2, observed_generation=2, images=("api:1",))
 Pair = tuple[Action, Snapshot, Snapshot, Verdict]
 BEST: tuple[Pair, ...] = (
     (RestartWorkload(target=TARGET), SICK, WELL, Verdict.SUCCESS),
     (RollBackWorkload(target=TARGET, to_revision=1), with_past(SICK), ROLLED_BACK, Verdict.SUCCESS),
     (ScaleWorkload(target=TARGET, replicas=3), SICK, SCALED, Verdict.SUCCESS),
-    (SetMemoryLimit(target=TARGET, container="web", memory="1Gi"), SICK, WELL, Verdict.SUCCESS),
+    (SetMemoryLimit(target=TARGET, container="web", memory="1Gi"), SICK, RAISED, Verdict.SUCCESS),
     (SetAutoscalerBounds(target=TARGET, autoscaler="api", minimum=1, maximum=5), scaled(SICK, 3), scaled(WELL, 5), Verdict.SUCCESS),
     (DeletePod(target=POD, uid="uid-a"), SICK, WELL, Verdict.SUCCESS),
     (EvictPod(target=POD, uid="uid-a"), SICK, WELL, Verdict.SUCCESS),
