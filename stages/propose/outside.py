@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import TypeVar
+
+import msgspec
 
 from adapters.ports import AlertState, Measurement, Metrics, World
 from schemas.diagnosis import Finding, pod_finding, unit_finding, workload_finding
@@ -48,15 +50,25 @@ async def _seen(world: World, incident: IncidentRow, target: Target, until: floa
 
 
 async def _outside(metrics: Metrics, incident: IncidentRow, target: Target, at: datetime, until: float) -> tuple[Measurement, AlertState]:
-    """Both are bounded apart, so that neither is lost with the other. No history is read: what is usual is for verification."""
-    measured, alert = await asyncio.gather(
-        _in_time(metrics.measure(target, incident.alerts, incident.labels, at), f"{METRIC_SENSOR}all", until),
-        _in_time(metrics.alert(incident.labels, cluster=target.cluster), f"{ALERT_SENSOR}all", until),
+    """Each is bounded apart, so that none is lost with another. No history is read: what is usual is for verification."""
+    asked = incident.alert_labels or (incident.labels,)
+    states = [_in_time(metrics.alert(labels, cluster=target.cluster, target=target), f"{ALERT_SENSOR}all", until) for labels in asked]
+    measured, alerts = await asyncio.gather(
+        _in_time(metrics.measure(target, incident.alerts, incident.labels, at), f"{METRIC_SENSOR}all", until), asyncio.gather(*states)
     )
-    return (
-        Measurement(sensors=(measured,)) if isinstance(measured, Sensor) else measured,
-        AlertState(sensors=(alert,)) if isinstance(alert, Sensor) else alert,
-    )
+    told = [AlertState(sensors=(alert,)) if isinstance(alert, Sensor) else alert for alert in alerts]
+    return (Measurement(sensors=(measured,)) if isinstance(measured, Sensor) else measured), _together(told)
+
+
+def _together(states: Sequence[AlertState]) -> AlertState:
+    """What is said of each alert. Where there are several, their sensors are numbered in the order of the alerts."""
+    several = len(states) > 1
+    sensors = [
+        msgspec.structs.replace(sensor, name=f"{sensor.name} (alert {number})") if several else sensor
+        for number, state in enumerate(states, start=1)
+        for sensor in state.sensors
+    ]
+    return AlertState(alerts=tuple(alert for state in states for alert in state.alerts), sensors=tuple(sensors))
 
 
 async def _in_time(asked: Awaitable[T], name: str, until: float) -> T | Sensor:

@@ -31,6 +31,7 @@ from schemas.action import (
     CordonNode,
     DeletePod,
     EvictPod,
+    RerunJob,
     RestartComposeService,
     RestartContainer,
     RestartUnit,
@@ -260,7 +261,7 @@ def _when_healthy(question: Question, facts: _Facts) -> _Result:
         return Verdict.DEGRADED, Ground.HEALED_NOTHING, "it was healthy before, so this healed nothing"
     if facts.place.standing is Standing.UNSEEN:
         return Verdict.DEGRADED, Ground.UNMEASURED, f"healthy, but {facts.place.reason}"
-    if question.fires:
+    if question.fires and not isinstance(question.action, RerunJob):  # its alert is about the Job that failed, and that one stays
         return Verdict.DEGRADED, Ground.STILL_FIRING, "healthy, but the alert still fires by its own rule"
     if facts.before.health is Health.HEALTHY:
         return Verdict.SUCCESS, Ground.STAYED_WELL, "healthy before and after"

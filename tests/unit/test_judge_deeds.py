@@ -135,6 +135,13 @@ def test_a_job_that_was_run_again_is_judged_by_how_the_new_one_ended(
     assert said(judged(RERUN, job("Failed"), after, outcome=outcome)) == expected
 
 
+def test_the_alert_about_the_job_that_failed_holds_as_long_as_that_one_stays() -> None:
+    found = judged(RERUN, job("Failed"), job("Complete"), firing=1, asked=1, fires=True)
+    assert said(found) == (Verdict.SUCCESS, Ground.HEALED, True)
+    assert found.cleared is False
+    assert "the alert still fires" in found.summary
+
+
 def test_pods_of_a_job_that_has_completed_say_nothing_against_it() -> None:
     ended = (pod("a", "crash", phase="Failed"), pod("b", "unready", phase="Succeeded"))
     assert judged(RERUN, job("Failed"), job("Complete", pods=ended)).verdict is Verdict.SUCCESS

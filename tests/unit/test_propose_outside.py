@@ -90,10 +90,10 @@ class Seen:
         raise AssertionError(f"{name} is not for a look")
 
 
-async def seen(world: Any, metrics: Metrics | None, *, within: float = 30.0) -> Snapshot:
+async def seen(world: Any, metrics: Metrics | None, *, within: float = 30.0, incident: IncidentRow = INCIDENT) -> Snapshot:
     as_world: World = world
     until = asyncio.get_running_loop().time() + within
-    return await look(as_world, metrics, INCIDENT, TARGET, at=NOW, until=until)
+    return await look(as_world, metrics, incident, TARGET, at=NOW, until=until)
 
 
 @asynccontextmanager
@@ -114,6 +114,16 @@ async def test_the_target_its_metrics_and_its_alert_are_looked_at_at_the_same_ti
     assert outside.asked == [(TARGET, ("PodDown",), LABELS, NOW, None), (LABELS, "prod")]
     assert (found.metrics, found.alerts) == (MEASURED.metrics, TOLD.alerts)
     assert errors(found) == {"workload": "", "pods": "", "metric:up": "", "alert:prometheus": ""}
+
+
+async def test_every_alert_of_the_incident_is_asked_about() -> None:
+    outside = Outside()
+    slow = {"alertname": "Slow", "namespace": "shop"}
+    both = msgspec.structs.replace(INCIDENT, alerts=("PodDown", "Slow"), alert_labels=(LABELS, slow))
+    found = await seen(Seen(snapshot(pod("a"))), outside, incident=both)
+    assert outside.asked[1:] == [(LABELS, "prod"), (slow, "prod")]
+    assert len(found.alerts) == 2
+    assert {"alert:prometheus (alert 1)", "alert:prometheus (alert 2)"} < set(errors(found))
 
 
 async def test_where_nobody_is_to_be_asked_the_target_is_all_that_is_looked_at() -> None:
