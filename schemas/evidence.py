@@ -75,7 +75,8 @@ class RevisionView(msgspec.Struct, frozen=True, kw_only=True):
     """One revision of a workload. `available` counts its pods now.
 
     `was_available`: True when it is known that all its pods were available once, False when its rollout is known to have failed,
-    None when nothing is known; `availability` says from what.
+    None when nothing is known; `availability` says from what. `same` says that its pods are specified as those of the current
+    revision, as after a restart: going back to it changes nothing.
     """
 
     revision: int
@@ -85,6 +86,7 @@ class RevisionView(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 0
     available: int = 0
     current: bool = False
+    same: bool = False
     was_available: bool | None = None
     availability: str = ""
 
@@ -360,8 +362,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def last_available(self) -> RevisionView | None:
-        """The newest revision before the current one that is known to have been fully available; None when none is known."""
-        known = [one for one in self.revisions if one.was_available and not one.current]
+        """The newest other revision than the current one that is known to have been fully available; None when none is known."""
+        known = [one for one in self.revisions if one.was_available and not one.current and not one.same]
         return max(known, key=lambda one: one.revision, default=None)
 
     def saw(self, sensor: str) -> bool:

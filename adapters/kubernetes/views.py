@@ -116,6 +116,7 @@ def memory_limits_of(template: Template) -> dict[str, int]:
 def replicaset_views(sets: list[Workload], current: int | None, known: Mapping[str, Known]) -> tuple[RevisionView, ...]:
     """A Deployment's revisions, newest first; `current` is the revision that its annotation names, `known` what is known of them."""
     numbered = [(number, item) for item in sets if (number := revision_number(item)) is not None]
+    pods = next((item.spec.template.get("spec") for number, item in numbered if number == current), None)
     views = [
         RevisionView(
             revision=number,
@@ -125,6 +126,7 @@ def replicaset_views(sets: list[Workload], current: int | None, known: Mapping[s
             replicas=item.status.replicas,
             available=item.status.available_replicas or 0,
             current=number == current,
+            same=number != current and pods is not None and item.spec.template.get("spec") == pods,
             **_known(known, item.metadata.name),
         )
         for number, item in numbered
@@ -144,6 +146,8 @@ def controller_revision_views(
     counts = pods_by_revision(pods)
     newest = max((item.revision for item in revisions), default=0)
     named = any(item.metadata.name == current for item in revisions)
+    is_current = {item.metadata.name: item.metadata.name == current if named else item.revision == newest for item in revisions}
+    now = next((template_of(item).get("spec") for item in revisions if is_current[item.metadata.name]), None)
     views = [
         RevisionView(
             revision=item.revision,
@@ -152,7 +156,8 @@ def controller_revision_views(
             images=images_of(template_of(item)),
             replicas=counts.get(item.metadata.name, (0, 0))[1],
             available=counts.get(item.metadata.name, (0, 0))[0],
-            current=item.metadata.name == current if named else item.revision == newest,
+            current=is_current[item.metadata.name],
+            same=not is_current[item.metadata.name] and now is not None and template_of(item).get("spec") == now,
             **_known(known, item.metadata.name),
         )
         for item in revisions

@@ -60,6 +60,18 @@ async def scaler(place: Place, least: int, most: int) -> str:
 # revisions -------------------------------------------------------------------------------------------------------
 
 
+async def test_a_revision_that_a_restart_made_is_no_other_one(place: Place) -> None:
+    target = await deployed(place)
+    uid = (await place.world.preflight(RestartWorkload(target=target))).uid
+    await place.world.apply(RestartWorkload(target=target), operation="operation-1", token=1, uid=uid)
+    await place.kubectl.until(target, settled)
+
+    snapshot = await place.world.observe(target)
+
+    assert {view.revision: view.same for view in snapshot.revisions} == {2: False, 1: True}
+    assert snapshot.last_available is None
+
+
 async def test_the_last_good_revision_is_not_merely_the_one_before(place: Place) -> None:
     target = await deployed(place)
     for image in ("sim/web:crash", "sim/web:pull"):

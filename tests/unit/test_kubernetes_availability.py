@@ -120,6 +120,8 @@ def test_the_last_available_revision_is_the_newest_known_one_and_not_the_one_bef
     seen = snapshot(revisions=(four, three, two, one))
     assert seen.last_available == two
     assert snapshot(revisions=(four, three)).last_available is None
+    restarted = msgspec.structs.replace(two, same=True)
+    assert snapshot(revisions=(four, three, restarted)).last_available is None, "its pods would be those that there are"
 
 
 # GitOps ----------------------------------------------------------------------------------------------------------
