@@ -67,6 +67,10 @@ class Steps(Unsteady):
         return await super()._through(call, work)
 
 
+def _lives(pod: dict[str, Any]) -> bool:
+    return not pod["metadata"].get("deletionTimestamp")
+
+
 class Trial:
     """One approved action on a workload, behind a proxy that fails it."""
 
@@ -98,7 +102,8 @@ class Trial:
 
     async def _action(self, kind: type[Action]) -> Action:
         web = msgspec.structs.replace(self._workload, cluster=CLUSTER)
-        living = [pod for pod in await self._place.kubectl.pods(web) if not pod["metadata"].get("deletionTimestamp")]
+        await self._place.kubectl.until(self._workload, lambda _, pods: any(_lives(pod) for pod in pods))
+        living = [pod for pod in await self._place.kubectl.pods(web) if _lives(pod)]
         self._pods = frozenset(pod["metadata"]["uid"] for pod in living)
         if kind is RestartWorkload:
             return RestartWorkload(target=web)
