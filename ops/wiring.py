@@ -20,6 +20,7 @@ from schemas.events import TOPICS
 from schemas.secret import Secret
 
 if TYPE_CHECKING:
+    from adapters.alertmanager.client import AlertmanagerClient
     from adapters.ports import Channel, Forecast, Metrics, World
     from adapters.worlds import Worlds
     from bus.handler import Stage
@@ -266,7 +267,6 @@ def open_metrics(
     """
     if not settings.prometheus and not settings.alertmanager:
         return None
-    from adapters.alertmanager.client import AlertmanagerClient
     from adapters.prometheus import PrometheusMetrics
 
     names = {*cluster_names(settings, sandbox=sandbox), *(host.group for host in settings.hosts.values())}
@@ -276,13 +276,20 @@ def open_metrics(
         raise SettingsWrong(
             [f"prometheus.{name}: there is no such cluster or host group ({known}), so nobody would ask it" for name in wrong]
         )
-    alertmanagers = [
-        AlertmanagerClient(
+    alertmanagers = tuple(alertmanagers_of(settings).values())
+    return PrometheusMetrics(settings.prometheus, clock=clock, alertmanagers=alertmanagers, forecast=_usual() if baseline else None)
+
+
+def alertmanagers_of(settings: Settings) -> dict[str, AlertmanagerClient]:
+    """A client for each Alertmanager of the settings, by name. No request is made yet."""
+    from adapters.alertmanager.client import AlertmanagerClient
+
+    return {
+        name: AlertmanagerClient(
             one.url.reveal(), token=one.token or None, username=one.username, password=one.password or None, timeout=one.timeout
         )
-        for one in settings.alertmanager.values()
-    ]
-    return PrometheusMetrics(settings.prometheus, clock=clock, alertmanagers=alertmanagers, forecast=_usual() if baseline else None)
+        for name, one in settings.alertmanager.items()
+    }
 
 
 def _usual() -> Forecast:

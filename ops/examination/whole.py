@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from ops.errors import NotRunning
-from ops.examination import machine, stores, world
+from ops.examination import machine, outside, stores, world
 from ops.examination.finding import Finding
 from ops.runtime import RunFile, find_running, running
 from ops.settings import Loaded
@@ -30,6 +30,8 @@ async def examine(loaded: Loaded) -> AsyncIterator[Finding]:
     async for finding in world.of_clusters(settings, here.sandbox if here else ""):
         yield finding
     async for finding in world.of_hosts(settings):
+        yield finding
+    async for finding in outside.of_outside(settings, sandbox=bool(here and here.sandbox)):
         yield finding
 
 
