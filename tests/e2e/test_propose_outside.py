@@ -74,7 +74,8 @@ class Scene(msgspec.Struct, frozen=True):
         stage = ProposeStage(self.healing.database, self.healing.world, ProposeOptions(**options), metrics=metrics or self.metrics)
         incident = await self.healing.incident(target, alert=alert)
         labels = msgspec.json.encode(self.told(alert)).decode()
-        await self.healing.database.fetch("UPDATE incidents SET labels = $2 WHERE id = $1 RETURNING id", incident, labels)
+        for table, key in (("incidents", "id"), ("incident_alerts", "incident")):
+            await self.healing.database.fetch(f"UPDATE {table} SET labels = $2 WHERE {key} = $1 RETURNING {key}", incident, labels)
         about: dict[str, Any] = {"target": target, "severity": Severity.P2, "title": alert, "alert": alert, "anomaly": alert}
         outputs: Sequence[Output] = await self.healing.handle(stage, IncidentOpened(**self.healing.header(incident), **about))
         proposal = only(outputs, ActionProposed)
