@@ -1,7 +1,8 @@
 """The bounded line between the reader and the workers.
 
-A worker that takes one delivery wakes the next idle worker only while more are waiting: handlers that never suspend run one
-after another in one task, handlers that do suspend run side by side, and no task is made for an event.
+A worker that takes a delivery wakes the next idle worker while more are waiting, and none while one that was woken has not run
+yet: handlers that never suspend run one after another in one task, handlers that do suspend run side by side, and neither a task
+nor a wake-up is spent on each event.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class WorkQueue:
     def __init__(self) -> None:
         self._waiting: deque[Delivery] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._waking = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -33,7 +35,7 @@ class WorkQueue:
         waiting = self._waiting
         while waiting:
             delivery = waiting.popleft()
-            if waiting and self._idle:
+            if waiting and not self._waking:
                 self._wake()
             if delivery.phase == QUEUED:
                 return delivery
@@ -58,14 +60,17 @@ class WorkQueue:
         self._idle.append(idle)
         try:
             await idle
+            self._waking = False
         except asyncio.CancelledError:
             if not idle.cancelled() and idle.done():
+                self._waking = False
                 self._wake()
             raise
 
     def _wake(self) -> None:
-        while self._idle and self._waiting:
+        """Wakes one idle worker, if something waits and none is about to run."""
+        while self._idle and self._waiting and not self._waking:
             idle = self._idle.popleft()
             if not idle.done():
                 idle.set_result(None)
-                return
+                self._waking = True
