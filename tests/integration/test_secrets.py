@@ -183,7 +183,6 @@ def test_no_command_shows_one(mend: Mend) -> None:
     assert "Loud***" in mend.said("streams", "tail", "signals", "--json"), "what is masked was there"
     for arguments in (
         ("config", "show"),
-        ("doctor",),
         ("streams", "ls"),
         ("streams", "tail", "signals"),
         ("streams", "tail", "failures"),
@@ -195,6 +194,10 @@ def test_no_command_shows_one(mend: Mend) -> None:
     ):
         assert MARK not in mend.said(*arguments), arguments
         assert MARK not in mend.said(*arguments, "--json"), arguments
+    for form in ((), ("--json",)):
+        told = mend("doctor", *form, code=1)  # nobody answers at the addresses of the settings
+        assert "prometheus ann" in told.stdout
+        assert MARK not in told.stdout + told.stderr
 
 
 def test_no_error_of_a_command_shows_one(mend: Mend) -> None:
