@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from schemas.event import Delayed, Event, Output
 from schemas.identity import derived_id
 
@@ -35,18 +37,18 @@ class Reject(Exception):
         self.reason = reason
 
 
-class Context:
-    """One delivery of one event to one handler: makes outputs whose ids are the same however often it is delivered."""
+class Context(msgspec.Struct, kw_only=True, eq=False):
+    """One delivery of one event to one handler: makes outputs whose ids are the same however often it is delivered.
 
-    __slots__ = ("_position", "attempt", "by", "clock", "input", "stage")
+    `attempt` counts from 1; `position` is that of the next id.
+    """
 
-    def __init__(self, *, stage: str, by: str, clock: Clock, input: Event, attempt: int = 1) -> None:  # noqa: A002
-        self.stage = stage
-        self.by = by
-        self.clock = clock
-        self.input = input
-        self.attempt = attempt
-        self._position = 0
+    stage: str
+    by: str
+    clock: Clock
+    input: Event
+    attempt: int = 1
+    position: int = 0
 
     def now(self) -> datetime:
         """The time, in UTC."""
@@ -54,18 +56,18 @@ class Context:
 
     def new_id(self) -> str:
         """An id derived from the input and the position of this call: for rows that the handler creates."""
-        identifier = derived_id(self.input.id, self.stage, self._position)
-        self._position += 1
-        return identifier
+        self.position += 1
+        return derived_id(self.input.id, self.stage, self.position - 1)
 
     def event(self, kind: type[E], *, id: str = "", incident: str = "", key: str = "", **fields: Any) -> E:  # noqa: A002
         """An event of `kind` that answers the input; incident and key are the input's unless given."""
+        cause = self.input
         return kind(
             id=id or self.new_id(),
-            incident=incident or self.input.incident,
-            key=key or self.input.key,
+            incident=incident or cause.incident,
+            key=key or cause.key,
             at=self.clock(),
-            cause=self.input.id,
+            cause=cause.id,
             by=self.by,
             **fields,
         )

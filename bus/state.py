@@ -111,6 +111,8 @@ class LoopState:
     def finish(self, delivery: Delivery) -> None:
         """The delivery's outcome is known: the settler will write it."""
         delivery.phase = FINISHED
+        # nobody needs it any more, hundreds may wait for Redis, and now it is still in the processor's cache
+        delivery.event = None
         lane = self.lane_of[delivery.partition]
         if not lane.finished:
             lane.to_settle.set()

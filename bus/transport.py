@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from schemas.event import Event
 
+QUEUED, RUNNING, PARKED, FINISHED, FORGOTTEN = range(5)
+"""The phases of a delivery: FORGOTTEN is one that another consumer took over before its handler was started."""
 
-class Emit(NamedTuple):
+
+class Emit(msgspec.Struct, frozen=True, gc=False):
     """One output, ready to be written: `due` is Unix milliseconds, or 0 for at once."""
 
     topic: str
@@ -19,33 +24,26 @@ class Emit(NamedTuple):
     due: int = 0
 
 
-class Delivery:
+class Delivery(msgspec.Struct, eq=False, gc=False):
     """One delivery of one entry to one group, from the read to the settle.
 
     `only` names the one group that a replayed entry is for, or is empty; `deliveries` is Redis' count, this one included;
-    `counts` is 1 if the next delivery counts as an attempt; `waits` are how often in a row its store was away.
+    `counts` is 1 if the next delivery counts as an attempt; `waits` are how often in a row its store was away. `event` is what was
+    decoded, kept from attempt to attempt.
     """
 
-    __slots__ = ("body", "counts", "deliveries", "event", "id", "only", "outputs", "partition", "phase", "topic", "waits")
+    partition: int
+    topic: str
+    id: bytes
+    body: bytes
+    only: str = ""
+    deliveries: int = 1
+    event: Event | None = None
+    outputs: Sequence[Emit] = ()
+    phase: int = QUEUED
+    counts: int = 1
+    waits: int = 0
 
-    def __init__(  # noqa: PLR0917 - made for every entry, and keywords cost time
-        self, partition: int, topic: str, entry: bytes, body: bytes, only: str = "", deliveries: int = 1
-    ) -> None:
-        self.partition = partition
-        self.topic = topic
-        self.id = entry
-        self.body = body
-        self.only = only
-        self.deliveries = deliveries
-        self.event: Event | None = None
-        self.outputs: Sequence[Emit] = ()
-        self.phase = QUEUED
-        self.counts = 1
-        self.waits = 0
-
-
-QUEUED, RUNNING, PARKED, FINISHED, FORGOTTEN = range(5)
-"""The phases of a delivery: FORGOTTEN is one that another consumer took over before its handler was started."""
 
 SUSPECT = 2
 """An entry that lost its consumer this often is claimed alone: see claim.lua."""

@@ -36,7 +36,7 @@ def derived_id(cause: str, stage: str, position: int) -> str:
     A UUIDv8 (RFC 9562) with the time of `cause` and 74 bits of BLAKE2b over the three arguments.
     """
     digest = hashlib.blake2b(f"{cause}\n{stage}\n{position}".encode(), digest_size=10).hexdigest()
-    return f"{cause[:8]}-{cause[9:13]}-8{digest[1:4]}-{_VARIANT[digest[5]]}{digest[5:8]}-{digest[8:]}"
+    return f"{cause[:13]}-8{digest[1:4]}-{_VARIANT[digest[5]]}{digest[5:8]}-{digest[8:]}"
 
 
 def is_identifier(text: str) -> bool:
