@@ -155,7 +155,10 @@ def worst_of(findings: Sequence[Finding]) -> Finding:
 
 
 def unit_finding(unit: UnitView) -> Finding:
-    """The health of a systemd unit, or of a container on a host: of one that has a health check, also what that says."""
+    """The health of a systemd unit, or of a container on a host: of one that has a health check, also what that says.
+
+    A service that runs to its end is as well as its last run ended.
+    """
     state = f"{unit.active} ({unit.sub})" if unit.sub else unit.active
     if unit.active == "running" and unit.sub in _BY_CHECK:
         return Finding(_BY_CHECK[unit.sub], state)
@@ -163,4 +166,28 @@ def unit_finding(unit: UnitView) -> Finding:
         return Finding(Health.HEALTHY, state)
     if unit.active in ("activating", "reloading", "deactivating", "created", "restarting"):
         return Finding(Health.PROGRESSING, state)
-    return Finding(Health.UNHEALTHY, state or "unknown")
+    if unit.active == "inactive" and unit.ends:
+        return _last_run(unit, state)
+    ended = f", its last run ended with {_ending(unit)}" if unit.active == "failed" and unit.result else ""
+    return Finding(Health.UNHEALTHY, f"{state}{ended}" or "unknown")
+
+
+def _last_run(unit: UnitView, state: str) -> Finding:
+    """The health of a service between its runs.
+
+    systemd says `success` also of a service that has not run since it was loaded, and of one whose failure it was told to
+    forget: only an exit status of 0 beside it tells of a run that ended well.
+    """
+    if unit.result == "success" and unit.status == 0:
+        return Finding(Health.HEALTHY, f"{state}, its last run ended well")
+    if unit.status is None and unit.result in ("", "success"):
+        return Finding(Health.UNKNOWN, f"{state}, no run of it is known")
+    if unit.result in ("", "success"):
+        return Finding(Health.UNKNOWN, f"{state}, its last run ended with status {unit.status}, which counts as no failure")
+    if unit.result == "exec-condition":
+        return Finding(Health.UNKNOWN, f"{state}, its last run was skipped by its own condition")
+    return Finding(Health.UNHEALTHY, f"{state}, its last run ended with {_ending(unit)}")
+
+
+def _ending(unit: UnitView) -> str:
+    return f"{unit.result} (status {unit.status})" if unit.status else unit.result

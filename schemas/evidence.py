@@ -224,7 +224,12 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
 class UnitView(msgspec.Struct, frozen=True, kw_only=True):
     """A systemd unit or a container on a host. `active` and `sub` are systemd's words, or the container's state.
 
-    `service` is the compose service that a container belongs to, as `project/service`; else empty.
+    service  the compose service that a container belongs to, as `project/service`; else empty
+    type     systemd's type of a service, such as `oneshot`
+    result   how its last run ended, in systemd's words: `success` also where none is known; empty where it was not told
+    status   the exit status or the signal that ended the last run of its main process, None where none is known to have ended
+    stays    whether it counts as active once its process has ended (RemainAfterExit)
+    timed    whether a timer starts it
     """
 
     name: str
@@ -233,6 +238,16 @@ class UnitView(msgspec.Struct, frozen=True, kw_only=True):
     since: str = ""
     restarts: int = 0
     service: str = ""
+    type: str = ""
+    result: str = ""
+    status: int | None = None
+    stays: bool = False
+    timed: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether it runs to its end, so that not to be active is how it should be between its runs."""
+        return not self.stays and (self.type == "oneshot" or self.timed)
 
 
 class FileSystemView(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 from adapters.errors import Refused
 from adapters.ssh.arguments import checked_name, checked_path, is_name
 from adapters.ssh.remote import Remote
-from adapters.ssh.subject import CONTAINER_FORMAT, container_state, unit_blocks, unit_state
+from adapters.ssh.subject import CONTAINER_FORMAT, VIEW_PROPERTIES, container_state, unit_blocks, unit_state
 from schemas.action import is_unit_name
 from schemas.evidence import FileSystemView, HostView, UnitView
 from schemas.text import clean, clean_tail
@@ -21,7 +21,7 @@ CONTAINERS_KEPT = 100
 FILE_SYSTEMS_KEPT = 64
 LOG_LINES = 50
 LOG_LIMIT = 8000
-_SHOW = ("systemctl", "show", "--property=Id,LoadState,ActiveState,SubState,StateChangeTimestamp,NRestarts")
+_SHOW = ("systemctl", "show", f"--property={VIEW_PROPERTIES}")
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from adapters.ssh import checks
 from adapters.ssh.completed import Completed
 from adapters.ssh.marks import End, Mark, Marks, fence
 from adapters.ssh.remote import Remote
-from adapters.ssh.subject import State, Subject
+from adapters.ssh.subject import NOT_STARTED, State, Subject
 from schemas.action import Action
 from schemas.text import clean
 
@@ -77,7 +77,8 @@ class Restart:
         and the start that was approved still runs. True when there is a mark and a later start: that start is this
         operation's, unless something else restarted it after the mark (systemd itself after a crash, a person), which
         leaves the same state. None while a mark is fresh or a job is under way, or when the host does not let itself be
-        asked. Raises Transient when the host did not answer.
+        asked. Of a unit that runs to its end systemd may know no start, since it forgets one that nothing refers to: then only
+        a mark of a restart that ended tells, else None. Raises Transient when the host did not answer.
         """
         try:
             seen = [mark for mark in await Marks(self._remote, operation).read() if mark.end is not End.NOT_DONE]
@@ -90,6 +91,8 @@ class Restart:
             return None
         if state.uid != uid:
             return True
+        if state.uid == NOT_STARTED and state.view.ends:
+            return True if any(mark.end is End.DONE for mark in seen) else None
         return None if state.busy or self._under_way(seen) else False
 
     def _under_way(self, seen: Sequence[Mark]) -> bool:

@@ -15,10 +15,10 @@ from schemas.evidence import UnitView
 from schemas.text import clean
 
 NOT_STARTED = "not-started"
-UNIT_PROPERTIES = (
-    "Id,LoadState,ActiveState,SubState,InvocationID,StateChangeTimestamp,StateChangeTimestampMonotonic,NRestarts,Job,"
-    "RequiredBy,BoundBy,ConsistsOf"
+VIEW_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,StateChangeTimestamp,NRestarts,Type,Result,ExecMainCode,ExecMainStatus,RemainAfterExit,TriggeredBy"
 )
+UNIT_PROPERTIES = f"{VIEW_PROPERTIES},InvocationID,StateChangeTimestampMonotonic,Job,RequiredBy,BoundBy,ConsistsOf"
 CONTAINER_FORMAT = (
     '{"id":{{json .Id}},"name":{{json .Name}},"status":{{json .State.Status}},"started":{{json .State.StartedAt}},'
     '"restarts":{{json .RestartCount}},"health":"{{if .State.Health}}{{.State.Health.Status}}{{end}}",'
@@ -140,21 +140,33 @@ def unit_state(block: dict[str, str]) -> State:
     active = block.get("ActiveState", "")
     job = block.get("Job", "").strip()
     named = " ".join(block.get(key, "") for key in ("RequiredBy", "BoundBy", "ConsistsOf")).split()
-    restarts = block.get("NRestarts", "")
     load = block.get("LoadState", "")
     return State(
         uid=clean(block.get("InvocationID", ""), 64) or NOT_STARTED,
-        view=UnitView(
-            name=clean(block.get("Id", ""), 128),
-            active=clean(active, 32),
-            sub=clean(block.get("SubState", ""), 32),
-            since=clean(block.get("StateChangeTimestamp", ""), 64),
-            restarts=int(restarts) if restarts.isdecimal() else 0,
-        ),
+        view=_unit_view(block),
         busy=active in ("activating", "deactivating", "reloading") or job not in ("", "0"),
         changed=clean(block.get("StateChangeTimestampMonotonic", ""), 32),
         dependents=tuple(dict.fromkeys(clean(name, 128) for name in named if not name.endswith(".target"))),
         unusable="" if load == "loaded" else clean(load, 32),
+    )
+
+
+def _unit_view(block: dict[str, str]) -> UnitView:
+    """What is told of a unit; only of a service all of it."""
+    name, restarts, status = (block.get(key, "") for key in ("Id", "NRestarts", "ExecMainStatus"))
+    is_service = name.endswith(".service")  # the type of a mount is that of its file system
+    ended = block.get("ExecMainCode", "0") != "0" and status.isdecimal()
+    return UnitView(
+        name=clean(name, 128),
+        active=clean(block.get("ActiveState", ""), 32),
+        sub=clean(block.get("SubState", ""), 32),
+        since=clean(block.get("StateChangeTimestamp", ""), 64),
+        restarts=int(restarts) if restarts.isdecimal() else 0,
+        type=clean(block.get("Type", ""), 32) if is_service else "",
+        result=clean(block.get("Result", ""), 32),
+        status=int(status) if ended else None,
+        stays=block.get("RemainAfterExit", "") == "yes",
+        timed=any(trigger.endswith(".timer") for trigger in block.get("TriggeredBy", "").split()),
     )
 
 

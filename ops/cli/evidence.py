@@ -67,7 +67,10 @@ def _of_host(host: HostView | None) -> Iterator[str]:
 
 
 def _of_unit(unit: UnitView) -> str:
-    return f"{unit.name}: {unit.active} {unit.sub}".rstrip() + (f", {unit.restarts} restarts" if unit.restarts else "")
+    restarts = f", {unit.restarts} restarts" if unit.restarts else ""
+    status = f" (status {unit.status})" if unit.status else ""
+    ended = f", last run: {unit.result}{status}" if unit.result and (unit.status is not None or unit.result != "success") else ""
+    return f"{unit.name}: {unit.active} {unit.sub}".rstrip() + restarts + ended
 
 
 def _of_metrics(metrics: tuple[MetricView, ...]) -> Iterator[str]:

@@ -42,6 +42,8 @@ def suggest_for_host(case: Case) -> Suggestion:
     finding = unit_finding(unit)
     if finding.health is Health.PROGRESSING:
         return _look(case, f"{unit.name} is {finding.reason}: it is being started or stopped.", f"Does {unit.name} come up by itself?")
+    if finding.health is Health.UNKNOWN:
+        return _look(case, f"{unit.name} on {case.target} is {finding.reason}.", f"Is anything wrong with {unit.name}?")
     if finding.health is not Health.UNHEALTHY:
         return _look(case, f"{unit.name} is {finding.reason}: it has healed meanwhile, or something else is wrong.", "")
     if isinstance(action, RestartUnit):

@@ -158,6 +158,10 @@ class TestHost:
             "load": "loaded",
             "required_by": "",
             "restarts": 0,
+            "type": "simple",
+            "status": None,
+            "stays": False,
+            "triggered_by": "",
         }
         (self.state / "units" / f"{name}.json").write_text(json.dumps(unit | changed))
 

@@ -105,6 +105,18 @@ async def test_a_newer_attempt_does_not_act_while_an_older_one_is_at_it(host: Te
     assert (await worlds[1].apply(action, operation=OPERATION, token=2, uid=uid)).repeated
 
 
+@pytest.mark.parametrize(("end", "found"), [("", None), ("done", True), ("not-done", False)])
+async def test_a_run_that_systemd_has_forgotten_is_not_taken_for_none(
+    host: TestHost, worlds: list[HostsWorld], end: str, found: bool | None
+) -> None:
+    host.write_unit("backup.service", type="oneshot", invocation="")
+    host.mark(OPERATION, 1, "1", end=end)
+    host.age(f"{OPERATION}.1", 3600)
+    backup = RestartUnit(target=RESTART.target, unit="backup.service")
+    uid = (await worlds[0].preflight(backup)).uid
+    assert await worlds[0].find(backup, operation=OPERATION, uid=uid) is found
+
+
 async def test_what_was_surely_not_done_may_be_tried_again_at_once(host: TestHost, worlds: list[HostsWorld]) -> None:
     uid = (await worlds[0].preflight(RESTART)).uid
     (host.state / "denied").touch()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from adapters.worlds import Worlds
-from schemas.action import Action
+from schemas.action import Action, RestartUnit
 from schemas.events import ExecutionFinished, TrustChanged, VerificationFinished
 from schemas.words import Ground, Health, Outcome, Verdict
 from sql.database import Database
@@ -59,6 +61,32 @@ async def test_a_unit_that_was_really_down_and_came_back_is_healed(scene: Healin
     assert (result.judgements[0].before, result.judgements[0].after) == ("inactive (dead)", "active (running)")
     learned = await scene.handle(Learn(scene.database), result, backed=False)
     assert [(event.before, event.after) for event in learned if isinstance(event, TrustChanged)] == [(0, 1)]
+
+
+def oneshot(host: TestHost, program: str, **fields: Any) -> RestartUnit:
+    """A unit on the host that runs a Python program to its end, and failed when it did so last."""
+    command = [sys.executable, "-c", program]
+    host.write_unit("backup.service", **{"command": command, "type": "oneshot", "status": 1, "invocation": "d" * 32, **fields})
+    return RestartUnit(target=TARGET, unit="backup.service")
+
+
+@pytest.mark.parametrize(("stays", "state"), [(False, "inactive (dead), its last run ended well"), (True, "active (exited)")])
+async def test_a_oneshot_whose_run_ended_well_is_healed(
+    scene: Healing, host: TestHost, stage: VerifyStage, stays: bool, state: str
+) -> None:
+    ran = host.folder / "ran"
+    backup = oneshot(host, f"open({str(ran)!r}, 'a').write('x')", stays=stays)
+    result = await verified(scene, stage, await done(scene, backup))
+    assert ran.read_text() == "x"
+    assert (result.verdict, result.ground) == (Verdict.SUCCESS, Ground.HEALED), result.summary
+    failed = "failed (failed), its last run ended with exit-code (status 1)"
+    assert (result.judgements[0].before, result.judgements[0].after) == (failed, state)
+
+
+async def test_a_oneshot_whose_run_failed_again_is_not_healed(scene: Healing, host: TestHost, stage: VerifyStage) -> None:
+    result = await verified(scene, stage, await done(scene, oneshot(host, "raise SystemExit(3)")))
+    assert result.verdict is Verdict.FAILED, result.summary
+    assert "exit-code (status 3)" in result.judgements[0].after
 
 
 async def test_a_success_on_a_host_is_held_and_a_unit_that_died_meanwhile_is_a_relapse(scene: Healing, host: TestHost) -> None:

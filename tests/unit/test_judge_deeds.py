@@ -88,6 +88,57 @@ def test_a_container_that_runs_and_is_not_healthy_is_not_healed(before: tuple[st
     assert found.settled is (verdict is not Verdict.TIMEOUT)
 
 
+BACKUP = RestartUnit(target=HOST, unit="backup.service")
+"""What is restarted by it runs to its end: a oneshot, or what a timer starts."""
+
+
+def run(active: str, sub: str, result: str = "success", status: int | None = 0, **fields: Any) -> UnitView:
+    """backup.service, a oneshot unless told otherwise, as systemd tells of its last run."""
+    return unit("backup.service", active, sub, **({"type": "oneshot", "result": result, "status": status} | fields))
+
+
+@pytest.mark.parametrize(
+    ("seen", "health", "reason"),
+    [
+        (run("inactive", "dead"), Health.HEALTHY, "inactive (dead), its last run ended well"),
+        (run("inactive", "dead", type="simple", timed=True), Health.HEALTHY, "inactive (dead), its last run ended well"),
+        (run("active", "exited", stays=True), Health.HEALTHY, "active (exited)"),
+        (run("activating", "start", status=None), Health.PROGRESSING, "activating (start)"),
+        (run("failed", "failed", "exit-code", 1), Health.UNHEALTHY, "failed (failed), its last run ended with exit-code (status 1)"),
+        (run("failed", "failed", "timeout", 15), Health.UNHEALTHY, "failed (failed), its last run ended with timeout (status 15)"),
+        (run("inactive", "dead", "exit-code", 1), Health.UNHEALTHY, "inactive (dead), its last run ended with exit-code (status 1)"),
+        (run("inactive", "dead", stays=True), Health.UNHEALTHY, "inactive (dead)"),
+        (run("inactive", "dead", type="simple"), Health.UNHEALTHY, "inactive (dead)"),
+        (run("inactive", "dead", type="notify"), Health.UNHEALTHY, "inactive (dead)"),
+        (run("failed", "failed", "exit-code", 1, type="simple", timed=True), Health.UNHEALTHY, "failed (failed), its last run ended with"),
+        (run("inactive", "dead", status=None), Health.UNKNOWN, "inactive (dead), no run of it is known"),
+        (run("inactive", "dead", "", None), Health.UNKNOWN, "inactive (dead), no run of it is known"),
+        (run("inactive", "dead", status=1), Health.UNKNOWN, "inactive (dead), its last run ended with status 1, which counts"),
+        (run("inactive", "dead", "exec-condition", 1), Health.UNKNOWN, "inactive (dead), its last run was skipped by its own condition"),
+    ],
+)
+def test_a_unit_that_runs_to_its_end_is_as_well_as_its_last_run_ended(seen: UnitView, health: Health, reason: str) -> None:
+    found = unit_finding(seen)
+    assert found.health is health
+    assert found.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [
+        (run("inactive", "dead", since="later"), Verdict.SUCCESS),
+        (run("active", "exited", stays=True, since="later"), Verdict.SUCCESS),
+        (run("failed", "failed", "exit-code", 1, since="later"), Verdict.FAILED),
+        (run("activating", "start", status=None, since="later"), Verdict.TIMEOUT),
+        (run("inactive", "dead", status=None), Verdict.DEGRADED),
+        (run("inactive", "dead", type="simple", since="later"), Verdict.FAILED),
+    ],
+)
+def test_a_unit_that_runs_to_its_end_is_healed_by_a_run_that_ended_well(after: UnitView, verdict: Verdict) -> None:
+    found = judged(BACKUP, host(run("failed", "failed", "exit-code", 1)), host(after))
+    assert found.verdict is verdict, found.summary
+
+
 def state(*views: UnitView) -> State:
     return joined("api", [State(uid=str(number), view=view, busy=False, changed="") for number, view in enumerate(views)])
 

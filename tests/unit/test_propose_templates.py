@@ -227,6 +227,8 @@ def test_a_host_restarts_the_unit_or_container_that_is_named_and_down(labels: di
         ({"container": "web"}, host(unit("web", "running", "starting"))),
         ({"container": "web"}, host(unit("web.service", "failed"))),
         ({"unit": "web"}, host(unit("web", "exited"))),
+        ({"unit": "web"}, host(unit("web.service", "inactive", "dead", type="oneshot", result="success", status=0))),
+        ({"unit": "web"}, host(unit("web.service", "inactive", "dead", type="oneshot", result="success"))),
     ],
 )
 def test_a_host_is_left_alone_when_the_name_does_not_fit_or_it_runs(labels: dict[str, str], seen: Snapshot) -> None:

@@ -86,6 +86,17 @@ def test_a_unit_that_never_started_has_a_uid_of_its_own() -> None:
     assert unit(InvocationID="").uid == NOT_STARTED
 
 
+def test_how_the_last_run_of_a_service_ended_is_read() -> None:
+    ended = {"ActiveState": "failed", "Type": "oneshot", "Result": "exit-code", "ExecMainCode": "1", "ExecMainStatus": "3"}
+    view = unit(**ended, TriggeredBy="web.path web.timer", RemainAfterExit="yes").view
+    assert (view.type, view.result, view.status, view.timed, view.stays) == ("oneshot", "exit-code", 3, True, True)
+    never = unit(Type="oneshot", Result="success", ExecMainCode="0", ExecMainStatus="0", TriggeredBy="web.socket").view
+    assert (never.result, never.status, never.timed, never.stays, never.ends) == ("success", None, False, False, True)
+    assert unit().view.status is None, "a systemd that does not tell"
+    mount = unit(Id="data.mount", Type="ext4", Result="success").view
+    assert (mount.type, mount.ends) == ("", False), "the type of a mount is that of its file system"
+
+
 def test_a_container_that_was_restarted_has_another_uid() -> None:
     text = '{"id":"c1","name":"/web","status":"%s","started":"%s","restarts":3,"health":"unhealthy"}'
     before, after = container_state(text % ("running", "2024-01-01T00:00:00Z")), container_state(text % ("running", "2024-01-02T00:00:00Z"))

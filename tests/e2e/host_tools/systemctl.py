@@ -1,6 +1,7 @@
 """Stands in for systemctl on the test's host: a unit is a real process, its state is read from /proc, its files lie in @STATE@.
 
-units/NAME.json   what it runs, on which port it serves, its pid, its invocation, and other properties as `show` prints them
+units/NAME.json   what it runs, on which port it serves, its pid, its invocation, and other properties as `show` prints them;
+                  one of type `oneshot` is run to its end by a restart
 hold              while it is there, a restart waits before it does anything, having made `entered`
 over              the test has ended: a restart that still waits must not start anything
 broken            while it is there, a restart stops the unit and fails to start it
@@ -60,19 +61,34 @@ def block(name: str, file: Path | None, properties: list[str]) -> str:
         values = {"Id": name, "LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "InvocationID": ""}
     else:
         unit: dict[str, Any] = json.loads(file.read_text())
-        active = is_alive(unit["pid"])
+        active, sub, result = state(unit)
         values = {
             "Id": name,
             "LoadState": unit["load"],
-            "ActiveState": "active" if active else "failed" if unit["invocation"] else "inactive",
-            "SubState": "running" if active else "failed" if unit["invocation"] else "dead",
+            "ActiveState": active,
+            "SubState": sub,
+            "Type": unit["type"],
+            "Result": result,
+            "ExecMainCode": "0" if unit["status"] is None else "1",
+            "ExecMainStatus": str(unit["status"] or 0),
+            "RemainAfterExit": "yes" if unit["stays"] else "no",
+            "TriggeredBy": unit["triggered_by"],
             "InvocationID": unit["invocation"],
             "StateChangeTimestamp": "Mon 2024-01-01 00:00:00 UTC",
-            "StateChangeTimestampMonotonic": f"{unit['changed']}{int(active)}",
+            "StateChangeTimestampMonotonic": f"{unit['changed']}{int(active == 'active')}",
             "NRestarts": str(unit["restarts"]),
             "RequiredBy": unit["required_by"],
         }
     return "\n".join(f"{key}={values[key]}" for key in properties if key in values)
+
+
+def state(unit: dict[str, Any]) -> tuple[str, str, str]:
+    """Active, sub and result. What serves and is gone has crashed; what runs to its end is as it ended."""
+    if is_alive(unit["pid"]):
+        return "active", "running", "success"
+    if unit["status"] == 0:
+        return ("active", "exited", "success") if unit["stays"] else ("inactive", "dead", "success")
+    return ("failed", "failed", "exit-code") if unit["invocation"] else ("inactive", "dead", "success")
 
 
 def restart(name: str) -> int:
@@ -93,8 +109,11 @@ def restart(name: str) -> int:
         wait_until(lambda: not is_alive(unit["pid"]))
     unit |= {"invocation": uuid.uuid4().hex, "changed": time.monotonic_ns() // 1000, "pid": 0}
     failed = (STATE / "broken").exists()
-    if not failed:
-        null = subprocess.DEVNULL
+    null = subprocess.DEVNULL
+    if not failed and unit["type"] == "oneshot":
+        unit["status"] = subprocess.run(unit["command"], stdin=null, stdout=null, stderr=null, check=False).returncode
+        failed = unit["status"] != 0
+    elif not failed:
         unit["pid"] = subprocess.Popen(unit["command"], start_new_session=True, stdin=null, stdout=null, stderr=null).pid
         wait_until(lambda: is_serving(unit["port"]))
     file.write_text(json.dumps(unit))
