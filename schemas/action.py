@@ -294,6 +294,29 @@ def describe(action: Action) -> str:
             return f"{action.verb} {target}"
 
 
+def no_way_back(action: Action) -> str:
+    """Why nothing undoes an action that has no inverse, in a few words for people."""
+    match action:
+        case _ if is_observation(action):
+            return "it changes nothing"
+        case RestartWorkload() | RestartUnit() | RestartContainer() | RestartComposeService():
+            return "a restart has no inverse"
+        case DeletePod() | EvictPod():
+            return "a pod that is gone does not come back as it was"
+        case RerunJob():
+            return "what a Job has done stays done"
+        case RollBackWorkload():
+            return "the revision that it leaves is not known"
+        case SetMemoryLimit():
+            return "there was no limit before, and none cannot be set"
+        case RenewCertificates() | ReloadNginx():
+            return "what was in use before is not kept"
+        case TruncateContainerLog() | PruneImages() | PruneVolumes() | PruneSystem():
+            return "what is deleted is gone"
+        case _:
+            return "it was so before"
+
+
 def _on_host(action: HostAction) -> str:
     match action:
         case DiagnoseHost():

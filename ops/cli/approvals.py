@@ -80,6 +80,7 @@ def show(context: typer.Context, approval: Approval, as_json: Json = False) -> N
         print_json(
             {
                 "approval": dossier.approval,
+                "way_back": dossier.way_back,
                 "signatures": dossier.signatures,
                 "incident": dossier.incident,
                 "evidence": dossier.evidence,

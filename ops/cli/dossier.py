@@ -11,8 +11,9 @@ import msgspec
 from ops.cli.console import duration, shown
 from ops.cli.evidence import in_short
 from ops.cli.session import Session
+from ops.cli.way_back import Now, Origin, WayBack, find_way_back
 from ops.errors import CommandFailed
-from schemas.action import describe
+from schemas.action import describe, is_observation
 from schemas.evidence import BlastRadius, Check, Snapshot
 from schemas.words import ApprovalState
 from sql.approvals import ApprovalRow, SignatureRow
@@ -23,9 +24,10 @@ _AS = "as somebody else than the user of this machine: --as NAME, with the token
 
 
 class Dossier(msgspec.Struct, frozen=True, kw_only=True):
-    """One approval, its votes, its incident and the snapshot that it rests on; the last two may be unknown."""
+    """One approval, its votes, its way back, its incident and the snapshot that it rests on; the last two may be unknown."""
 
     approval: ApprovalRow
+    way_back: WayBack
     signatures: tuple[SignatureRow, ...]
     incident: IncidentRow | None
     evidence: Snapshot | None
@@ -70,6 +72,7 @@ async def gather(session: Session, approval: str) -> Dossier:
             raise CommandFailed(f"there is no approval {approval}: `mend approvals ls --state all` lists them")
         return Dossier(
             approval=row,
+            way_back=await find_way_back(connection, row),
             signatures=tuple(await signatures_of(connection, approval)),
             incident=await get_incident(connection, row.incident) if row.incident else None,
             evidence=await get_snapshot(connection, row.evidence) if row.evidence else None,
@@ -97,13 +100,29 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     yield "evidence", _lines(in_short(dossier.evidence)) if dossier.evidence else "none was taken"
     yield "checks", _lines(_check(check) for check in row.checks)
     yield "change", row.diff
-    yield "undone by", describe(row.inverse) if row.inverse else "nothing that Mendstream can do"
+    if not is_observation(row.action):
+        yield "undone by", _undone_by(dossier.way_back)
+        yield "to undo", _to_undo(dossier.way_back)
     yield "votes", _lines(_vote(vote) for vote in dossier.signatures)
     yield "target uid", row.target_uid
     yield "action hash", row.action_hash
     yield "approval", row.id
     if row.state is ApprovalState.WAITING:
         yield "to decide", f"mend approvals sign {row.id}   or   mend approvals reject {row.id}\n{_AS}"
+
+
+def _undone_by(back: WayBack) -> str:
+    if back.action is None:
+        return f"nothing that Mendstream can do: {back.says}"
+    return back.says if back.origin is Origin.STORED else f"{back.says}, as proposed when it had healed nothing"
+
+
+def _to_undo(back: WayBack) -> str:
+    """How the way back is put to the gate; empty where it cannot be."""
+    when = {Now.NOT_YET: "once it was done; ", Now.DONE: "", Now.NEVER: ""}[back.now]
+    if back.now is Now.NEVER and back.action is not None:
+        return "nothing: it was not done"
+    return f"{back.command}   {when}the gate decides, and another person signs" if back.command else ""
 
 
 def _part(inputs: Mapping[str, Any], name: str) -> Mapping[str, Any]:

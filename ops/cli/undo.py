@@ -1,7 +1,8 @@
 """`mend approvals undo`: a person proposes the way back of an action that was done. The gate decides about it as about any other.
 
-The way back is the inverse that was kept with the approval; where there is none, what failure_watch put to people when the
-action had not healed, such as a roll back after a restart that did not help.
+The way back is the one that `mend approvals show` tells: the inverse that was kept with the approval; where there is none, what
+failure_watch put to people when the action had not healed, such as a roll back after a restart that did not help. It is looked at
+and checked as any action is before it is proposed, and the snapshot is kept as its evidence.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from bus.connect import Bus
     from schemas.action import Action
     from schemas.events import ActionProposed
-    from schemas.evidence import Check
+    from schemas.evidence import Check, Snapshot
     from sql.approvals import ApprovalRow
+    from sql.incidents import IncidentRow
 
 _PATIENCE = 5.0  # seconds that the gate gets to answer
 _RECENT = 200  # decisions that are looked at, so that an answer which came before the look is found
@@ -46,48 +48,86 @@ async def propose(session: Session, approval: str, *, person: str, comment: str)
     where the target cannot be looked at.
     """
     from ops.cli.votes import votes_key_of
-    from ops.wiring import open_worlds
     from stages.gate.votes import VoteKeys
 
-    row, back = await _done(session, approval)
-    worlds = await open_worlds(session.settings, sandbox=session.place.sandbox)
-    try:
-        preflight = await worlds.preflight(back)
-    finally:
-        await worlds.close()
     keys = VoteKeys(votes_key_of(session).reveal().encode())
-    proposal = keys.sign_proposal(_proposal(row, back, preflight, person=person, comment=comment))
+    deed = await _done(session, approval)
+    seen, preflight = await _looked_at(session, deed)
+    proposal = keys.sign_proposal(_proposal(deed, preflight, person=person, comment=comment))
+    await _keep(session, proposal, seen)
     async with session.bus() as bus:
         await bus.append([proposal])
         return await _answer(bus, proposal)
 
 
-async def _done(session: Session, approval: str) -> tuple[ApprovalRow, Action]:
+class Deed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, and what undoes it. `inverse` tells whether that is the inverse that was stored with the approval."""
+
+    row: ApprovalRow
+    incident: IncidentRow | None
+    back: Action
+    inverse: bool
+
+
+async def _done(session: Session, approval: str) -> Deed:
     """The approval and its way back, when its action was done and there is one."""
+    from ops.cli.way_back import Now, Origin, find_way_back
     from ops.partitions import NAME, refuse_other
     from schemas.action import describe
-    from schemas.words import Outcome
     from sql import installation
     from sql.approvals import get_approval
-    from sql.failures import way_back_of
-    from sql.operations import get_operation
+    from sql.incidents import get_incident
 
     async with session.database() as database, database.connection() as connection:
         row = await get_approval(connection, approval)
-        operation = await get_operation(connection, approval)
-        proposed = await way_back_of(connection, operation.id) if operation else None
+        if row is None:
+            raise CommandFailed(f"there is no approval {approval}: `mend approvals ls --state all` lists them")
+        back = await find_way_back(connection, row)
+        incident = await get_incident(connection, row.incident) if row.incident else None
         refuse_other(await installation.get(connection, NAME), session.place.partitions)
-    if row is None:
-        raise CommandFailed(f"there is no approval {approval}: `mend approvals ls --state all` lists them")
-    if operation is None or operation.outcome not in (Outcome.SUCCEEDED, Outcome.UNKNOWN):
+    if back.now is not Now.DONE:
         raise CommandFailed(f"'{describe(row.action)}' was not done: there is nothing to undo")
-    back = row.inverse or proposed
-    if back is None:
-        raise CommandFailed(f"nothing that Mendstream can do undoes '{describe(row.action)}': repair {row.target} by hand")
-    return row, back
+    if back.action is None:
+        what = f"nothing that Mendstream can do undoes '{describe(row.action)}' ({back.says})"
+        raise CommandFailed(f"{what}: repair {row.target} by hand")
+    return Deed(row=row, incident=incident, back=back.action, inverse=back.origin is Origin.STORED)
 
 
-def _proposal(row: ApprovalRow, back: Action, preflight: Preflight, *, person: str, comment: str) -> ActionProposed:
+async def _looked_at(session: Session, deed: Deed) -> tuple[Snapshot, Preflight]:
+    """What is seen of the target, with its metrics and alerts as before any proposal, and the checks of the way back."""
+    from ops.wiring import now, open_metrics, open_worlds
+    from stages.propose.outside import look
+
+    settings, target = session.settings, deed.back.target
+    worlds = await open_worlds(settings, sandbox=session.place.sandbox)
+    try:
+        metrics = open_metrics(settings, sandbox=bool(session.place.sandbox), baseline=False)
+        try:
+            until = asyncio.get_running_loop().time() + settings.propose.observe_limit
+            seen = look(worlds, metrics, deed.incident, target, at=now(), until=until)
+            snapshot, preflight = await asyncio.gather(seen, worlds.preflight(deed.back))
+        except TimeoutError:
+            raise CommandFailed(f"{target} was not seen within {settings.propose.observe_limit:g} s: is its cluster reachable?") from None
+        finally:
+            if metrics is not None:
+                await metrics.close()
+    finally:
+        await worlds.close()
+    if not snapshot.measured:
+        why = "; ".join(f"{sensor.name}: {sensor.error}" for sensor in snapshot.sensors[:5]) or "no sensor answered"
+        raise CommandFailed(f"{target} cannot be looked at, so nobody could judge the way back: {why}")
+    return snapshot, preflight
+
+
+async def _keep(session: Session, proposal: ActionProposed, seen: Snapshot) -> None:
+    """The snapshot under the id that the proposal names, before anybody can read the proposal."""
+    from sql.evidence import store_snapshot
+
+    async with session.database() as database, database.transaction() as connection:
+        await store_snapshot(connection, id=proposal.evidence, incident=proposal.incident, phase="proposal", snapshot=seen)
+
+
+def _proposal(deed: Deed, preflight: Preflight, *, person: str, comment: str) -> ActionProposed:
     from ops.wiring import now
     from schemas.action import describe
     from schemas.events import ActionProposed
@@ -95,9 +135,9 @@ def _proposal(row: ApprovalRow, back: Action, preflight: Preflight, *, person: s
     from schemas.text import clean
     from schemas.words import Source
 
-    time = now()
+    row, time = deed.row, now()
     said = (clean(comment, 600),) if comment else ()
-    wants = "to undo" if back == row.inverse else "what was proposed when nothing was healed by"
+    wants = "to undo" if deed.inverse else "what was proposed when nothing was healed by"
     return ActionProposed(
         id=new_id(time),
         key=row.place,
@@ -105,7 +145,7 @@ def _proposal(row: ApprovalRow, back: Action, preflight: Preflight, *, person: s
         by=f"cli/{platform.node() or 'host'}",
         incident=row.incident,
         cause=row.proposal,
-        action=msgspec.structs.replace(back, target=preflight.target),
+        action=msgspec.structs.replace(deed.back, target=preflight.target),
         target_uid=preflight.uid,
         severity=row.severity,
         source=Source.PERSON,
@@ -113,7 +153,7 @@ def _proposal(row: ApprovalRow, back: Action, preflight: Preflight, *, person: s
         proposer=person,
         confidence=1.0,
         reasons=(f"{person} wants {wants} '{describe(row.action)}' (approval {row.id}).", *said),
-        evidence="",
+        evidence=new_id(time),
         checks=told_by_another(preflight.checks),
         blast=preflight.blast,
         inverse=preflight.inverse,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.action import describe, is_in_repository, is_observation
+from schemas.action import describe, is_in_repository, is_observation, no_way_back
 from schemas.evidence import BlastRadius, GitOps
 from schemas.words import CheckResult
 from sql.approvals import ApprovalRow
@@ -20,6 +20,11 @@ _CHECKS = 6
 def facts_of(row: ApprovalRow) -> list[str]:
     """The lines about one approval: why, what would take it back, what it touches and changes, its way back, what was not checked."""
     return [*_why(row), *_reverted(row), *_blast(row.blast), *_changes(row), *_undone(row), *_unchecked(row)]
+
+
+def way_back_of(row: ApprovalRow) -> list[str]:
+    """The line about what undoes an action that was done, and how that is put to the gate; none where nothing does."""
+    return [f"undone by: {describe(row.inverse)}: mend approvals undo {row.id}"] if row.inverse is not None else []
 
 
 def _why(row: ApprovalRow) -> Iterator[str]:
@@ -47,8 +52,12 @@ def _changes(row: ApprovalRow) -> Iterator[str]:
 
 
 def _undone(row: ApprovalRow) -> Iterator[str]:
-    if not is_observation(row.action):
-        yield f"undone by: {describe(row.inverse) if row.inverse else 'nothing that Mendstream can do'}"
+    if is_observation(row.action):
+        return
+    if row.inverse is None:
+        yield f"undone by: nothing that Mendstream can do: {no_way_back(row.action)}"
+    else:
+        yield f"undone by: {describe(row.inverse)} (once it was done: mend approvals undo {row.id})"
 
 
 def _unchecked(row: ApprovalRow) -> Iterator[str]:

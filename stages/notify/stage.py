@@ -24,13 +24,13 @@ from schemas.events import (
     PeopleAsked,
     VerificationFinished,
 )
-from schemas.words import DeadReason
+from schemas.words import DeadReason, Outcome
 from sql.approvals import get_approval
 from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.notifications import channels_sent, mark_sent
 from stages.genuine import require_told
-from stages.notify.facts import facts_of
+from stages.notify.facts import facts_of, way_back_of
 from stages.notify.options import NotifyOptions
 from stages.notify.text import lines_of
 
@@ -138,15 +138,20 @@ class Notify:
         return (event.id, channel.name) not in self._sent
 
     async def _facts(self, event: Event) -> list[str]:
-        """What helps people to decide about a request."""
-        if not isinstance(event, ApprovalRequested):
-            return []
+        """What helps people to decide about a request, or to take back what was done."""
+        match event:
+            case ApprovalRequested():
+                approval, facts = event.approval, facts_of
+            case ExecutionFinished() if event.outcome in (Outcome.SUCCEEDED, Outcome.UNKNOWN):
+                approval, facts = event.approval, way_back_of
+            case _:
+                return []
         try:
             async with self.database.connection() as connection:
-                row = await get_approval(connection, event.approval)
+                row = await get_approval(connection, approval)
         except StoreUnavailable:
             return []
-        return [] if row is None else facts_of(row)
+        return [] if row is None else facts(row)
 
     async def _send(self, channel: Channel, event: Event, lines: Sequence[str], context: Context) -> float | None:
         """Sends to one channel; the seconds to wait before the next try, or None when it has the message."""

@@ -24,13 +24,17 @@ _NEEDED = frozenset({"workload", "pods", "pod", "node"})
 """The sensors of Kubernetes without which nobody can say that a target is well; what was seen of a host's unit was measured."""
 
 
-async def look(world: World, metrics: Metrics | None, incident: IncidentRow, target: Target, *, at: datetime, until: float) -> Snapshot:
+async def look(
+    world: World, metrics: Metrics | None, incident: IncidentRow | None, target: Target, *, at: datetime, until: float
+) -> Snapshot:
     """What is seen of `target` before `until` (the time of the event loop), with its metrics and its alert where `metrics` are given.
+
+    Without an incident only the target is looked at, for nothing is known of alerts.
 
     What does not answer in time is missing from the snapshot, and a sensor says so. Raises what `observe` raises, and
     TimeoutError when the target itself was not seen in time.
     """
-    if metrics is None:
+    if metrics is None or incident is None:
         return await _seen(world, incident, target, until)
     from_outside = asyncio.create_task(_outside(metrics, incident, target, at, until))
     try:
@@ -44,9 +48,9 @@ async def look(world: World, metrics: Metrics | None, incident: IncidentRow, tar
         await asyncio.gather(from_outside, return_exceptions=True)
 
 
-async def _seen(world: World, incident: IncidentRow, target: Target, until: float) -> Snapshot:
+async def _seen(world: World, incident: IncidentRow | None, target: Target, until: float) -> Snapshot:
     async with asyncio.timeout_at(until):
-        return await world.observe(target, parts=parts_named(target, incident.labels))
+        return await world.observe(target, parts=parts_named(target, incident.labels) if incident else ())
 
 
 async def _outside(metrics: Metrics, incident: IncidentRow, target: Target, at: datetime, until: float) -> tuple[Measurement, AlertState]:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -132,6 +132,36 @@ async def test_a_crash_after_a_rollout_is_rolled_back_and_the_resolved_alert_clo
     shown = msgspec.json.decode(await scene.pipeline.mend("incidents", "show", story.incident, "--json"))
     assert shown["incident"]["state"] == IncidentState.CLOSED
     assert story.count(e.ExecutionFinished) == 1
+
+
+async def test_the_way_back_is_shown_before_and_run_by_one_command_on_its_own_evidence(scene: Scene, real: Place, deploy: Deploy) -> None:
+    web = await deploy("web", "sim/web:ok", replicas=2)
+    await real.kubectl.until(web, settled)
+    await real.kubectl.set_image(web, "sim/web:crash")
+    await real.kubectl.until(web, waiting("CrashLoopBackOff"))
+    story = await scene.fire("KubePodCrashLooping", web)
+    original = (await story.until(e.VerificationFinished)).approval
+    back = (await _shown(scene, original))["way_back"]
+    assert (back["says"], back["now"]) == (f"roll back {web} to revision 2", "done")
+
+    mend, tokens = scene.pipeline.mend, scene.pipeline.tokens
+    asked = msgspec.json.decode(await mend("approvals", "undo", original, "--as", "ana", "--json", token=tokens["ana"]))
+    shown = await _shown(scene, asked["approval"])
+    assert shown["approval"]["action"] == back["action"], "what was shown is what is proposed"
+    assert len(shown["evidence"]["pods"]) == 2
+    assert shown["evidence"]["workload"]["images"] == ["sim/web:ok"]
+    assert "+ spec.template.spec.containers[web].image: sim/web:crash" in shown["approval"]["diff"]
+    assert {check["name"]: check["result"] for check in shown["approval"]["checks"]}["dry_run"] == "passed"
+    stored = msgspec.json.decode(await mend("incidents", "show", story.incident, "--json"))["evidence"]
+    assert shown["approval"]["evidence"] in [one["id"] for one in stored]
+
+    await mend("approvals", "sign", asked["approval"], "--as", "ben", token=tokens["ben"])
+    live = await real.kubectl.until(web, waiting("CrashLoopBackOff"))
+    assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "sim/web:crash"
+
+
+async def _shown(scene: Scene, approval: str) -> Any:
+    return msgspec.json.decode(await scene.pipeline.mend("approvals", "show", approval, "--json"))
 
 
 async def test_a_wedge_is_restarted_once_two_people_have_signed(scene: Scene, real: Place, deploy: Deploy) -> None:

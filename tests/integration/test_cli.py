@@ -225,6 +225,7 @@ def test_an_approval_shows_what_it_rests_on(mend: Mend, approval: str, incident:
         "checks": "passed: target: ",
         "change": "- spec.template.spec.containers[web].image: web:crash",
         "undone by": "roll back deployment shop/web to revision 2",
+        "to undo": f"mend approvals undo {approval}   once it was done; ",
         "action hash": "",
         "target uid": "",
         "to decide": f"mend approvals sign {approval}   or   mend approvals reject {approval}\n",

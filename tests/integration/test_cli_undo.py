@@ -53,14 +53,26 @@ def test_what_was_done_is_undone_by_two_people(mend: Mend) -> None:
     assert "no approval" in mend.wrong("approvals", "undo", "nonsense", "--as", "ana", MEND_PERSON_TOKEN=ANA)
     assert "not the token" in mend.wrong("approvals", "undo", waiting["id"], "--as", "ana", MEND_PERSON_TOKEN=BEN)
 
+    before = mend.json("approvals", "show", waiting["id"])["way_back"]
+    assert (before["now"], before["command"]) == ("not yet done", f"mend approvals undo {waiting['id']}")
+
     mend("approvals", "sign", waiting["id"], "--as", "ana", MEND_PERSON_TOKEN=ANA)
     until(lambda: asyncio.run(image(mend.run.sandbox)) == "web:1.0", mend.log)
     until(lambda: mend.json("approvals", "show", waiting["id"])["approval"]["finished_at"], mend.log)
+    original = mend.json("approvals", "show", waiting["id"])
+    assert original["way_back"] == before | {"now": "done"}, "what was stored before it was done is what is shown after"
+    assert original["way_back"]["says"] == "roll back deployment shop/web to revision 2"
 
     asked = mend.json("approvals", "undo", waiting["id"], "--as", "ana", "-m", "it was the database", MEND_PERSON_TOKEN=ANA)
     assert "1 other person must sign" in asked["said"]
-    shown = mend.json("approvals", "show", asked["approval"])["approval"]
-    assert (shown["proposer"], shown["action"]["to_revision"]) == ("ana", 2)
+    dossier = mend.json("approvals", "show", asked["approval"])
+    shown, seen = dossier["approval"], dossier["evidence"]
+    assert shown["proposer"] == "ana"
+    assert shown["action"] == original["way_back"]["action"], "what was shown on the original approval is what is run"
+    assert shown["evidence"]
+    assert (seen["target"]["name"], seen["workload"]["images"]) == ("web", ["web:1.0"])
+    assert all(not sensor.get("error") for sensor in seen["sensors"])
+    assert "+ spec.template.spec.containers[web].image: web:crash" in shown["diff"]
     results = {check["name"]: check["result"] for check in shown["checks"]}
     assert (results["permission"], results["dry_run"]) == ("not_checked", "passed"), "who acts may have other permissions than who asks"
     assert "who proposed" in mend("approvals", "sign", asked["approval"], "--as", "ana", code=1, MEND_PERSON_TOKEN=ANA).stdout
@@ -106,10 +118,21 @@ def test_the_way_back_that_people_were_told_of_is_started_by_one_command(mend: M
     restart = asyncio.run(keep_a_restart_that_did_not_heal(mend.run.postgres.reveal(), waiting["id"]))
     mend("approvals", "reject", waiting["id"], "--as", "ben", MEND_PERSON_TOKEN=BEN)
 
-    asked = mend.json("approvals", "undo", restart, "--as", "ana", MEND_PERSON_TOKEN=ANA)
+    told = mend.json("approvals", "show", restart)["way_back"]
+    assert (told["origin"], told["now"], told["command"]) == ("told", "done", f"mend approvals undo {restart}")
+    assert "roll back deployment shop/web to revision 1, as proposed when it had healed nothing" in mend.said("approvals", "show", restart)
 
-    shown = mend.json("approvals", "show", asked["approval"])["approval"]
+    away = "http://127.0.0.1:1"
+    asked = mend.json("approvals", "undo", restart, "--as", "ana", MEND_PERSON_TOKEN=ANA, MEND_PROMETHEUS_DEFAULT_URL=away)
+
+    dossier = mend.json("approvals", "show", asked["approval"])
+    shown = dossier["approval"]
+    sensors = {sensor["name"].partition(":")[0]: sensor["error"] for sensor in dossier["evidence"]["sensors"]}
+    assert (sensors["workload"], sensors["pods"]) == ("", "")
+    assert "Prometheus cannot be asked" in sensors["metric"], "Prometheus was asked as for any proposal, and is named where it is away"
     assert (shown["action"]["do"], shown["action"]["to_revision"]) == ("RollBackWorkload", 1)
+    assert shown["action"] == told["action"]
+    assert shown["evidence"]
     assert "what was proposed when nothing was healed by 'restart deployment shop/web'" in str(shown["inputs"]["proposal"]["reasons"])
     assert asyncio.run(image(mend.run.sandbox)) == "web:crash"
     mend("approvals", "sign", asked["approval"], "--as", "ben", MEND_PERSON_TOKEN=BEN)

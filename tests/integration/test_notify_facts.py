@@ -53,14 +53,14 @@ async def test_a_roll_back_is_told_with_all_that_decides(scene: Scene) -> None:
         "blast radius 15 of 100 (auto): 2 pods",
         "changes - spec.template.spec.containers[web].image: web:4",
         "changes + spec.template.spec.containers[web].image: web:3",
-        "undone by: roll back deployment shop/api to revision 4",
+        "undone by: roll back deployment shop/api to revision 4 (once it was done: mend approvals undo ID)",
         "not checked: disruption budget: budgets or pods could not be read",
     ]
 
 
 async def test_what_has_no_way_back_and_is_not_reverted_says_so(scene: Scene) -> None:
     lines = await told(scene, RestartWorkload(target=TARGET), inverse=None, diff="")
-    assert "undone by: nothing that Mendstream can do" in lines
+    assert "undone by: nothing that Mendstream can do: a restart has no inverse" in lines
     assert not [line for line in lines if "reverted" in line or line.startswith(("changes", "not checked"))]
 
 
