@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from adapters.ports import Applied, Preflight
 from adapters.ssh import HostsWorld
 from schemas.action import (
@@ -21,6 +23,7 @@ from schemas.action import (
 )
 from schemas.evidence import Check
 from schemas.target import Kind, Target
+from tests.e2e.nginx import NGINX
 from tests.e2e.sshd import TestHost
 
 TARGET = Target(cluster="hosts", kind=Kind.HOST, name="web-1")
@@ -35,11 +38,12 @@ VOLUMES = PruneVolumes(target=TARGET)
 SYSTEM = PruneSystem(target=TARGET)
 CHORES: tuple[Action, ...] = (LOG, RENEW, RELOAD, IMAGES)
 WRITES: tuple[Action, ...] = (UNIT, CONTAINER, SERVICE, *CHORES)
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
 OPERATION = "018f0000-0000-7000-8000-000000000001"
 
 
 def furnish(host: TestHost) -> None:
-    """Something to do for every tool."""
+    """Something to do for every tool; for nginx where it is installed."""
     project = host.state / "shop"
     project.mkdir()
     (project / "services").write_text("api\ndb\nidle\n")
@@ -48,7 +52,8 @@ def furnish(host: TestHost) -> None:
     host.log_of("c0ffee").write_text("a line of the log\n" * 100)
     (host.state / "certificates" / "a.example").write_text("due")
     (host.state / "certificates" / "b.example").write_text("due")
-    (host.state / "nginx.pid").write_text("1")
+    if NGINX is not None:
+        host.nginx.start()
     (host.state / "images").write_text("sha256:" + "a" * 64 + "\nsha256:" + "b" * 64)
     (host.state / "volumes").write_text("shop_data\nold_data")
 

@@ -1,9 +1,9 @@
 """A real OpenSSH server for a test, on loopback, as the user who runs it, with keys of its own.
 
-The programs in tests/e2e/host_tools (`systemctl`, `docker`, `nginx`, …) stand in for the real ones, since a test must not
-restart what runs on the machine, and most have no systemd to speak to; they act on the files of the test's own folder. The
-server's SetEnv makes a PATH of nothing but these and links to the tools named in REAL_TOOLS, and a HOME in which no .bashrc
-adds to it. The units that are restarted are real processes.
+The programs in tests/e2e/host_tools (`systemctl`, `docker`, `certbot`, …) stand in for the real ones, since a test must not
+restart what runs on the machine, and most have no systemd to speak to; they act on the files of the test's own folder. nginx is
+the real one. The server's SetEnv makes a PATH of nothing but these and links to the tools named in REAL_TOOLS, and a HOME in
+which no .bashrc adds to it. The units that are restarted are real processes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, Self
 import msgspec
 
 from adapters.ssh import HostOptions
+from tests.e2e.nginx import NGINX, Nginx
 
 TOOLS = Path(__file__).parent / "host_tools"
 REAL_TOOLS = ("env", "cat", "nproc", "df", "ps", "find", "date", "mkdir", "ln", "truncate", "stat", "free", "top", "uptime")
@@ -82,6 +83,7 @@ class TestHost:
         self.docker_root = self.state / "docker"
         self.port = free_port()
         self.unit_port = free_port()
+        self.nginx = Nginx(self.state)
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> TestHost:
@@ -89,8 +91,6 @@ class TestHost:
             (self.folder / name).mkdir(parents=True)
         (self.state / "journal").write_text("2024-01-01T00:00:00+0000 host demo[1]: out of luck\n")
         (self.state / "sudoers").write_text("\n".join(SUDOERS))
-        (self.state / "nginx.conf").write_text("new")
-        (self.state / "serving").write_text("old")
         self.write_unit()
         self.write_container()
         for tool in TOOLS.glob("*.py"):
@@ -108,7 +108,7 @@ class TestHost:
         """Puts a Python program on the PATH of the host, in place of what had its name."""
         script = self.folder / "bin" / name
         script.unlink(missing_ok=True)
-        script.write_text(f"#!{sys.executable} -S\n" + program.replace("@STATE@", str(self.state)))
+        script.write_text(f"#!{sys.executable} -S\n" + program.replace("@STATE@", str(self.state)).replace("@NGINX@", NGINX or "nginx"))
         script.chmod(0o755)
 
     async def _serve(self) -> None:
@@ -146,6 +146,7 @@ class TestHost:
             self._process.terminate()
             await self._process.wait()
         self.kill_unit()
+        self.nginx.stop()
 
     def write_unit(self, name: str = "demo.service", **changed: Any) -> None:
         command = [sys.executable, "-m", "http.server", str(self.unit_port), "--bind", "127.0.0.1"]

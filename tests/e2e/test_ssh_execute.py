@@ -17,11 +17,15 @@ from schemas.events import ExecutionFinished
 from schemas.words import OperationState, Outcome
 from sql.database import Database
 from stages.execute import ExecuteOptions, ExecuteStage
-from tests.e2e.ssh_scene import CONTAINER, IMAGES, RELOAD, RENEW, SERVICE, TARGET, UNIT, VOLUMES, furnish, world_of
+from tests.e2e.ssh_scene import CONTAINER, IMAGES, RELOAD, RENEW, SERVICE, TARGET, UNIT, VOLUMES, furnish, needs_nginx, world_of
 from tests.e2e.sshd import SSHD, TestHost, running_host
 from tests.integration.healing import Healing, Unsteady, healing_scene, only
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server"),
+    needs_nginx,
+]
 
 
 @pytest_asyncio.fixture

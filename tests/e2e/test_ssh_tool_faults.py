@@ -39,11 +39,16 @@ from tests.e2e.ssh_scene import (
     done,
     furnish,
     named,
+    needs_nginx,
     world_of,
 )
 from tests.e2e.sshd import SSHD, Proxy, TestHost, running_host, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server"),
+    needs_nginx,
+]
 
 
 @pytest_asyncio.fixture
@@ -233,12 +238,12 @@ async def test_a_chore_is_done_once_and_says_so_later(host: TestHost, world: Hos
     await world.apply(action, operation=OPERATION, token=1, uid=uid)
     assert await world.find(action, operation=OPERATION, uid=uid) is True
     host.log_of("c0ffee").write_text("written since")
-    (host.state / "serving").write_text("old")
+    told = host.lines("reloads")
     (host.state / "images").write_text("later")
     (host.state / "certificates" / "a.example").write_text("due")
     assert (await world.apply(action, operation=OPERATION, token=2, uid=uid)).repeated
     assert host.log_of("c0ffee").read_text() == "written since"
-    assert (host.state / "serving").read_text() == "old"
+    assert host.lines("reloads") == told
     assert host.lines("images") == ["later"]
     assert (host.state / "certificates" / "a.example").read_text() == "due"
 

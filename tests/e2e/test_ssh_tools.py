@@ -29,11 +29,16 @@ from tests.e2e.ssh_scene import (
     done,
     furnish,
     named,
+    needs_nginx,
     world_of,
 )
-from tests.e2e.sshd import SSHD, TestHost, running_host
+from tests.e2e.sshd import SSHD, TestHost, running_host, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server"),
+    needs_nginx,
+]
 
 
 @pytest_asyncio.fixture
@@ -136,17 +141,21 @@ async def test_a_container_that_was_made_anew_keeps_its_log(host: TestHost, worl
 
 async def test_nginx_reads_its_configuration_again(host: TestHost, world: HostsWorld) -> None:
     assert named(await world.preflight(RELOAD), "target exists").result is CheckResult.NOT_CHECKED
+    pid = host.nginx.pid
+    assert host.nginx.answer() == "old"
     await done(world, RELOAD)
-    assert (host.state / "serving").read_text() == "new"
+    await until(lambda: host.nginx.answer() == "new", "nginx serves what its configuration says")
+    assert (host.nginx.pid, host.nginx.reloads()) == (pid, 1)
     assert host.lines("reloads") == ["nginx -s reload"]
 
 
 async def test_where_systemd_runs_nginx_systemd_reloads_it(host: TestHost, world: HostsWorld) -> None:
-    host.write_unit("nginx.service", pid=host.server_pid, invocation="a" * 32)
+    host.write_unit("nginx.service", pid=host.nginx.pid, invocation="a" * 32)
     preflight = await world.preflight(RELOAD)
     assert preflight.uid == "a" * 32
     await done(world, RELOAD)
-    assert host.lines("reloads") == ["systemctl reload nginx.service"]
+    await until(lambda: host.nginx.answer() == "new", "nginx serves what its configuration says")
+    assert host.lines("reloads") == ["systemctl reload nginx.service", "nginx -s reload"], "the second is the unit's own command"
 
 
 async def test_an_nginx_that_does_not_run_is_not_reloaded(host: TestHost, world: HostsWorld) -> None:
@@ -155,7 +164,7 @@ async def test_an_nginx_that_does_not_run_is_not_reloaded(host: TestHost, world:
     with pytest.raises(Refused, match=r"nginx\.service is inactive"):
         await done(world, RELOAD)
     (host.state / "units" / "nginx.service.json").unlink()
-    (host.state / "nginx.pid").unlink()
+    host.nginx.stop()
     with pytest.raises(Refused, match=r"nothing was done: nginx exited with 1: .*invalid PID"):
         await done(world, RELOAD)
     assert await world.find(RELOAD, operation=OPERATION, uid="") is False
@@ -163,12 +172,12 @@ async def test_an_nginx_that_does_not_run_is_not_reloaded(host: TestHost, world:
 
 async def test_a_configuration_with_a_fault_is_not_loaded(host: TestHost, world: HostsWorld) -> None:
     uid = (await world.preflight(RELOAD)).uid
-    (host.state / "nginx.conf").write_text("broken")
+    host.nginx.configure("broken;")
     check = named(await world.preflight(RELOAD), "nginx -t")
     assert (check.result, 'unknown directive "broken"' in check.detail) == (CheckResult.FAILED, True)
     with pytest.raises(Refused, match="unknown directive"):
         await world.apply(RELOAD, operation=OPERATION, token=1, uid=uid)
-    assert (host.state / "serving").read_text() == "old"
+    assert (host.nginx.answer(), host.lines("reloads")) == ("old", [])
 
 
 async def test_certificates_that_are_due_are_renewed_without_a_dry_run(host: TestHost, world: HostsWorld) -> None:

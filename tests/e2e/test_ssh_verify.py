@@ -19,12 +19,16 @@ from sql.database import Database
 from sql.evidence import get_snapshot
 from stages.learn import Learn
 from stages.verify import VerifyStage
-from tests.e2e.ssh_scene import CONTAINER, IMAGES, RELOAD, RENEW, SERVICE, TARGET, UNIT, furnish, world_of
+from tests.e2e.ssh_scene import CONTAINER, IMAGES, RELOAD, RENEW, SERVICE, TARGET, UNIT, furnish, needs_nginx, world_of
 from tests.e2e.sshd import SSHD, TestHost, running_host, until
 from tests.integration.healing import Healing, healing_scene
 from tests.integration.test_verify import AT_ONCE, delayed, executed, verified
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server"),
+    needs_nginx,
+]
 
 
 @pytest_asyncio.fixture
@@ -178,9 +182,9 @@ async def test_what_nothing_here_tells_of_is_not_called_well(scene: Healing, sta
 
 
 async def test_a_reload_is_judged_by_nginx(scene: Healing, host: TestHost, stage: VerifyStage) -> None:
-    host.write_unit("nginx.service", pid=host.server_pid, invocation="a" * 32)
+    host.write_unit("nginx.service", pid=host.nginx.pid, invocation="a" * 32)
     finished = await done(scene, RELOAD)
-    host.write_unit("nginx.service", invocation="a" * 32)
+    host.nginx.stop()
     result = await verified(scene, stage, finished)
     assert (result.verdict, result.judgements[0].health) == (Verdict.FAILED, Health.UNHEALTHY), result.summary
     async with scene.database.connection() as connection:

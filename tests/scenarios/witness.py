@@ -122,7 +122,7 @@ async def look(kubectl: Kubectl, namespace: str, nodes: Sequence[str] = (), host
 async def _host(host: TestHost) -> Thing:
     """What was done on a host by its stand-ins for systemctl and the like, and whether its service answers."""
     restarts = host.lines("restarts")
-    done = {name: host.lines(name) for name in ("reloads", "images", "volumes", "serving")}
+    done = {name: host.lines(name) for name in ("reloads", "images", "volumes")}
     certificates = {file.name: file.read_text() for file in (host.state / "certificates").iterdir()}
     containers = {file.name: file.read_text() for file in (host.state / "containers").iterdir()}
     return Thing(
