@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from adapters.errors import Refused
 from schemas.text import clean
 
+_HOMELESS = "Could not chdir to home directory "
+_SUDO_ASIDE = "sudo: unable to resolve host "
+_SUDO_REFUSAL = re.compile(
+    r"sudo: .+|Sorry, user \S+ (?:is not allowed to execute|may not run sudo) .+|\S+ is not (?:in the sudoers file|allowed to run sudo).*"
+)
+_SUDO_MISSES = re.compile(r"sudo: \S+: command not found")
 _FIRST_SIGNAL, _LAST_SIGNAL = 128 + 1, 128 + 64
 
 
@@ -33,12 +41,16 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def missing(self) -> bool:
         """Whether the tool itself is not there: by the exit of `env`, or by what sudo says."""
-        return self.exit == 127 or (self.err.startswith("sudo:") and "command not found" in self.err)
+        return self.exit == 127 or (self.denied and any(_SUDO_MISSES.fullmatch(line) for line in self.err.splitlines()))
 
     @property
     def denied(self) -> bool:
-        """Whether sudo did not run it, so that nothing happened."""
-        return self.exit == 1 and self.err.startswith("sudo:")
+        """Whether sudo did not run it, so that nothing happened: nobody but sudo said a word, and it said more than an aside.
+
+        An aside is that it cannot resolve the host's name: it says so and runs the tool.
+        """
+        said = [line for line in self.err.splitlines() if line.strip() and not line.startswith(_SUDO_ASIDE)]
+        return self.exit == 1 and not self.out.strip() and bool(said) and all(_SUDO_REFUSAL.fullmatch(line) for line in said)
 
     @property
     def cut_off(self) -> bool:
@@ -59,3 +71,12 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
         ending = f"was ended by signal {self.signal}" if self.signal else f"exited with {self.exit}"
         words = " ".join(clean(self.err or self.out, 600).split())
         return f"{tool} {ending}: {words}" if words else f"{tool} {ending}"
+
+
+def of_the_command(err: str) -> str:
+    """What a command said on its standard error, without what sshd says there first where the account's home does not exist.
+
+    That would read as if the command itself missed a file.
+    """
+    first, _, rest = err.partition("\n")
+    return rest if first.startswith(_HOMELESS) else err

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 
 from adapters.errors import OutcomeUnknown, Refused, Transient
-from adapters.ssh.completed import Completed
+from adapters.ssh.completed import Completed, of_the_command
 from adapters.ssh.options import HostOptions
 from schemas.text import clean
 
@@ -112,7 +112,7 @@ class Link:
             exit=output.exit,
             signal=clean(output.signal, 32),
             out=output.text(None),
-            err=output.text(asyncssh.EXTENDED_DATA_STDERR),
+            err=of_the_command(output.text(asyncssh.EXTENDED_DATA_STDERR)),
             truncated=output.truncated,
         )
 

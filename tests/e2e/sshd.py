@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -71,9 +71,17 @@ def public_half(path: Path) -> str:
 
 
 class TestHost:
-    """A host with one unit, `demo.service`, and one container, `web`, both as a restart would find them: down."""
+    """A host with one unit, `demo.service`, and one container, `web`, both as a restart would find them: down.
+
+    interpreter  runs the stand-ins
+    user         logs in, and may do so by the host's keys
+    launcher     what sshd is started by, before its own command
+    """
 
     __test__ = False
+    interpreter = sys.executable
+    user = getpass.getuser()
+    launcher: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, *, sessions: int = 10) -> None:
         self.folder = folder
@@ -108,7 +116,7 @@ class TestHost:
         """Puts a Python program on the PATH of the host, in place of what had its name."""
         script = self.folder / "bin" / name
         script.unlink(missing_ok=True)
-        script.write_text(f"#!{sys.executable} -S\n" + program.replace("@STATE@", str(self.state)).replace("@NGINX@", NGINX or "nginx"))
+        script.write_text(f"#!{self.interpreter} -S\n" + program.replace("@STATE@", str(self.state)).replace("@NGINX@", NGINX or "nginx"))
         script.chmod(0o755)
 
     async def _serve(self) -> None:
@@ -123,7 +131,7 @@ class TestHost:
         assert SSHD is not None
         with (self.folder / "sshd.log").open("a") as log:
             self._process = await asyncio.create_subprocess_exec(
-                SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config"), stdout=log, stderr=log, start_new_session=True
+                *self.launcher, SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config"), stdout=log, stderr=log, start_new_session=True
             )
         await until(self._is_listening, "sshd listens")
 
@@ -250,7 +258,7 @@ class TestHost:
         options = HostOptions(
             address="127.0.0.1",
             port=self.port,
-            user=getpass.getuser(),
+            user=self.user,
             private_key_file=str(self.folder / "user_key"),
             known_hosts=self.known_hosts(),
             marks=str(self.marks),
@@ -258,6 +266,9 @@ class TestHost:
             restart_timeout=30.0,
         )
         return msgspec.structs.replace(options, **changed)
+
+
+H = TypeVar("H", bound=TestHost)
 
 
 async def until(condition: Any, what: str, seconds: float = 20.0) -> None:
@@ -315,8 +326,15 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @contextlib.asynccontextmanager
 async def running_host(folder: Path, *, sessions: int = 10) -> AsyncIterator[TestHost]:
     """A host for a test; `sessions` are allowed at once on one connection."""
-    host = TestHost(folder, sessions=sessions)
+    async with running(TestHost(folder, sessions=sessions)) as host:
+        yield host
+
+
+@contextlib.asynccontextmanager
+async def running(host: H) -> AsyncIterator[H]:
+    """The host, started, and stopped in the end."""
     try:
-        yield await host.start()
+        await host.start()
+        yield host
     finally:
         await host.stop()

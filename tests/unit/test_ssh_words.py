@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adapters.errors import Refused
 from adapters.ssh.arguments import checked_name, checked_path, command_line
 from adapters.ssh.checks import blast_radius
-from adapters.ssh.completed import Completed, ToolMissing
+from adapters.ssh.completed import Completed, ToolMissing, of_the_command
 from adapters.ssh.compose import joined
 from adapters.ssh.subject import NOT_STARTED, Container, State, Unit, container_state, unit_blocks, unit_state
 from schemas.evidence import UnitView
@@ -150,6 +150,44 @@ def test_a_tool_that_sudo_does_not_find_is_missing_and_what_sudo_forbids_did_not
     forbidden = Completed(exit=1, err="sudo: a password is required\n")
     assert (forbidden.denied, forbidden.missing) == (True, False)
     assert not Completed(exit=1, err="certbot: renewal failed").denied
+
+
+ASIDE = "sudo: unable to resolve host web-1: Name or service not known\n"
+
+
+@pytest.mark.parametrize(
+    ("err", "out", "denied"),
+    [
+        ("sudo: a password is required", "", True),
+        (f"{ASIDE}sudo: a password is required\n", "", True),
+        ("sudo: sorry, you must have a tty to run sudo\n", "", True),
+        ("Sorry, user mend is not allowed to execute '/usr/bin/certbot renew' as root on web-1.\n", "", True),
+        ("Sorry, user mend may not run sudo on web-1.\n", "", True),
+        ("mend is not in the sudoers file.  This incident will be reported.\n", "", True),
+        (ASIDE, "", False),
+        (f"{ASIDE}Failed to renew certificate a.example\n", "", False),
+        (f"{ASIDE}/bin/sh: 1: hook: command not found\n", "", False),
+        ("sudo: a password is required\nHook 'deploy' reported error code 1\n", "", False),
+        ("sudo: a password is required\n", "Deleted: a\n", False),
+        ("", "", False),
+    ],
+)
+def test_only_where_nobody_but_sudo_spoke_nothing_ran(err: str, out: str, denied: bool) -> None:
+    said = Completed(exit=1, err=err, out=out)
+    assert (said.denied, said.missing) == (denied, False)
+    assert not Completed(exit=2, err=err, out=out).denied
+
+
+def test_a_tool_is_missing_by_sudos_own_word_only() -> None:
+    assert Completed(exit=1, err=f"{ASIDE}sudo: docker: command not found\n").missing
+    assert not Completed(exit=1, err="sudo: docker: command not found\nno deploy\n").missing
+
+
+def test_what_sshd_says_of_a_home_is_not_taken_for_the_commands_own_word() -> None:
+    homeless = "Could not chdir to home directory /nonexistent: No such file or directory\n"
+    assert of_the_command(f"{homeless}find: 'marks': Permission denied\n") == "find: 'marks': Permission denied\n"
+    assert of_the_command(homeless) == ""
+    assert of_the_command("find: 'marks': No such file or directory\n") == "find: 'marks': No such file or directory\n"
 
 
 def test_a_complaint_is_one_clean_line() -> None:
