@@ -1,7 +1,8 @@
 """A host of the tests with the real sudo, and an account `mend` on it that is not root and is allowed what a test says.
 
 The machine stays as it is: sshd is started in a mount namespace of its own, in which other files lie over /etc/passwd,
-/etc/shadow, /etc/group, the name of the host and sudo's rules. What is run by way of it sees nothing else, and with its last process all is gone.
+/etc/shadow, /etc/group, the name of the host and sudo's rules. What is run by way of it sees nothing else, and with its last
+process all is gone.
 """
 
 from __future__ import annotations
