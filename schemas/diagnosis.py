@@ -14,9 +14,11 @@ _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "Inv
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 _CRASH = frozenset({"CrashLoopBackOff", "RunContainerError", "StartError", "PostStartHookError"})
 _ENDED_WELL = frozenset({"", "Completed"})
-_ROOM = 0.15  # share of a file system from which on the kubelet, too, takes what images lie on for full
 _SEVERITY = (Health.ABSENT, Health.UNHEALTHY, Health.UNKNOWN, Health.PROGRESSING, Health.HEALTHY)
 
+
+ENOUGH_ROOM = 0.15
+"""The share of a file system that is to be free, unless told otherwise: with less the kubelet, too, takes what images lie on for full."""
 
 _BY_CHECK = {"unhealthy": Health.UNHEALTHY, "starting": Health.PROGRESSING}
 """What Docker says of the health check of a container that runs, where it is not `healthy`."""
@@ -141,12 +143,12 @@ def job_finding(job: JobView) -> Finding:
     return Finding(Health.PROGRESSING, f"it has not ended yet: {job.active} of its pods run, {job.failed} have failed")
 
 
-def room_finding(system: FileSystemView) -> Finding:
-    """The health of a file system by the room that is left on it."""
+def room_finding(system: FileSystemView, enough: float = ENOUGH_ROOM) -> Finding:
+    """The health of a file system by the room that is left on it; the share `enough`, 0 to 1, and more is well."""
     room = system.room
     if room is None:
         return Finding(Health.UNKNOWN, f"the size of {system.mount} could not be measured")
-    return Finding(Health.HEALTHY if room >= _ROOM else Health.UNHEALTHY, f"{room:.0%} of {system.mount} is free")
+    return Finding(Health.HEALTHY if room >= enough else Health.UNHEALTHY, f"{room:.0%} of {system.mount} is free")
 
 
 def worst_of(findings: Sequence[Finding]) -> Finding:

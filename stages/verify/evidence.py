@@ -23,6 +23,7 @@ from schemas.action import (
     unit_name,
 )
 from schemas.diagnosis import (
+    ENOUGH_ROOM,
     Fault,
     Finding,
     fault_of,
@@ -66,8 +67,10 @@ def sensors_for(action: Action, kind: Kind) -> tuple[str, ...]:
     return (*own, "pods") if isinstance(action, _ENDS_POD) and kind is not Kind.POD and "pods" not in own else own
 
 
-def finding_of(snapshot: Snapshot, action: Action) -> Finding:
+def finding_of(snapshot: Snapshot, action: Action, room: float = ENOUGH_ROOM) -> Finding:
     """The health of what the action is about; unknown when any part that tells it could not be measured.
+
+    `room` is the share of Docker's file system, 0 to 1, that is enough after an action which makes room.
 
     What is missing is never taken for what is well: no failed unit where units could not be listed, no pod where pods could not.
     """
@@ -79,7 +82,7 @@ def finding_of(snapshot: Snapshot, action: Action) -> Finding:
         return Finding(Health.UNKNOWN, "no sensor answered")
     if unseen := [name for name in sensors_for(action, snapshot.target.kind) if not snapshot.saw(name)]:
         return Finding(Health.UNKNOWN, f"not seen: {', '.join(unseen)}")
-    return _measured(snapshot, action)
+    return _measured(snapshot, action, room)
 
 
 def _absent(action: Action) -> Finding:
@@ -89,12 +92,12 @@ def _absent(action: Action) -> Finding:
     return Finding(Health.ABSENT, "it does not exist")
 
 
-def _measured(snapshot: Snapshot, action: Action) -> Finding:
+def _measured(snapshot: Snapshot, action: Action, room: float) -> Finding:
     kind = snapshot.target.kind
     if (pattern := _name_of(action)) is not None:
         return _unit(snapshot, pattern)
     if isinstance(action, _MAKES_ROOM):
-        return _room(snapshot)
+        return _room(snapshot, room)
     # A pod that is being deleted counts as gone: on a node that is down it stays so for good, and its controller does not wait.
     if isinstance(action, _ENDS_POD) and any(pod.uid == action.uid and not pod.deleting for pod in snapshot.pods):
         return Finding(Health.PROGRESSING, f"pod {action.target.name} is still there")
@@ -155,11 +158,11 @@ def _of_docker(snapshot: Snapshot) -> FileSystemView | None:
     return next((system for system in systems if system.docker), None)
 
 
-def _room(snapshot: Snapshot) -> Finding:
+def _room(snapshot: Snapshot, enough: float) -> Finding:
     system = _of_docker(snapshot)
     if system is None:
         return Finding(Health.UNKNOWN, "the file system that Docker keeps its data on was not seen")
-    return room_finding(system)
+    return room_finding(system, enough)
 
 
 def has_more_room(before: Snapshot, after: Snapshot, action: Action) -> bool:
@@ -185,11 +188,12 @@ def stays_broken(snapshot: Snapshot, action: Action) -> bool:
     return failed_job or _name_of(action) is not None or isinstance(action, _MAKES_ROOM)
 
 
-def same_fault(before: Snapshot, after: Snapshot, action: Action) -> bool:
+def same_fault(before: Snapshot, after: Snapshot, action: Action, room: float = ENOUGH_ROOM) -> bool:
     """Whether what was wrong before is wrong still: of what consists of pods, a fault of theirs; else the thing itself."""
     if faults_in(before).keys() & faults_in(after).keys():
         return True
-    return not before.target.kind.is_workload and all(finding_of(seen, action).health is Health.UNHEALTHY for seen in (before, after))
+    unwell = [finding_of(seen, action, room).health is Health.UNHEALTHY for seen in (before, after)]
+    return not before.target.kind.is_workload and all(unwell)
 
 
 def faults_in(snapshot: Snapshot) -> Counter[Fault]:

@@ -40,7 +40,7 @@ from schemas.action import (
     UncordonNode,
     is_observation,
 )
-from schemas.diagnosis import Fault, Finding, live_pods, pod_finding
+from schemas.diagnosis import ENOUGH_ROOM, Fault, Finding, live_pods, pod_finding
 from schemas.evidence import Judgement, Snapshot
 from schemas.text import clean
 from schemas.words import Ground, Health, Outcome, Verdict
@@ -74,7 +74,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     `firing` is how many of the incident's signals still fire, or None where that is not known; `fires` whether any of the alerts
     themselves holds by those who know their rules, None where nobody could say, and `asked` how many alerts they were asked about,
     0 where nobody was asked. `timed_out` says that the look itself ran out of time,
-    `elapsed` how many seconds after the end of the action it was.
+    `elapsed` how many seconds after the end of the action it was. `room` is the share of Docker's file system that is enough.
     """
 
     action: Action
@@ -86,6 +86,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     fires: bool | None = None
     timed_out: bool = False
     elapsed: float | None = None
+    room: float = ENOUGH_ROOM
 
     @property
     def cleared(self) -> bool | None:
@@ -160,10 +161,10 @@ def assess(question: Question, weights: Weights | None = None) -> Assessment:
 
 
 def _facts(question: Question) -> _Facts:
-    after = finding_of(question.after, question.action)
+    after = finding_of(question.after, question.action, question.room)
     before = question.before
     unknown = Finding(Health.UNKNOWN, "nothing was measured before")
-    earlier = unknown if before is None or before.late else finding_of(before, question.action)
+    earlier = unknown if before is None or before.late else finding_of(before, question.action, question.room)
     circumstances = Circumstances(
         healthy_before=earlier.health is Health.HEALTHY, healthy_after=after.health is Health.HEALTHY, elapsed=question.elapsed
     )
@@ -175,7 +176,7 @@ def _facts(question: Question) -> _Facts:
         before=earlier,
         after=after,
         restarts=restarts_since(before, question.after),
-        same_fault=same_fault(before, question.after, question.action),
+        same_fault=same_fault(before, question.after, question.action, question.room),
         better=(sum(left.values()) < sum(faults.values()) and _available(question.after) > _available(before))
         or has_more_room(before, question.after, question.action),
         traced=left_a_trace(before, question.after, question.action),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.numbers import Seconds, Wait, Weight
+from schemas.diagnosis import ENOUGH_ROOM
+from schemas.numbers import Seconds, Share, Wait, Weight
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +62,9 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     observe_limit: Seconds = 30.0
     """The longest time for all sensors of one look together, in seconds."""
+
+    room: Share = ENOUGH_ROOM
+    """The share of the file system that Docker keeps its data on, 0 to 1, that must be free after an action which makes room."""
 
     weights: Weights = Weights()
 

@@ -120,6 +120,7 @@ class VerifyStage:
             after=after,
             firing=incident.firing if incident else None,
             timed_out=timed_out,
+            room=self._options.room,
         )
         assessment, now = self._assess(question, case), context.now()
         last = assessment.settled or now >= event.until

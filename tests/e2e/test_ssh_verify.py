@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from adapters.worlds import Worlds
 from schemas.action import Action, RestartUnit
@@ -172,6 +173,12 @@ async def test_a_prune_that_frees_a_full_disk_is_healed_and_one_that_does_not_ha
     result = await verified(scene, stage, finished)
     assert result.verdict is (Verdict.SUCCESS if frees else Verdict.FAILED), result.summary
     assert (result.judgements[0].before, result.judgements[0].after) == ("4% of / is free", f"{30 if frees else 4}% of / is free")
+
+
+async def test_how_much_room_a_prune_must_leave_is_a_setting(scene: Healing, host: TestHost) -> None:
+    host.install("df", FULL_DISK)
+    result = await verified(scene, VerifyStage(scene.database, scene.world, structs.replace(AT_ONCE, room=0.4)), await done(scene, IMAGES))
+    assert (result.verdict, result.ground) == (Verdict.DEGRADED, Ground.BETTER), result.summary
 
 
 @pytest.mark.parametrize(("action", "words"), [(RENEW, "certificates"), (RELOAD, "was not seen")], ids=["renew", "reload"])

@@ -246,6 +246,25 @@ def test_what_makes_room_is_judged_by_the_room_where_docker_keeps_its_data(
         assert said(found) == (verdict, ground, True), found.summary
 
 
+@pytest.mark.parametrize(
+    ("room", "verdict", "ground"),
+    [
+        (0.05, Verdict.SUCCESS, Ground.HEALED),
+        (0.08, Verdict.SUCCESS, Ground.HEALED),
+        (0.09, Verdict.DEGRADED, Ground.BETTER),
+        (0.03, Verdict.DEGRADED, Ground.HEALED_NOTHING),
+    ],
+)
+def test_how_much_room_is_enough_is_a_setting(room: float, verdict: Verdict, ground: Ground) -> None:
+    found = judged(PruneImages(target=HOST), host(host=disks(0.04)), host(host=disks(0.08)), room=room)
+    assert said(found) == (verdict, ground, True), found.summary
+
+
+def test_what_was_short_of_the_room_wanted_and_is_so_still_is_the_same_fault() -> None:
+    found = judged(PruneImages(target=HOST), host(host=disks(0.3)), host(host=disks(0.3)), room=0.5)
+    assert found.ground is Ground.SAME_FAULT
+
+
 @pytest.mark.parametrize("action", MAKES_ROOM, ids=lambda action: action.verb)
 def test_room_elsewhere_is_not_what_it_made(action: Any) -> None:
     found = judged(action, host(host=disks(0.04, other=0.02)), host(host=disks(0.04, other=0.9)))

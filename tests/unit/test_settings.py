@@ -123,6 +123,7 @@ ZERO_MEANS = {
     "verify.settle": "it is looked at immediately",
     "verify.limit": "it is judged at the first look",
     "verify.hold_down": "a success is told at once",
+    "verify.room": "any room is enough",
     "verify.alert_limit": "an alert that still holds is waited for no longer than the workload",
     "verify.weights.state": "does not count",
     "verify.weights.change": "does not count",
