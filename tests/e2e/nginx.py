@@ -79,6 +79,10 @@ class Nginx:
         """How often it has read its configuration again, by its own log."""
         return self._log.read_text().count(": reconfiguring\n") if self._log.exists() else 0
 
+    def has_refused(self) -> bool:
+        """Whether it has given up to listen where its configuration says, and keeps the one before."""
+        return "still could not bind()" in self._log.read_text()
+
     def stop(self) -> None:
         """Ends it, and returns when it is gone."""
         pid = self.pid

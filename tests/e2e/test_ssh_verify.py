@@ -188,6 +188,17 @@ async def test_what_nothing_here_tells_of_is_not_called_well(scene: Healing, sta
     assert words in result.summary
 
 
+async def test_a_reload_that_nginx_itself_did_not_take_is_not_called_healed(scene: Healing, host: TestHost, stage: VerifyStage) -> None:
+    """It finds no fault in the configuration and says yes to the reload; that a port is taken it finds when it reads it."""
+    host.write_unit("nginx.service", pid=host.nginx.pid, invocation="a" * 32)
+    host.nginx.configure(f'listen 127.0.0.1:{host.port}; return 200 "new";')
+    finished = await done(scene, RELOAD)
+    await until(host.nginx.has_refused, "nginx goes on as it was")
+    result = await verified(scene, stage, finished)
+    assert (result.verdict, result.ground) == (Verdict.DEGRADED, Ground.HEALED_NOTHING), result.summary
+    assert host.nginx.answer() == "old"
+
+
 async def test_a_reload_is_judged_by_nginx(scene: Healing, host: TestHost, stage: VerifyStage) -> None:
     host.write_unit("nginx.service", pid=host.nginx.pid, invocation="a" * 32)
     finished = await done(scene, RELOAD)
