@@ -19,7 +19,7 @@ from ops.errors import CommandFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adapters.ports import Preflight
+    from adapters.ports import Metrics, Preflight, World
     from bus.connect import Bus
     from schemas.action import Action
     from schemas.events import ActionProposed
@@ -52,7 +52,7 @@ async def propose(session: Session, approval: str, *, person: str, comment: str)
 
     keys = VoteKeys(votes_key_of(session).reveal().encode())
     deed = await _done(session, approval)
-    seen, preflight = await _looked_at(session, deed)
+    seen, preflight = await looked_at(session, deed)
     proposal = keys.sign_proposal(_proposal(deed, preflight, person=person, comment=comment))
     await _keep(session, proposal, seen)
     async with session.bus() as bus:
@@ -93,30 +93,37 @@ async def _done(session: Session, approval: str) -> Deed:
     return Deed(row=row, incident=incident, back=back.action, inverse=back.origin is Origin.STORED)
 
 
-async def _looked_at(session: Session, deed: Deed) -> tuple[Snapshot, Preflight]:
-    """What is seen of the target, with its metrics and alerts as before any proposal, and the checks of the way back."""
-    from ops.wiring import now, open_metrics, open_worlds
-    from stages.propose.outside import look
+async def looked_at(session: Session, deed: Deed) -> tuple[Snapshot, Preflight]:
+    """What is seen of the target, with its metrics and alerts as before any proposal, and then the checks of the way back."""
+    from ops.wiring import open_metrics, open_worlds
 
-    settings, target = session.settings, deed.back.target
-    worlds = await open_worlds(settings, sandbox=session.place.sandbox)
+    settings, sandbox = session.settings, session.place.sandbox
+    worlds = await open_worlds(settings, sandbox=sandbox)
     try:
-        metrics = open_metrics(settings, sandbox=bool(session.place.sandbox), baseline=False)
+        metrics = open_metrics(settings, sandbox=bool(sandbox), baseline=False)
         try:
-            until = asyncio.get_running_loop().time() + settings.propose.observe_limit
-            seen = look(worlds, metrics, deed.incident, target, at=now(), until=until)
-            snapshot, preflight = await asyncio.gather(seen, worlds.preflight(deed.back))
-        except TimeoutError:
-            raise CommandFailed(f"{target} was not seen within {settings.propose.observe_limit:g} s: is its cluster reachable?") from None
+            return await _seen(worlds, metrics, deed, settings.propose.observe_limit), await worlds.preflight(deed.back)
         finally:
             if metrics is not None:
                 await metrics.close()
     finally:
         await worlds.close()
+
+
+async def _seen(world: World, metrics: Metrics | None, deed: Deed, limit: float) -> Snapshot:
+    """The snapshot within `limit` seconds. Raises CommandFailed where nothing of the target was seen."""
+    from ops.wiring import now
+    from stages.propose.outside import look
+
+    target, until = deed.back.target, asyncio.get_running_loop().time() + limit
+    try:
+        snapshot = await look(world, metrics, deed.incident, target, at=now(), until=until)
+    except TimeoutError:
+        raise CommandFailed(f"{target} was not seen within {limit:g} s, so nothing is proposed: is its cluster reachable?") from None
     if not snapshot.measured:
         why = "; ".join(f"{sensor.name}: {sensor.error}" for sensor in snapshot.sensors[:5]) or "no sensor answered"
-        raise CommandFailed(f"{target} cannot be looked at, so nobody could judge the way back: {why}")
-    return snapshot, preflight
+        raise CommandFailed(f"{target} cannot be looked at, so nothing is proposed: {why}")
+    return snapshot
 
 
 async def _keep(session: Session, proposal: ActionProposed, seen: Snapshot) -> None:

@@ -10,11 +10,15 @@ import msgspec
 import pytest
 
 from adapters.kubernetes.resources import BY_KIND
-from ops.cli.undo import told_by_another
+from ops.cli.undo import Deed, looked_at, told_by_another
+from ops.errors import CommandFailed
+from ops.runtime import RunFile
 from ops.sandbox import Kubectl
+from ops.settings import Settings
 from schemas.action import RestartWorkload, RollBackWorkload
 from schemas.evidence import Check
-from schemas.target import Kind
+from schemas.secret import SecretUrl
+from schemas.target import Kind, Target
 from schemas.words import CheckResult, FailureClass, Risk
 from sql.approvals import create_approval, finish_approval, get_approval
 from sql.database import Database
@@ -151,3 +155,14 @@ def test_what_speaks_of_an_identity_that_will_not_act_is_not_told_as_checked() -
     assert [one.result for one in told] == [CheckResult.PASSED, *[CheckResult.NOT_CHECKED] * 3]
     assert all("identity of who proposes this" in one.detail and not one.missing for one in told[1:])
     assert told_by_another((granted, rehearsal))[1] == rehearsal, "refused for another reason"
+
+
+async def test_nothing_is_proposed_about_what_cannot_be_seen() -> None:
+    class Away:
+        settings = Settings()
+        place = RunFile(pid=0, redis=SecretUrl(""), postgres=SecretUrl(""), sandbox="http://127.0.0.1:1")
+
+    back = RollBackWorkload(target=Target(cluster="default", namespace="shop", kind=Kind.DEPLOYMENT, name="web"), to_revision=2)
+    deed = Deed(row=None, incident=None, back=back, inverse=True)  # type: ignore[arg-type]
+    with pytest.raises(CommandFailed, match=r"deployment shop/web cannot be looked at, so nothing is proposed: .*127\.0\.0\.1:1"):
+        await looked_at(Away(), deed)  # type: ignore[arg-type]
