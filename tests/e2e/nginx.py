@@ -85,10 +85,10 @@ class Nginx:
 
     def stop(self) -> None:
         """Ends it, and returns when it is gone."""
-        pid = self.pid
-        if not pid:
+        try:
+            ended = os.pidfd_open(self.pid)
+        except (OSError, ValueError):  # it does not run
             return
-        ended = os.pidfd_open(pid)
         try:
             self.configure("")
             self._run("-s", "stop")
