@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
 
-from schemas.evidence import ContainerView, FileSystemView, JobView, PodView, Snapshot, UnitView, WorkloadView
+from schemas.evidence import (
+    AutoscalerView,
+    ConditionView,
+    ContainerView,
+    FileSystemView,
+    JobView,
+    PodView,
+    Snapshot,
+    UnitView,
+    WorkloadView,
+)
 from schemas.words import Health
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable"})
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 _CRASH = frozenset({"CrashLoopBackOff", "RunContainerError", "StartError", "PostStartHookError"})
 _ENDED_WELL = frozenset({"", "Completed"})
+_AT_MAXIMUM = re.compile(r"(?:hpa|autoscaler)(?:at|is|scale|scaling|replicas|[ _-])*max", re.IGNORECASE)
 _SEVERITY = (Health.ABSENT, Health.UNHEALTHY, Health.UNKNOWN, Health.PROGRESSING, Health.HEALTHY)
 
 
@@ -130,6 +142,46 @@ def _pods_finding(workload: WorkloadView, live: tuple[PodView, ...]) -> Finding:
     if unwell:  # the counts are its controller's, which comes a moment after the pods
         return Finding(Health.PROGRESSING, f"{len(unwell)} of its {len(live)} pods: {unwell[0].name} {pod_finding(unwell[0]).reason}")
     return Finding(Health.HEALTHY, f"{workload.available} of {workload.desired} pods available")
+
+
+def wants_more(scaler: AutoscalerView) -> bool | None:
+    """Whether an autoscaler wants more replicas than its maximum; None where its controller cannot say, as without metrics."""
+    limited = _condition(scaler, "ScalingLimited")
+    if limited is None or why_blind(scaler):
+        return None
+    return limited.status == "True" and limited.reason == "TooManyReplicas"
+
+
+def why_blind(scaler: AutoscalerView) -> str:
+    """Why it cannot tell how many replicas are needed, in its controller's words; empty where it can, or where nothing is told."""
+    active = _condition(scaler, "ScalingActive")
+    return "" if active is None or active.status == "True" else active.message or active.reason or "no reason is told"
+
+
+def _condition(scaler: AutoscalerView, kind: str) -> ConditionView | None:
+    return next((one for one in scaler.conditions if one.type == kind), None)
+
+
+def autoscaler_finding(scaler: AutoscalerView) -> Finding:
+    """Whether an autoscaler has the replicas that it wants. Unknown where its controller cannot say.
+
+    It is unhealthy at its maximum when it wants more: there is more load than so many pods should carry. One that may have more, or
+    has just asked for them, is progressing: its controller looks at the load again, every 15 s as a rule.
+    """
+    name, more, has = f"autoscaler {scaler.name}", wants_more(scaler), f"{scaler.current} replicas"
+    if more is None:
+        blind = why_blind(scaler)
+        return Finding(Health.UNKNOWN, f"{name} does not tell how many replicas it wants{f': {blind}' if blind else ''}")
+    if more and scaler.current >= scaler.maximum:
+        return Finding(Health.UNHEALTHY, f"{name} is at its maximum of {scaler.maximum} replicas and wants more")
+    if more or scaler.current != scaler.desired:
+        return Finding(Health.PROGRESSING, f"{name} had {has} when it looked last, wants other ones, and may have {scaler.maximum}")
+    return Finding(Health.HEALTHY, f"{name} has the {has} that it wants, and may have {scaler.maximum}")
+
+
+def speaks_of_maximum(alerts: Iterable[str]) -> bool:
+    """Whether the name of any of these alerts says that an autoscaler is at its maximum, such as KubeHpaMaxedOut."""
+    return any(_AT_MAXIMUM.search(alert) for alert in alerts)
 
 
 def job_finding(job: JobView) -> Finding:

@@ -128,7 +128,7 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AutoscalerView(msgspec.Struct, frozen=True, kw_only=True):
-    """The horizontal pod autoscaler that holds the target's number of replicas."""
+    """The horizontal pod autoscaler that holds the target's number of replicas; `conditions` are what its controller says of it."""
 
     name: str
     uid: str
@@ -136,6 +136,7 @@ class AutoscalerView(msgspec.Struct, frozen=True, kw_only=True):
     maximum: int
     current: int = 0
     desired: int = 0
+    conditions: tuple[ConditionView, ...] = ()
 
     @property
     def maxed(self) -> bool:

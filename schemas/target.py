@@ -17,6 +17,7 @@ class Kind(StrEnum):
     POD = "Pod"
     NODE = "Node"
     NAMESPACE = "Namespace"
+    AUTOSCALER = "HorizontalPodAutoscaler"
     HOST = "Host"
     UNKNOWN = "Unknown"
 

@@ -318,10 +318,23 @@ class AutoscalerStatus(Object, frozen=True):
     desired_replicas: int = 0
 
 
+_CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"
+
+
 class Autoscaler(Object, frozen=True):
+    """In version 1 of its API, which every server has: there its conditions stand in an annotation, as JSON."""
+
     metadata: Metadata
     spec: AutoscalerSpec
     status: AutoscalerStatus = AutoscalerStatus()
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """What its controller says of it; empty where it says nothing, or nothing that can be read."""
+        try:
+            return msgspec.json.decode((self.metadata.annotations or {}).get(_CONDITIONS, "[]"), type=list[Condition])
+        except msgspec.MsgspecError:
+            return []
 
 
 class JobStatus(Object, frozen=True):

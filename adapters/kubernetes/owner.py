@@ -10,7 +10,7 @@ from typing import NoReturn
 from adapters.errors import AdapterError, TargetMissing
 from adapters.kubernetes.client import Client
 from adapters.kubernetes.errors import NotFound
-from adapters.kubernetes.objects import Anything, Metadata, OwnerReference
+from adapters.kubernetes.objects import Anything, Autoscaler, Metadata, OwnerReference
 from adapters.kubernetes.resources import BY_KIND, REPLICASETS, Resource, path_of
 from schemas.target import Kind, Target
 
@@ -22,7 +22,7 @@ _NEAREST = 3
 
 
 async def find_owner(client: Client, target: Target) -> Target:
-    """The workload that owns a pod, and any other target with its name as the cluster spells it.
+    """The workload that owns a pod or is held by an autoscaler, and any other target with its name as the cluster spells it.
 
     A pod that is gone is still traced where its name has its controller's name in it and that controller exists.
     Raises TargetMissing with the nearest names, Forbidden or Transient.
@@ -31,6 +31,8 @@ async def find_owner(client: Client, target: Target) -> Target:
     if spelled.kind is Kind.UNKNOWN:
         return await _by_name(client, spelled)
     try:
+        if spelled.kind is Kind.AUTOSCALER:
+            return await _held_by(client, spelled)
         found = await client.read(path_of(spelled), Anything)
     except NotFound:
         gone = await _owner_of_gone_pod(client, spelled) if spelled.kind is Kind.POD else None
@@ -79,6 +81,13 @@ async def _controller(client: Client, pod: Target, metadata: Metadata) -> Target
         owner = await _owner_of_set(client, pod.namespace, owner.name)
     known = {str(kind): kind for kind in (*_WORKLOADS, Kind.JOB)}
     return _named(pod, known[owner.kind], owner.name) if owner and owner.kind in known else pod
+
+
+async def _held_by(client: Client, autoscaler: Target) -> Target:
+    """The Deployment or StatefulSet that the autoscaler scales; of anything else, it is its own."""
+    held = (await client.read(path_of(autoscaler), Autoscaler)).spec.scale_target_ref
+    known = {str(kind): kind for kind in (Kind.DEPLOYMENT, Kind.STATEFULSET)}
+    return _named(autoscaler, known[held.kind], held.name) if held.kind in known else autoscaler
 
 
 async def _owner_of_set(client: Client, namespace: str, name: str) -> OwnerReference | None:

@@ -78,6 +78,7 @@ BY_KIND: dict[Kind, Resource] = {
     Kind.POD: PODS,
     Kind.NODE: NODES,
     Kind.NAMESPACE: NAMESPACES,
+    Kind.AUTOSCALER: AUTOSCALERS,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.diagnosis import wants_more, why_blind
 from schemas.evidence import JobView, NodeView, PodView, RevisionView, Snapshot, WorkloadView
 from schemas.text import clean
 
@@ -59,9 +60,11 @@ def _around(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.gitops is not None:
         yield f"managed by {snapshot.gitops}"
     if (scaler := snapshot.autoscaler) is not None:
-        full = ", at its maximum" if scaler.maxed else ""
+        full = ", at its maximum" + (" and wants more" if wants_more(scaler) else "") if scaler.maxed else ""
         bounds = f"{scaler.minimum} to {scaler.maximum}"
         yield f"autoscaler {scaler.name}: {bounds} replicas, {scaler.current} now, {scaler.desired} wanted{full}"
+        if blind := why_blind(scaler):
+            yield f"autoscaler {scaler.name} cannot tell how many are needed: {blind}"
     for budget in snapshot.budgets:
         stuck = ", and none even when all are healthy" if budget.deadlocked else ""
         yield f"disruption budget {budget.name}: allows {budget.allowed}, {budget.healthy} of {budget.expected} pods healthy{stuck}"

@@ -277,6 +277,7 @@ def autoscaler_view(found: Autoscaler) -> AutoscalerView:
         maximum=found.spec.max_replicas,
         current=found.status.current_replicas,
         desired=found.status.desired_replicas,
+        conditions=condition_views(found.conditions),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.action import Action, CordonNode, EvictPod, RerunJob, RollBackWorkload, describe
+from schemas.action import Action, CordonNode, EvictPod, RerunJob, RollBackWorkload, SetAutoscalerBounds, describe
 from schemas.events import DeadLettered, ExecutionFinished, VerificationFinished
 from schemas.evidence import Snapshot
 from schemas.words import DeadReason, FailureClass, Ground, Outcome, Verdict
@@ -64,9 +64,10 @@ def is_unhealed(event: VerificationFinished, limit: float) -> bool:
 def way_back(event: VerificationFinished, inverse: Action | None, after: Snapshot | None, limit: float) -> Back | None:
     """The inverse that was stored with the approval, else the last revision that is known to have been fully available.
 
-    None for a cordon, an eviction and a Job that was run again: going back from these heals nothing and may do harm.
+    None for a cordon, an eviction and a Job that was run again: going back from these heals nothing and may do harm. Nor for an
+    autoscaler that uses its new room: the same load would be left to fewer pods.
     """
-    if not is_unhealed(event, limit) or isinstance(event.action, _NO_WAY_BACK):
+    if not is_unhealed(event, limit) or isinstance(event.action, _NO_WAY_BACK) or _is_in_use(event):
         return None
     if inverse is not None:
         return Back(action=inverse, why="as it was before the action")
@@ -76,6 +77,10 @@ def way_back(event: VerificationFinished, inverse: Action | None, after: Snapsho
     known = f" ({revision.availability})" if revision.availability else ""
     rollback = RollBackWorkload(target=after.target, to_revision=revision.revision)
     return Back(action=rollback, why=f"the last one that is known to have been fully available{known}")
+
+
+def _is_in_use(event: VerificationFinished) -> bool:
+    return isinstance(event.action, SetAutoscalerBounds) and event.ground is Ground.BETTER
 
 
 def about_verification(event: VerificationFinished, failure: FailureClass, back: Back | None) -> tuple[str, str]:

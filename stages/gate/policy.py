@@ -92,8 +92,8 @@ def is_related(target: Target, incident: Target, seen: Snapshot | None, uid: str
     """Whether the action's target is the incident's own, or by what was `seen` belongs to it or owns it.
 
     A name says nothing of that: `api-gateway` is no part of `api`. A pod belongs to a workload when the workload was seen to
-    have it, the very one with this `uid`; anything belongs to what is in its own chain of owners. An alert that does not say
-    of which kind its target is means what has exactly that name.
+    have it, the very one with this `uid`; an autoscaler to what it holds; anything to what is in its own chain of owners. An alert
+    that does not say of which kind its target is means what has exactly that name.
     """
     if target == incident or (incident.kind is Kind.UNKNOWN and target == msgspec.structs.replace(incident, kind=target.kind)):
         return True
@@ -107,6 +107,8 @@ def _belongs(part: Target, whole: Target, seen: Snapshot, uid: str) -> bool:
         return any((owner.kind, owner.name) == (whole.kind, whole.name) for owner in seen.owners)
     if seen.target == whole and part.kind is Kind.POD:
         return any(pod.name == part.name and uid in ("", pod.uid) for pod in seen.pods)
+    if seen.target == whole and part.kind is Kind.AUTOSCALER:
+        return seen.autoscaler is not None and seen.autoscaler.name == part.name
     return False
 
 

@@ -1,4 +1,4 @@
-"""Who owns a pod, and which host has an address: asked of the world, briefly, and remembered for a while.
+"""Who owns a pod, what an autoscaler holds, and which host has an address: asked of the world, briefly, and remembered for a while.
 
 Where no answer comes, a pod's name tells, and a host keeps the name that the alert gives it.
 """
@@ -17,7 +17,7 @@ from stages.ingest.options import IngestOptions
 from stages.ingest.targets import workload_by_name
 
 _MEMORY = 4096  # pods and hosts
-_ASKED_FOR = (Kind.POD, Kind.HOST)
+_ASKED_FOR = (Kind.POD, Kind.AUTOSCALER, Kind.HOST)
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +28,7 @@ class Owners(Protocol):
 
 
 class OwnerLookup:
-    """Turns pods into their workloads, and addresses of hosts into the hosts' names. `monotonic` gives seconds."""
+    """Turns pods and autoscalers into their workloads, and addresses of hosts into the hosts' names. `monotonic` gives seconds."""
 
     def __init__(self, owners: Owners | None, options: IngestOptions, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._owners = owners
@@ -49,7 +49,9 @@ class OwnerLookup:
         return None
 
     async def ask(self, target: Target) -> Target:
-        """The workload that owns the pod; by its name, when the cluster is unknown, silent or has no such pod any more.
+        """The workload that owns the pod, or that the autoscaler holds.
+
+        A pod's by its name, when the cluster is unknown, silent or has no such pod any more.
 
         The host that the settings name so, or that has this address; as it is, when there is none or more than one.
         """

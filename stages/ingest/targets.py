@@ -21,6 +21,7 @@ _WORKLOADS = (
     ("daemonset", Kind.DAEMONSET),
     ("job_name", Kind.JOB),
 )
+_AUTOSCALERS = ("horizontalpodautoscaler", "hpa")
 _WORKLOAD_TYPES = {kind.value.lower(): kind for _, kind in _WORKLOADS}
 _REPLICASET_HASH = re.compile(r"-[a-z0-9]{8,10}$")
 
@@ -33,10 +34,11 @@ _POD_NAMES = (
 
 
 def target_of(labels: Mapping[str, str], *, default_cluster: str, options: IngestOptions) -> Target:
-    """What the alert is about: a workload, else a pod, a node, a host, a namespace, else something of unknown kind.
+    """What the alert is about: a workload, else an autoscaler, a pod, a node, a host, a namespace, else something of unknown kind.
 
-    A pod stays a pod here; its owner is for the cluster to say. A name that no cluster or host could have makes the kind
-    unknown, and its text is cleaned: nobody acts on it. The cluster is the one of the label, whether it is known or not.
+    A pod and an autoscaler stay what they are here; their workload is for the cluster to say. A name that no cluster or host could
+    have makes the kind unknown, and its text is cleaned: nobody acts on it. The cluster is the one of the label, whether it is known
+    or not.
     """
     kind, namespace, name = _thing(labels, options)
     default = options.default_hosts if kind is Kind.HOST else default_cluster
@@ -80,6 +82,8 @@ def _thing(labels: Mapping[str, str], options: IngestOptions) -> tuple[Kind, str
         workload = _workload(labels)
         if workload:
             return workload[0], namespace, workload[1]
+        if scaler := next((labels[label] for label in _AUTOSCALERS if labels.get(label)), ""):
+            return Kind.AUTOSCALER, namespace, scaler
         if pod:
             return Kind.POD, namespace, pod
     if node:

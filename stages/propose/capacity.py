@@ -6,7 +6,7 @@ Each is bounded by a setting. Whether the nodes have the room is for the preflig
 from __future__ import annotations
 
 from schemas.action import ScaleWorkload, SetAutoscalerBounds, SetMemoryLimit
-from schemas.diagnosis import Fault, fault_of, live_pods
+from schemas.diagnosis import Fault, fault_of, live_pods, wants_more, why_blind
 from schemas.evidence import AutoscalerView, ContainerView
 from schemas.target import Kind
 from stages.propose.case import Case, Suggestion
@@ -44,20 +44,26 @@ def _more(case: Case, replicas: int, options: ProposeOptions, reason: str) -> Su
 
 
 def _autoscaled(case: Case, scaler: AutoscalerView, options: ProposeOptions) -> Suggestion:
-    """An autoscaler holds the number of replicas: only its bounds can be moved, and only where it is at the upper one."""
+    """An autoscaler holds the number of replicas: only its bounds can be moved, and only where it is at the upper one and wants more."""
     question = f"What should relieve {case.target}?"
     pods = max(scaler.current, scaler.desired)
     if not scaler.maxed:
         why = f"Autoscaler {scaler.name} may go up to {scaler.maximum} replicas and has {pods}: a lack of replicas is not what it sees."
         return investigate(case, why, question=question)
+    if blind := why_blind(scaler):
+        return investigate(case, f"Autoscaler {scaler.name} cannot tell how many replicas are needed: {blind}.", question=question)
+    if wants_more(scaler) is False:
+        why = f"Autoscaler {scaler.name} is at its maximum of {scaler.maximum} and wants no more: a higher one would change nothing."
+        return investigate(case, why, question=question)
     maximum = scaler.maximum + options.autoscaler_step
     if maximum > options.autoscaler_limit:
         why = f"Autoscaler {scaler.name} is at its maximum of {scaler.maximum}, and more than {options.autoscaler_limit} is not proposed."
         return investigate(case, why, question=question)
+    wish = "wants more" if wants_more(scaler) else "can give no more"
     return Suggestion(
         action=SetAutoscalerBounds(target=case.target, autoscaler=scaler.name, minimum=scaler.minimum, maximum=maximum),
         reasons=(
-            f"Autoscaler {scaler.name} is at its maximum of {scaler.maximum} replicas and can give no more.",
+            f"Autoscaler {scaler.name} is at its maximum of {scaler.maximum} replicas and {wish}.",
             f"A maximum of {maximum} lets it add {options.autoscaler_step}, if it sees the load; its minimum stays {scaler.minimum}.",
         ),
         confidence=0.5,

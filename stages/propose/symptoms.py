@@ -28,7 +28,7 @@ _TABLE: tuple[tuple[Symptom, re.Pattern[str]], ...] = (
     ),
     (Symptom.ERROR, re.compile(r"error|\bfail(?!over)")),
     (Symptom.LATENCY, re.compile(r"latency|slow|time ?out")),
-    (Symptom.RESOURCE, re.compile(r"cpu|memory|resource|maxed")),
+    (Symptom.RESOURCE, re.compile(r"cpu|memory|resource|maxed|(?:hpa|autoscaler)(?: at| is| scale| scaling| replicas)* max")),
 )
 
 

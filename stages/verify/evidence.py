@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 from schemas.action import (
     NGINX,
@@ -19,6 +20,7 @@ from schemas.action import (
     RestartComposeService,
     RestartContainer,
     RestartUnit,
+    SetAutoscalerBounds,
     TruncateContainerLog,
     unit_name,
 )
@@ -26,11 +28,13 @@ from schemas.diagnosis import (
     ENOUGH_ROOM,
     Fault,
     Finding,
+    autoscaler_finding,
     fault_of,
     job_finding,
     live_pods,
     pod_finding,
     room_finding,
+    speaks_of_maximum,
     unit_finding,
     workload_finding,
     worst_of,
@@ -50,7 +54,16 @@ _SENSORS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def sensors_for(action: Action, kind: Kind) -> tuple[str, ...]:
+def counts_autoscaler(action: Action, kind: Kind, alerts: Iterable[str] = ()) -> bool:
+    """Whether a workload of this kind is well only where its autoscaler has the replicas that it wants.
+
+    That is what new bounds are for, and what an alert about its maximum is about, whatever is done. To all others it is no fault:
+    a crash is healed at the maximum as well.
+    """
+    return kind in (Kind.DEPLOYMENT, Kind.STATEFULSET) and (isinstance(action, SetAutoscalerBounds) or speaks_of_maximum(alerts))
+
+
+def sensors_for(action: Action, kind: Kind, alerts: Iterable[str] = ()) -> tuple[str, ...]:
     """The sensors that the judgement of an action needs, where the snapshot is of this kind; empty where none can tell."""
     match action:
         case RestartUnit() | ReloadNginx():
@@ -62,13 +75,13 @@ def sensors_for(action: Action, kind: Kind) -> tuple[str, ...]:
         case _ if isinstance(action, _MAKES_ROOM):
             return ("disk",)
     if kind.is_workload:
-        return ("workload", "pods")
+        return ("workload", "pods", "autoscaler") if counts_autoscaler(action, kind, alerts) else ("workload", "pods")
     own = _SENSORS.get(kind, ("pods",))
     return (*own, "pods") if isinstance(action, _ENDS_POD) and kind is not Kind.POD and "pods" not in own else own
 
 
-def finding_of(snapshot: Snapshot, action: Action, room: float = ENOUGH_ROOM) -> Finding:
-    """The health of what the action is about; unknown when any part that tells it could not be measured.
+def finding_of(snapshot: Snapshot, action: Action, alerts: Iterable[str] = (), room: float = ENOUGH_ROOM) -> Finding:
+    """The health of what the action, and these alerts, are about; unknown when any part that tells it could not be measured.
 
     `room` is the share of Docker's file system, 0 to 1, that is enough after an action which makes room.
 
@@ -80,9 +93,12 @@ def finding_of(snapshot: Snapshot, action: Action, room: float = ENOUGH_ROOM) ->
         return _absent(action)
     if not snapshot.measured:
         return Finding(Health.UNKNOWN, "no sensor answered")
-    if unseen := [name for name in sensors_for(action, snapshot.target.kind) if not snapshot.saw(name)]:
+    if unseen := [name for name in sensors_for(action, snapshot.target.kind, alerts) if not snapshot.saw(name)]:
         return Finding(Health.UNKNOWN, f"not seen: {', '.join(unseen)}")
-    return _measured(snapshot, action, room)
+    found = _measured(snapshot, action, room)
+    if snapshot.autoscaler is None or not counts_autoscaler(action, snapshot.target.kind, alerts):
+        return found
+    return worst_of([found, autoscaler_finding(snapshot.autoscaler)])
 
 
 def _absent(action: Action) -> Finding:
@@ -188,12 +204,41 @@ def stays_broken(snapshot: Snapshot, action: Action) -> bool:
     return failed_job or _name_of(action) is not None or isinstance(action, _MAKES_ROOM)
 
 
-def same_fault(before: Snapshot, after: Snapshot, action: Action, room: float = ENOUGH_ROOM) -> bool:
-    """Whether what was wrong before is wrong still: of what consists of pods, a fault of theirs; else the thing itself."""
+def same_fault(before: Snapshot, after: Snapshot, action: Action, alerts: Iterable[str] = (), room: float = ENOUGH_ROOM) -> bool:
+    """Whether what was wrong before is wrong still: of what consists of pods, a fault of theirs; else the thing itself.
+
+    Where its autoscaler counts, also that it is at its maximum and wants more.
+    """
+    if counts_autoscaler(action, before.target.kind, alerts) and all(_is_limited(seen) for seen in (before, after)):
+        return True
     if faults_in(before).keys() & faults_in(after).keys():
         return True
-    unwell = [finding_of(seen, action, room).health is Health.UNHEALTHY for seen in (before, after)]
+    unwell = [finding_of(seen, action, room=room).health is Health.UNHEALTHY for seen in (before, after)]
     return not before.target.kind.is_workload and all(unwell)
+
+
+def only_limited(after: Snapshot, action: Action, alerts: Iterable[str] = ()) -> bool:
+    """Whether all of a workload's pods are well, where its autoscaler counts as well and may not be."""
+    counts = after.autoscaler is not None and counts_autoscaler(action, after.target.kind, alerts)
+    return counts and workload_finding(after).health is Health.HEALTHY
+
+
+def is_eased(before: Snapshot, after: Snapshot, action: Action, alerts: Iterable[str] = ()) -> bool:
+    """Whether nothing but its autoscaler is unwell any more, and more of its pods are well than before."""
+    if not only_limited(after, action, alerts) or before.workload is None or after.workload is None:
+        return False
+    return workload_finding(before).health is not Health.HEALTHY or after.workload.available > before.workload.available
+
+
+def left_unused(before: Snapshot, after: Snapshot, action: Action) -> bool:
+    """Whether an autoscaler that wanted more than its maximum has taken none of what it was given: its load fell by itself then."""
+    if not isinstance(action, SetAutoscalerBounds) or before.autoscaler is None or after.autoscaler is None:
+        return False
+    return _is_limited(before) and after.autoscaler.current <= before.autoscaler.maximum
+
+
+def _is_limited(snapshot: Snapshot) -> bool:
+    return snapshot.autoscaler is not None and autoscaler_finding(snapshot.autoscaler).health is Health.UNHEALTHY
 
 
 def faults_in(snapshot: Snapshot) -> Counter[Fault]:

@@ -9,8 +9,11 @@
 | healthy, but a metric got worse | not healthy | degraded: a regression, whatever the alert says                       |
 | healthy, but the alert's own rule holds | any | degraded instead of success: it is looked at again, for a longer time |
 | healthy          | a rollout under way  | degraded: it may have ended well by itself; a restart is a success        |
+| healthy          | limited, and no replica was added | degraded: its load may have fallen by itself                 |
 | not converged    | any                  | timeout; failed where it was healthy, or shows the fault that it showed   |
 | broken or gone   | healthy              | failed: it got worse                                                      |
+| only limited     | healthy              | degraded: that there is more load is not the action's doing               |
+| only limited     | broken, or limited with fewer pods | degraded: better, but not healed                            |
 | broken or gone   | broken               | failed; degraded where fewer pods are broken and more are available       |
 | broken or gone   | not known            | degraded                                                                  |
 | not measured     | any                  | degraded, or timeout where the look itself ran out of time; never trusted |
@@ -18,6 +21,7 @@
 | any              | any, an observation  | degraded: it only looked                                                  |
 | any, but somebody took back what the action set | any | degraded: it says nothing of the action                      |
 
+Limited is a workload whose autoscaler is at its maximum and wants more: for new bounds, and for alerts about that, it is not healthy.
 Where nobody knows whether the action happened, no result is `failed`, and none is `success` without a trace of it.
 What a success comes to after its hold-down is said in `stages.verify.relapse`.
 """
@@ -48,8 +52,11 @@ from stages.verify.evidence import (
     faults_in,
     finding_of,
     has_more_room,
+    is_eased,
     left_a_trace,
+    left_unused,
     most_restarts_of_new,
+    only_limited,
     restarts_since,
     same_fault,
     sensors_for,
@@ -62,6 +69,7 @@ from stages.verify.score import alert_share, change_share, parts_of, score_of, s
 
 _CORDONS = (CordonNode, UncordonNode)
 _BY_RULE = {None: "nobody could say whether its rule holds", True: "its own rule holds", False: "its own rule does not hold any more"}
+_MORE_LOAD = "it was healthy before, and its pods are, but not its autoscaler"
 _PODS_NAMED = 10
 _CRASH_LOOP = 3  # restarts of a new pod, after which no patience changes the judgement
 _UNITS = (RestartUnit, RestartContainer, RestartComposeService)
@@ -69,7 +77,7 @@ _RESTARTS = (RestartWorkload, DeletePod, EvictPod, *_UNITS)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be judged. `before` is None, or late, where nothing was measured before the action.
+    """What is to be judged. `before` is None, or late, where nothing was measured before the action; `alerts` are the incident's.
 
     `firing` is how many of the incident's signals still fire, or None where that is not known; `fires` whether any of the alerts
     themselves holds by those who know their rules, None where nobody could say, and `asked` how many alerts they were asked about,
@@ -81,6 +89,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     before: Snapshot | None
     after: Snapshot
+    alerts: tuple[str, ...] = ()
     firing: int | None = None
     asked: int = 0
     fires: bool | None = None
@@ -128,6 +137,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     same_fault: bool
     better: bool
+    only_limited: bool
     traced: bool
     place: Place
     metrics: MetricsAssessment
@@ -161,27 +171,36 @@ def assess(question: Question, weights: Weights | None = None) -> Assessment:
 
 
 def _facts(question: Question) -> _Facts:
-    after = finding_of(question.after, question.action, question.room)
-    before = question.before
+    action, alerts, room, before = question.action, question.alerts, question.room, question.before
+    after, limited = finding_of(question.after, action, alerts, room), only_limited(question.after, action, alerts)
     unknown = Finding(Health.UNKNOWN, "nothing was measured before")
-    earlier = unknown if before is None or before.late else finding_of(before, question.action, question.room)
+    earlier = unknown if before is None or before.late else finding_of(before, action, alerts, room)
     circumstances = Circumstances(
         healthy_before=earlier.health is Health.HEALTHY, healthy_after=after.health is Health.HEALTHY, elapsed=question.elapsed
     )
-    metrics, place = judge_metrics(before, question.after, circumstances), place_of(question.action, before, question.after)
-    if before is None or before.late:
-        return _Facts(before=unknown, after=after, restarts=0, same_fault=False, better=False, traced=False, place=place, metrics=metrics)
-    faults, left = faults_in(before), faults_in(question.after)
-    return _Facts(
+    metrics, place = judge_metrics(before, question.after, circumstances), place_of(action, before, question.after)
+    known = _Facts(
         before=earlier,
         after=after,
-        restarts=restarts_since(before, question.after),
-        same_fault=same_fault(before, question.after, question.action, question.room),
-        better=(sum(left.values()) < sum(faults.values()) and _available(question.after) > _available(before))
-        or has_more_room(before, question.after, question.action),
-        traced=left_a_trace(before, question.after, question.action),
+        restarts=0,
+        same_fault=False,
+        better=False,
+        only_limited=limited,
+        traced=False,
         place=place,
         metrics=metrics,
+    )
+    if before is None or before.late:
+        return known
+    faults, left = faults_in(before), faults_in(question.after)
+    return msgspec.structs.replace(
+        known,
+        restarts=restarts_since(before, question.after),
+        same_fault=same_fault(before, question.after, action, alerts, room),
+        better=(sum(left.values()) < sum(faults.values()) and _available(question.after) > _available(before))
+        or has_more_room(before, question.after, action)
+        or is_eased(before, question.after, action, alerts),
+        traced=left_a_trace(before, question.after, action),
     )
 
 
@@ -256,8 +275,8 @@ def _when_healthy(question: Question, facts: _Facts) -> _Result:
         return Verdict.DEGRADED, Ground.NOTHING_BEFORE, "healthy, with nothing from before to compare with"
     if question.outcome is Outcome.UNKNOWN and not facts.traced:
         return Verdict.DEGRADED, Ground.ACTION_UNKNOWN, "healthy, but nothing shows that the action happened"
-    if facts.before.health is Health.PROGRESSING and _was_under_way(question):
-        return Verdict.DEGRADED, Ground.NOTHING_BEFORE, "healthy, but a rollout was under way before, which may have ended well by itself"
+    if why := _by_itself(question, facts):
+        return Verdict.DEGRADED, Ground.NOTHING_BEFORE, f"healthy, but {why}"
     if facts.before.health is Health.HEALTHY and not isinstance(question.action, _RESTARTS):
         return Verdict.DEGRADED, Ground.HEALED_NOTHING, "it was healthy before, so this healed nothing"
     if facts.place.standing is Standing.UNSEEN:
@@ -267,6 +286,15 @@ def _when_healthy(question: Question, facts: _Facts) -> _Result:
     if facts.before.health is Health.HEALTHY:
         return Verdict.SUCCESS, Ground.STAYED_WELL, "healthy before and after"
     return Verdict.SUCCESS, Ground.HEALED, "healed"
+
+
+def _by_itself(question: Question, facts: _Facts) -> str:
+    """What may have made it well, in a few words, rather than the action; empty where nothing is known to."""
+    if facts.before.health is Health.PROGRESSING and _was_under_way(question):
+        return "a rollout was under way before, which may have ended well by itself"
+    if question.before is not None and left_unused(question.before, question.after, question.action):
+        return "its autoscaler added nothing, so its load may have fallen by itself"
+    return ""
 
 
 def _was_under_way(question: Question) -> bool:
@@ -286,6 +314,8 @@ def _was_under_way(question: Question) -> bool:
 
 
 def _when_unfinished(facts: _Facts) -> _Result:
+    if facts.before.health is Health.HEALTHY and facts.only_limited:
+        return Verdict.DEGRADED, Ground.HEALED_NOTHING, _MORE_LOAD
     if facts.before.health is Health.HEALTHY:
         return Verdict.FAILED, Ground.WORSE, "it was healthy before and did not come back in time"
     if facts.same_fault and not facts.better:
@@ -294,6 +324,8 @@ def _when_unfinished(facts: _Facts) -> _Result:
 
 
 def _when_broken(facts: _Facts) -> _Result:
+    if facts.before.health is Health.HEALTHY and facts.only_limited:
+        return Verdict.DEGRADED, Ground.HEALED_NOTHING, _MORE_LOAD
     if facts.before.health is Health.HEALTHY:
         return Verdict.FAILED, Ground.WORSE, "it got worse"
     if facts.before.health is Health.UNKNOWN:

@@ -22,7 +22,7 @@ import msgspec
 from schemas.evidence import Snapshot
 from schemas.text import clean
 from schemas.words import Ground, Health, Outcome, Verdict
-from stages.verify.evidence import faults_in, left_a_trace, restarts_since, unit_restarts_since
+from stages.verify.evidence import left_a_trace, restarts_since, same_fault, unit_restarts_since
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import Weights
 from stages.verify.score import REGRESSIONS, score_of
@@ -85,8 +85,8 @@ def _changed(question: Question, held: Held) -> bool:
     earlier, later = held.after.workload, question.after.workload
     if earlier is None or later is None or (earlier.uid, earlier.generation) == (later.uid, later.generation):
         return False
-    before = faults_in(question.before) if question.before else {}
-    return not before.keys() & faults_in(question.after).keys() and not _restarted_as_before(question, held)
+    same = question.before is not None and same_fault(question.before, question.after, question.action, question.alerts, question.room)
+    return not same and not _restarted_as_before(question, held)
 
 
 def _restarted_as_before(question: Question, held: Held) -> bool:

@@ -118,6 +118,7 @@ class VerifyStage:
             outcome=operation.outcome,
             before=case.before,
             after=after,
+            alerts=incident.alerts if incident else (),
             firing=incident.firing if incident else None,
             timed_out=timed_out,
             room=self._options.room,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.e2e.sshd import SSHD
+from tests.scenarios.load import address
 from tests.scenarios.run import catalogue, play
 from tests.scenarios.scenario import Result
 from tests.scenarios.table import page, plain
@@ -25,6 +26,8 @@ def main() -> None:
     names = [name for name in catalogue() if not wanted or any(word in name for word in wanted)]
     if SSHD is None and any(catalogue()[name].host for name in names):
         sys.exit("sshd is not installed, and some scenarios play on a host: apt-get install openssh-server")
+    if not address() and any(catalogue()[name].metrics for name in names):
+        sys.exit("this machine has loopback addresses only, and some scenarios serve metrics to the control plane: give it another one")
     reports = list(asyncio.run(play(names, kubeconfig)).values())
     print(plain(reports))
     if not wanted:

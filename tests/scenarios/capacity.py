@@ -79,19 +79,51 @@ async def _counted(place: Place, target: Target, replicas: int) -> None:
     await place.kubectl.wait(lambda item: item["status"].get("currentReplicas") == replicas, *seen, seconds=60)
 
 
-@scenario("autoscaler at its maximum, signed")
-async def maxed(stand: Stand) -> Ended:
-    web = await stand.place.running("web", "sim/web:ok", replicas=3)
-    await stand.place.autoscaler(web, 1, 3)
-    await _counted(stand.place, web, 3)
-    story = await stand.fire("HighLatency", web)
+async def under_load(place: Place, load: int, said: str) -> Target:
+    """Three pods of a tenth of a core each at an autoscaler's maximum, which has measured the load (thousandths of a core) and said so."""
+    web = await place.running("web", "sim/web:ok", replicas=3, resources={"requests": {"cpu": "100m"}})
+    await place.load(web, load)
+    await place.autoscaler(web, 1, 3)
+    seen = AUTOSCALERS, web.namespace, web.name
+    await place.kubectl.wait(lambda item: said in str(item["metadata"].get("annotations")), *seen, seconds=60)
+    return web
+
+
+async def widened(stand: Stand, web: Target) -> Story:
+    """The maximum is raised from 3 to 5 once somebody has signed; the autoscaler then takes all of it at once, and nothing else is done.
+
+    The alert names the autoscaler alone, as that of kube-state-metrics does.
+    """
+    story = await stand.fire("KubeHpaMaxedOut", web, label="horizontalpodautoscaler")
+    wider = Write(about="Autoscaler web", holds=lambda spec: (spec["minReplicas"], spec["maxReplicas"]) == (1, 5), revisions=0)
+    scaled = Write(about="Deployment web", holds=lambda spec: bool(spec["replicas"] == 5), revisions=0, by_controller=True)
+    story.expected = Expected(writes=(wider, scaled))
     await story.proposed(SetAutoscalerBounds)
     requested = await story.requested(1)
     await stand.unchanged("before anybody signed")
     await story.sign(requested)
-    wider = Write(about="Autoscaler web", holds=lambda spec: (spec["minReplicas"], spec["maxReplicas"]) == (1, 5), revisions=0)
-    # Nothing here measures latency, and the pods were well before: that it helped cannot be said, so it is not.
-    return await judged_as_useless(story, "maximum raised from 3 to 5", Expected(writes=(wider,)))
+    return story
+
+
+@scenario("autoscaler at its maximum, signed", metrics=True)
+async def maxed(stand: Stand) -> Ended:
+    web = await under_load(stand.place, 380, "TooManyReplicas")  # of 80 for each pod: five carry it
+    story = await widened(stand, web)
+    return await healed(story, "maximum raised from 3 to 5; the autoscaler has what it wants", story.expected)
+
+
+@scenario("autoscaler at its maximum, two more are not enough", twin=True, metrics=True)
+async def maxed_again(stand: Stand) -> Ended:
+    web = await under_load(stand.place, 900, "TooManyReplicas")
+    story = await widened(stand, web)
+    return await judged_as_useless(story, "maximum raised from 3 to 5", story.expected)
+
+
+@scenario("autoscaler at its maximum, and wants no more", twin=True, metrics=True)
+async def maxed_and_content(stand: Stand) -> Ended:
+    web = await under_load(stand.place, 225, "DesiredWithinRange")
+    story = await stand.fire("KubeHpaMaxedOut", web, label="horizontalpodautoscaler")
+    return await asked(story, "Autoscaler web", "wants no more", "relieve")
 
 
 @scenario("autoscaler below its maximum", twin=True)

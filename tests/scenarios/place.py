@@ -12,6 +12,7 @@ from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, PODS
 from ops.sandbox.kubectl import Kubectl, settled
 from schemas.target import Kind, Target
 from tests.e2e.sshd import TestHost
+from tests.scenarios.load import LOAD
 from tests.scenarios.witness import BUDGETS, CONFIG_MAPS, Facts, look
 
 Tree = dict[str, Any]
@@ -97,6 +98,10 @@ class Place:
             "spec": {"scaleTargetRef": reference, "minReplicas": minimum, "maxReplicas": maximum, "targetCPUUtilizationPercentage": 80},
         }
         await self.kubectl.create(AUTOSCALERS, self.namespace, body)
+
+    async def load(self, target: Target, cpu: int) -> None:
+        """From now on so much cpu is asked of all pods of a Deployment together, in thousandths of a core."""
+        await self.kubectl.patch(BY_KIND[target.kind], target.namespace, target.name, {"metadata": {"annotations": {LOAD: str(cpu)}}})
 
     async def node(self) -> str:
         """A node that takes only pods of `own_nodes`, once it is ready."""

@@ -16,6 +16,7 @@ from adapters.errors import AdapterError
 from ops.errors import OpsError
 from ops.sandbox.kubectl import Kubectl
 from tests.e2e.sshd import running_host
+from tests.scenarios.load import serving
 from tests.scenarios.place import Place
 from tests.scenarios.scenario import CATALOGUE, Ended, FalseSuccess, Result, Scenario, Stand
 from tests.scenarios.story import Mendstream, running
@@ -56,6 +57,8 @@ async def play(names: Iterable[str], kubeconfig: str) -> dict[str, Report]:
         hosts = {one.name: await stack.enter_async_context(running_host(folder / spaces[one.name])) for one in chosen if one.host}
         places = {name: Place(kubectl, space, hosts.get(name)) for name, space in spaces.items()}
         options = {spaces[name]: host.options() for name, host in hosts.items()}
+        if any(one.metrics for one in chosen):
+            await stack.enter_async_context(serving(kubeconfig))
         try:
             async with running(folder / "mend", kubeconfig, shadow=spaces.get(_SHADOW, "none"), hosts=options) as mendstream:
                 return await _all(chosen, places, mendstream)

@@ -52,11 +52,14 @@ class Stand:
         self.before: Facts | None = None
         self.found: list[str] = []
 
-    async def fire(self, alert: str, target: Target, *, severity: str = "info", **labels: str) -> Story:
-        """Posts an alert; what is there before the first one is what everything is compared with."""
+    async def fire(self, alert: str, target: Target, *, severity: str = "info", label: str = "", **labels: str) -> Story:
+        """Posts an alert; what is there before the first one is what everything is compared with.
+
+        `label` names the target where it is not that of its kind.
+        """
         if self.before is None:
             self.before = await self.place.look()
-        story = await self._mendstream.fire(alert, target, severity=severity, **labels)
+        story = await self._mendstream.fire(alert, target, severity=severity, label=label, **labels)
         self.stories.append(story)
         return story
 
@@ -107,24 +110,25 @@ Play = Callable[[Stand], Awaitable[Ended]]
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario. `twin` says that it is the negative twin of another: the same remedy must not help, or must not be tried.
 
-    `host` says that it plays on a host of its own.
+    `host` says that it plays on a host of its own; `metrics` that autoscalers get metrics meanwhile.
     """
 
     name: str
     play: Play
     twin: bool = False
     host: bool = False
+    metrics: bool = False
 
 
 CATALOGUE: dict[str, Scenario] = {}
 
 
-def scenario(name: str, *, twin: bool = False, host: bool = False) -> Callable[[Play], Play]:
+def scenario(name: str, *, twin: bool = False, host: bool = False, metrics: bool = False) -> Callable[[Play], Play]:
     """Puts a scenario into the catalogue."""
 
     def register(play: Play) -> Play:
         assert name not in CATALOGUE, name
-        CATALOGUE[name] = Scenario(name=name, play=play, twin=twin, host=host)
+        CATALOGUE[name] = Scenario(name=name, play=play, twin=twin, host=host, metrics=metrics)
         return play
 
     return register

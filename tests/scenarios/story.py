@@ -43,7 +43,7 @@ retry_after = 2.0
 [verify]
 settle = 2.0
 interval = 1.0
-limit = 35.0
+limit = 45.0
 hold_down = 12.0
 
 [clusters.default]
@@ -62,15 +62,15 @@ class Mendstream:
         self.feed = feed
         self._hands = asyncio.Semaphore(2)  # people are processes here, and the machine is small
 
-    async def fire(self, alert: str, target: Target, *, severity: str = "info", **labels: str) -> Story:
-        """Posts an alert as Alertmanager does; returns when an incident has it."""
+    async def fire(self, alert: str, target: Target, *, severity: str = "info", label: str = "", **labels: str) -> Story:
+        """Posts an alert as Alertmanager does; returns when an incident has it. `label` names the target, else that of its kind."""
         place = {"namespace": target.namespace} if target.namespace else {}
         named = {
             "alertname": alert,
             "cluster": "default",
             "severity": severity,
             **place,
-            _LABELS.get(target.kind, target.kind.lower()): target.name,
+            label or _LABELS.get(target.kind, target.kind.lower()): target.name,
             **labels,
         }
         story = Story(self, named, target)

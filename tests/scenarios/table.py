@@ -30,8 +30,9 @@ The seconds are those from the alert to the verified end, with these settings: {
 
 - The nodes run no containers: what a container does is told by its image. That the pods of a lost node are not ready, and that the
   container of a Job has ended, is written by the scenario, as the node controller and the kubelet do it in life.
-- No metrics are served to autoscalers, so that one whose maximum was raised adds no pods here, and load makes no pod unready: the
-  case in which a higher maximum heals cannot be shown. What is shown is that it is never called healed without that.
+- What pods use is told to the control plane's autoscalers by a small server of the tests, in the place of heapster: the load that
+  the scenario sets, shared by the pods that are ready. All that becomes of it is the real autoscalers' doing. Load makes no pod
+  slow or unready: what heals there is that the autoscaler has the replicas that it wants, and no latency is measured.
 - The hosts' sshd is real, and so are the processes of their services; systemctl is a program of the tests that starts them.
 
 ## Results

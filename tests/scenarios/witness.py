@@ -67,13 +67,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One write that is expected to be done to `about`, a `Kind name`. `holds` is asked of the specification after it.
 
-    `generations` and `revisions` are how many of them the write makes.
+    `generations` and `revisions` are how many of them the write makes. `by_controller` says that it follows from another one: a
+    controller does it, such as an autoscaler's, and Mendstream must not.
     """
 
     about: str
     holds: Callable[[Tree], bool]
     generations: int = 1
     revisions: int = 1
+    by_controller: bool = False
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,7 +201,8 @@ def wrongs(before: Facts, after: Facts, expected: Expected = NOTHING, *, done: b
     found += [f"{name} was made" for name in made if not name.startswith(expected.made or ("\0",))]
     found += [f"{kind} were made where one was expected: {made}" for kind in expected.made if sum(n.startswith(kind) for n in made) > 1]
     found += [f"{name}, which a controller keeps, was written to" for name in after.touched if name not in before.touched]
-    return found + _pods(before, after, expected, {name.partition(" ")[2] for name in writes}, done=done)
+    rolled = {name.partition(" ")[2] for name, write in writes.items() if not (write.by_controller or name.startswith("Autoscaler "))}
+    return found + _pods(before, after, expected, rolled, done=done)
 
 
 def _untouched(name: str, old: Thing, new: Thing) -> list[str]:
@@ -220,7 +223,9 @@ def _as_expected(name: str, old: Thing, new: Thing, write: Write) -> list[str]:
     for what, least, most in (("generation", old.generation, write.generations), ("revision", old.revision, write.revisions)):
         if getattr(new, what) - least > most:
             found.append(f"{name} went from {what} {least} to {getattr(new, what)}: a second side effect")
-    if new.spec != old.spec and not new.touched:
+    if write.by_controller and new.touched and not old.touched:
+        found.append(f"{name} was changed by Mendstream, and not by the controller that keeps it")
+    if new.spec != old.spec and not (new.touched or write.by_controller):
         found.append(f"{name} was changed by somebody else than Mendstream")
     return found
 

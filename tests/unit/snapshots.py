@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from schemas.evidence import (
+    AutoscalerView,
     ConditionView,
     ContainerView,
     FileSystemView,
@@ -73,6 +74,21 @@ def host(*units: UnitView, **fields: Any) -> Snapshot:
     sensors = tuple(Sensor(name=name, seconds=0.1) for name in ("units", "containers", "disk"))
     parts: dict[str, Any] = {"target": HOST, "at": NOW, "sensors": sensors, "exists": True, "units": units}
     return Snapshot(**(parts | fields))
+
+
+def autoscaler(current: int, maximum: int, *, more: bool = False, blind: str = "", **fields: Any) -> AutoscalerView:
+    """An autoscaler that has these replicas; `more`: it wants more than its maximum; `blind`: why it cannot tell."""
+    limited = ("True", "TooManyReplicas") if more else ("False", "DesiredWithinRange")
+    active = ("False", "FailedGetResourceMetric") if blind else ("True", "ValidMetricFound")
+    said = (("ScalingActive", *active, blind), ("ScalingLimited", *limited, ""))
+    conditions = tuple(ConditionView(type=kind, status=status, reason=reason, message=text) for kind, status, reason, text in said)
+    plain: dict[str, Any] = {"name": "api", "uid": "uid-hpa", "minimum": 1, "desired": current, "conditions": conditions}
+    return AutoscalerView(**(plain | {"current": current, "maximum": maximum} | fields))
+
+
+def held_by(seen: Snapshot, scaler: AutoscalerView | None) -> Snapshot:
+    """The same look, at a workload that an autoscaler holds, or none."""
+    return msgspec.structs.replace(seen, sensors=(*seen.sensors, Sensor(name="autoscaler", seconds=0.1)), autoscaler=scaler)
 
 
 def without(seen: Snapshot, name: str) -> Snapshot:

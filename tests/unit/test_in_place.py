@@ -17,19 +17,20 @@ from schemas.action import (
     SetMemoryLimit,
     UncordonNode,
 )
-from schemas.evidence import AutoscalerView, NodeView, Sensor, Snapshot
+from schemas.evidence import NodeView, Sensor, Snapshot
 from schemas.target import Kind, Target
 from schemas.words import UNKNOWN_GROUNDS, Ground, Outcome, Verdict
 from stages.verify.in_place import Standing, place_of
 from stages.verify.judge import Assessment, Question, assess
-from tests.unit.snapshots import NOW, TARGET, pod, revision, snapshot
+from tests.unit.snapshots import NOW, TARGET, autoscaler, held_by, pod, revision, snapshot
 
 NODE = Target(cluster="prod", kind=Kind.NODE, name="n1")
 BOUNDS = SetAutoscalerBounds(target=TARGET, autoscaler="api", minimum=2, maximum=6)
 LIMIT = SetMemoryLimit(target=TARGET, container="web", memory="1.5Gi")
 ROLL_BACK = RollBackWorkload(target=TARGET, to_revision=3)
 SCALE = ScaleWorkload(target=TARGET, replicas=2)
-WEDGED = snapshot(pod("a", "unready"), pod("b"), revisions=(revision(4, "api:4"), revision(3, "api:3")))
+SICK = snapshot(pod("a", "unready"), pod("b"), revisions=(revision(4, "api:4"), revision(3, "api:3")))
+WEDGED = held_by(SICK, autoscaler(2, 5))
 THERE, BACK, UNSEEN = Standing.IN_PLACE, Standing.TAKEN_BACK, Standing.UNSEEN
 
 
@@ -39,7 +40,7 @@ def well(*names: str, **fields: Any) -> Snapshot:
 
 
 def scaled(minimum: int, maximum: int, name: str = "api") -> Snapshot:
-    return well(autoscaler=AutoscalerView(name=name, uid="u", minimum=minimum, maximum=maximum))
+    return held_by(well(), autoscaler(2, maximum, minimum=minimum, name=name))
 
 
 def node(*, cordoned: bool, name: str = "n1") -> Snapshot:

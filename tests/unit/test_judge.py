@@ -20,12 +20,12 @@ from schemas.action import (
     ScaleWorkload,
     SetAutoscalerBounds,
 )
-from schemas.evidence import AutoscalerView, Band, MetricView, Sensor, Snapshot
+from schemas.evidence import Band, MetricView, Sensor, Snapshot
 from schemas.target import Kind, Target
 from schemas.words import UNKNOWN_GROUNDS, Ground, Health, Outcome, Verdict, Worse
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import Weights
-from tests.unit.snapshots import HOST, NOW, TARGET, host, pod, revision, snapshot, unit
+from tests.unit.snapshots import HOST, NOW, TARGET, autoscaler, held_by, host, pod, revision, snapshot, unit
 
 RESTART = RestartWorkload(target=TARGET)
 ROLL_BACK = RollBackWorkload(target=TARGET, to_revision=1)
@@ -211,12 +211,12 @@ def test_an_alert_that_holds_changes_nothing_of_what_is_no_success() -> None:
 
 def test_a_rollout_that_was_under_way_is_no_fault_that_was_healed() -> None:
     bounds = SetAutoscalerBounds(target=TARGET, autoscaler="api", minimum=1, maximum=5)
-    after = msgspec.structs.replace(NEW_OK, autoscaler=AutoscalerView(name="api", uid="u", minimum=1, maximum=5))
+    after = held_by(NEW_OK, autoscaler(2, 5))
     rolling = snapshot(pod("a"), pod("b"), pod("c", "pending"), desired=2, updated=1, ready=2, available=2, revisions=REVISIONS)
     starting = snapshot(pod("a"), pod("b"), pod("c", "unready"), desired=2, updated=1, ready=2, available=2, revisions=REVISIONS)
     unseen = snapshot(pod("a"), pod("b"), generation=2, revisions=REVISIONS)
     for before in (rolling, starting, unseen):
-        found = judged(before, after, bounds)
+        found = judged(held_by(before, autoscaler(2, 2)), after, bounds)
         assert (found.verdict, found.ground) == (Verdict.DEGRADED, Ground.NOTHING_BEFORE), found.summary
         assert judged(before, after, RESTART).verdict is Verdict.SUCCESS
     assert judged(rolling, after, ROLL_BACK).ground is Ground.NOTHING_BEFORE
@@ -224,7 +224,7 @@ def test_a_rollout_that_was_under_way_is_no_fault_that_was_healed() -> None:
     stuck = snapshot(pod("a"), pod("b"), pod("c", "crash"), desired=2, updated=1, ready=2, available=2)
     short = snapshot(pod("a"), pod("b", "unready"))
     for before in (stuck, short):
-        assert judged(before, after, bounds).ground is Ground.HEALED
+        assert judged(held_by(before, autoscaler(2, 2)), after, bounds).ground is Ground.HEALED
 
 
 def test_what_failed_scores_under_a_half_and_what_healed_above() -> None:

@@ -33,31 +33,27 @@ from schemas.action import (
     TruncateContainerLog,
     UncordonNode,
 )
-from schemas.evidence import AutoscalerView, Sensor, Snapshot
+from schemas.evidence import Sensor, Snapshot
 from schemas.target import Kind, Target
 from schemas.words import UNKNOWN_GROUNDS, Ground, Health, Outcome, Verdict
 from stages.verify.evidence import left_a_trace, sensors_for
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.relapse import Held, assess_held
-from tests.unit.snapshots import HOST, TARGET, disks, host, job, node, pod, revision, snapshot, unit, without
+from tests.unit.snapshots import HOST, TARGET, autoscaler, disks, held_by, host, job, node, pod, revision, snapshot, unit, without
 from tests.unit.test_judge import SNAPSHOTS
 
 POD = Target(cluster="prod", namespace="shop", kind=Kind.POD, name="a")
 NODE, JOB = node(ready=True).target, job().target
 SICK, WELL = snapshot(pod("a", "unready"), pod("b")), snapshot(pod("c"), pod("b"), generation=2, observed_generation=2)
 SCALED = snapshot(pod("a"), pod("b"), pod("c"), generation=2, observed_generation=2)
+LIMITED = held_by(snapshot(pod("a"), pod("b")), autoscaler(2, 2, more=True))
+SCALED_OUT = held_by(SCALED, autoscaler(3, 5))
 DOWN = host(unit("nginx.service", "failed"), unit("web", "exited", service="shop/web"), host=disks(0.05))
 UP = host(unit("nginx.service", "active", "running"), unit("web", "running", "healthy", service="shop/web"), host=disks(0.4))
 
 
 def with_past(seen: Snapshot) -> Snapshot:
     return msgspec.structs.replace(seen, revisions=(revision(1, "api:1"), revision(2, "api:2", current=True)))
-
-
-def scaled(seen: Snapshot, maximum: int) -> Snapshot:
-    """The same look, at a workload that an autoscaler holds."""
-    sensors = (*seen.sensors, Sensor(name="autoscaler", seconds=0.1))
-    return msgspec.structs.replace(seen, sensors=sensors, autoscaler=AutoscalerView(name="api", uid="uid-hpa", minimum=1, maximum=maximum))
 
 
 RAISED = snapshot(pod("c"), pod("b"), generation=2, observed_generation=2, memory_limits={"web": 2**30})
@@ -68,7 +64,7 @@ BEST: tuple[Pair, ...] = (
     (RollBackWorkload(target=TARGET, to_revision=1), with_past(SICK), ROLLED_BACK, Verdict.SUCCESS),
     (ScaleWorkload(target=TARGET, replicas=3), SICK, SCALED, Verdict.SUCCESS),
     (SetMemoryLimit(target=TARGET, container="web", memory="1Gi"), SICK, RAISED, Verdict.SUCCESS),
-    (SetAutoscalerBounds(target=TARGET, autoscaler="api", minimum=1, maximum=5), scaled(SICK, 3), scaled(WELL, 5), Verdict.SUCCESS),
+    (SetAutoscalerBounds(target=TARGET, autoscaler="api", minimum=1, maximum=5), LIMITED, SCALED_OUT, Verdict.SUCCESS),
     (DeletePod(target=POD, uid="uid-a"), SICK, WELL, Verdict.SUCCESS),
     (EvictPod(target=POD, uid="uid-a"), SICK, WELL, Verdict.SUCCESS),
     (CordonNode(target=NODE), node(ready=False), node(ready=True, cordoned=True), Verdict.DEGRADED),
@@ -140,8 +136,7 @@ def test_a_held_success_is_not_borne_out_by_a_look_that_did_not_see_it(
 
 @pytest.mark.parametrize(("action", "before", "after", "verdict"), CHANGES, ids=named)
 def test_a_sensor_that_is_not_needed_changes_nothing(action: Action, before: Snapshot, after: Snapshot, verdict: Verdict) -> None:
-    needed = (*sensors_for(action, after.target.kind), "autoscaler")  # whether bounds are in place is a question of its own
-    others = [one.name for one in after.sensors if one.name not in needed]
+    others = [one.name for one in after.sensors if one.name not in sensors_for(action, after.target.kind)]
     for other in others:
         assert judged(action, before, without(after, other)).verdict is verdict, other
 
