@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from ops.sandbox.deployments import set_status
 from ops.sandbox.store import AUTOSCALERS, DEPLOYMENTS, STATEFUL_SETS, Store, Tree
 
+_CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"
+_METRICS = {"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound"}
+_NO_METRICS = {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": "unable to get metrics"}
+_TOO_MANY = {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas"}
+_WITHIN = {"type": "ScalingLimited", "status": "False", "reason": "DesiredWithinRange"}
 _TARGETS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
 
 
@@ -27,11 +34,21 @@ class Autoscalers:
         current = target["spec"]["replicas"]
         if current == 0:
             return
-        wanted = int((item["metadata"].get("annotations") or {}).get("sim/wanted", current))
-        desired = max(item["spec"].get("minReplicas", 1), min(wanted, item["spec"]["maxReplicas"]))
+        load = (item["metadata"].get("annotations") or {}).get("sim/wanted")
+        wanted = None if load is None else int(load)
+        desired = max(item["spec"].get("minReplicas", 1), min(current if wanted is None else wanted, item["spec"]["maxReplicas"]))
         if desired != current:
             target["spec"]["replicas"] = desired
             target["metadata"]["generation"] += 1
             self._store.keep(target)
             self._store.event(item, "Normal", "SuccessfulRescale", f"New size: {desired}")
         set_status(self._store, item, {"currentReplicas": current, "desiredReplicas": desired})
+        self._say(item, wanted)
+
+    def _say(self, item: Tree, wanted: int | None) -> None:
+        """Its conditions, where version 1 of the API keeps them."""
+        said = [_NO_METRICS] if wanted is None else [_METRICS, _TOO_MANY if wanted > item["spec"]["maxReplicas"] else _WITHIN]
+        annotations = item["metadata"].setdefault("annotations", {})
+        if annotations.get(_CONDITIONS) != (text := json.dumps(said)):
+            annotations[_CONDITIONS] = text
+            self._store.keep(item)

@@ -22,6 +22,7 @@ from schemas.action import (
     SetAutoscalerBounds,
     SetMemoryLimit,
 )
+from schemas.diagnosis import wants_more, why_blind
 from schemas.evidence import Check, GitOps
 from schemas.target import Kind, Target
 from schemas.words import CheckResult
@@ -136,7 +137,7 @@ async def test_budgets_autoscaler_memory_and_nodes_are_seen(place: Place) -> Non
     await place.kubectl.create(budgets(version), place.namespace, other)
     await place.kubectl.wait(lambda item: item["status"].get("expectedPods") == 2, budgets(version), place.namespace, "strict")
     uid = await scaler(place, 1, 2)
-    await place.kubectl.wait(lambda item: item.get("status", {}).get("currentReplicas") == 2, AUTOSCALERS, place.namespace, "load")
+    await place.kubectl.wait(lambda item: "ScalingActive" in str(item["metadata"].get("annotations")), AUTOSCALERS, place.namespace, "load")
 
     snapshot = await place.world.observe(target)
 
@@ -147,6 +148,8 @@ async def test_budgets_autoscaler_memory_and_nodes_are_seen(place: Place) -> Non
     assert (snapshot.autoscaler.name, snapshot.autoscaler.uid) == ("load", uid)
     assert (snapshot.autoscaler.minimum, snapshot.autoscaler.maximum, snapshot.autoscaler.current) == (1, 2, 2)
     assert snapshot.autoscaler.maxed
+    assert "unable to get metrics" in why_blind(snapshot.autoscaler)
+    assert wants_more(snapshot.autoscaler) is None
     assert {(view.memory_limit, view.memory_request) for pod in snapshot.pods for view in pod.containers} == {(64 * 2**20, 32 * 2**20)}
     assert {node.name for node in snapshot.nodes} == {pod.node for pod in snapshot.pods}
     assert sum(node.pods for node in snapshot.nodes) == 2

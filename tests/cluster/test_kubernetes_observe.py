@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.errors import TargetMissing
-from adapters.kubernetes.resources import JOBS
+from adapters.kubernetes.resources import AUTOSCALERS, JOBS
 from ops.sandbox.kubectl import settled, unready, waiting
 from schemas.evidence import Snapshot
 from schemas.target import Kind, Target
@@ -191,6 +191,24 @@ async def test_the_owner_of_a_pod_that_is_gone(place: Place) -> None:
     gone = Target(cluster="", kind=Kind.POD, name=f"{name[:-5]}zzzzz", namespace=place.namespace)
 
     assert await place.world.owner(gone) == target
+
+
+async def test_the_workload_that_an_autoscaler_holds(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "api", "sim/web:ok")
+    held = {"load": {"kind": "Deployment", "name": "api"}, "other": {"kind": "Shop", "name": "main"}}
+    for name, reference in held.items():
+        spec = {"scaleTargetRef": reference | {"apiVersion": "apps/v1"}, "maxReplicas": 3}
+        await place.kubectl.create(AUTOSCALERS, place.namespace, {"metadata": {"name": name}, "spec": spec})
+
+    def named(name: str) -> Target:
+        return Target(cluster="", kind=Kind.AUTOSCALER, name=name, namespace=place.namespace)
+
+    assert await place.world.owner(named("load")) == target
+    assert await place.world.owner(named("other")) == named("other"), "what is not known here stays what it is"
+    assert (await place.world.observe(named("other"))).exists
+    with pytest.raises(TargetMissing) as raised:
+        await place.world.owner(named("loads"))
+    assert raised.value.nearest == ("load",)
 
 
 async def test_a_name_alone_and_its_spelling(place: Place) -> None:

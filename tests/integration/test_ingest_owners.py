@@ -16,7 +16,7 @@ from tests.integration.ingest_scene import API, API_TARGET, Scene, opened, updat
 
 
 class Cluster:
-    """A world that knows one pod."""
+    """A world that knows one pod, and one autoscaler."""
 
     def __init__(self) -> None:
         self.asked: list[Target] = []
@@ -28,7 +28,7 @@ class Cluster:
             await asyncio.Event().wait()
         if target.name == "lost":
             raise Transient("the connection was reset")
-        if target.name != "api-canary-x":
+        if target.name not in ("api-canary-x", "load"):
             raise TargetMissing("no such pod")
         return API_TARGET
 
@@ -44,6 +44,17 @@ async def test_a_pod_joins_the_incident_of_its_owner(database: Database) -> None
     await scene.fire("f3", labels=POD)
     await scene.end("f2", labels=POD)
     assert len(cluster.asked) == 1
+
+
+async def test_an_alert_about_an_autoscaler_joins_the_incident_of_what_it_holds(database: Database) -> None:
+    cluster = Cluster()
+    scene = Scene(database, Ingest(database, cluster))
+    incident = opened(await scene.fire("f1", labels=API)).incident
+    named = {"alertname": "KubeHpaMaxedOut", "namespace": "shop", "horizontalpodautoscaler": "load"}
+    assert updated(await scene.fire("f2", labels=named)).incident == incident
+    assert [target.kind for target in cluster.asked] == [Kind.AUTOSCALER]
+    gone = opened(await scene.fire("f3", labels=named | {"horizontalpodautoscaler": "gone"}))
+    assert gone.target.kind is Kind.AUTOSCALER
 
 
 async def test_a_repeated_signal_asks_no_cluster(database: Database) -> None:

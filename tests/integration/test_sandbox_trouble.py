@@ -181,8 +181,17 @@ async def test_an_autoscaler_holds_its_bounds_and_follows_the_load_between_them(
     await kubectl.wait(lambda item: item["status"].get("desiredReplicas") == 3, AUTOSCALERS, "shop", "api")
     await kubectl.patch(DEPLOYMENTS, "shop", "api", {"spec": {"replicas": 1}})
     await kubectl.until(target, lambda item, pods: settled(item, pods) and item["spec"]["replicas"] == 3)
+    await kubectl.wait(said("TooManyReplicas"), AUTOSCALERS, "shop", "api")
     await kubectl.patch(AUTOSCALERS, "shop", "api", {"spec": {"maxReplicas": 5}})
     await kubectl.until(target, lambda item, pods: settled(item, pods) and item["spec"]["replicas"] == 5)
+    await kubectl.patch(AUTOSCALERS, "shop", "api", {"metadata": {"annotations": {"sim/wanted": "5"}}})
+    await kubectl.wait(said("DesiredWithinRange"), AUTOSCALERS, "shop", "api")
+    await kubectl.patch(AUTOSCALERS, "shop", "api", {"metadata": {"annotations": {"sim/wanted": None}}})
+    await kubectl.wait(said("FailedGetResourceMetric"), AUTOSCALERS, "shop", "api")
+
+
+def said(reason: str) -> Callable[[Tree], bool]:
+    return lambda item: reason in item["metadata"]["annotations"].get("autoscaling.alpha.kubernetes.io/conditions", "")
 
 
 async def test_two_evictions_at_once_do_not_both_use_the_same_room(client: Client, kubectl: Kubectl) -> None:

@@ -85,6 +85,25 @@ def test_a_pod_that_goes_is_wrong_unless_it_was_to_be_evicted_or_its_template_ch
     assert wrongs(BEFORE, rolled, SCALED) == []
 
 
+def test_what_follows_from_a_write_is_done_by_its_controller_and_takes_no_pod() -> None:
+    holds = SCALED.writes[0].holds
+    follows = Expected(writes=(Write(about="Deployment web", holds=holds, revisions=0, by_controller=True),))
+    assert wrongs(BEFORE, scaled(touched=False), follows) == []
+    assert "not by the controller" in wrongs(BEFORE, scaled(), follows)[0]
+    assert "not what the expected write makes" in wrongs(BEFORE, scaled(touched=False, spec={"replicas": 4}), follows)[0]
+    assert "second side effect" in wrongs(BEFORE, scaled(touched=False, generation=3), follows)[0]
+    assert "a pod of web was deleted" in wrongs(BEFORE, msgspec.structs.replace(scaled(touched=False), pods={"p2": "web"}), follows)
+
+
+def test_the_bounds_of_an_autoscaler_take_no_pod() -> None:
+    before = msgspec.structs.replace(BEFORE, things=BEFORE.things | {"Autoscaler web": msgspec.structs.replace(WEB, revision=0)})
+    wider = msgspec.structs.replace(before.things["Autoscaler web"], spec={"maxReplicas": 5}, touched=True)
+    after = msgspec.structs.replace(before, things=before.things | {"Autoscaler web": wider})
+    expected = Expected(writes=(Write(about="Autoscaler web", holds=lambda spec: spec["maxReplicas"] == 5, revisions=0),))
+    assert wrongs(before, after, expected) == []
+    assert wrongs(before, msgspec.structs.replace(after, pods={"p2": "web"}), expected) == ["a pod of web was deleted"]
+
+
 def test_the_field_manager_on_what_controllers_keep_is_wrong() -> None:
     assert len(wrongs(BEFORE, msgspec.structs.replace(BEFORE, touched=("web-abc",)))) == 1
 

@@ -16,7 +16,7 @@ from schemas.target import Kind, Target
 from schemas.words import CheckResult, IncidentState, Mode, Risk, Severity, Tier
 from stages.gate.options import Cooldown, FreezeWindow, GateOptions
 from stages.gate.policy import Ruling, Situation, Traffic, is_related, lowered, rule_on
-from tests.unit.snapshots import pod, snapshot
+from tests.unit.snapshots import autoscaler, held_by, pod, snapshot
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)  # a Thursday
 TARGET = Target(cluster="prod", namespace="shop", kind=Kind.DEPLOYMENT, name="api")
@@ -146,6 +146,14 @@ def other(**changed: Any) -> Target:
 def test_what_was_seen_to_belong_together_is_related(seen: Snapshot) -> None:
     assert is_related(POD, TARGET, seen, "uid-1")
     assert is_related(TARGET, POD, seen, "uid-of-the-deployment")
+
+
+def test_an_autoscaler_and_the_very_workload_that_it_was_seen_to_hold_are_related() -> None:
+    seen = held_by(OF_WORKLOAD, autoscaler(1, 3, name="load"))
+    assert is_related(TARGET, other(kind=Kind.AUTOSCALER, name="load"), seen, "")
+    assert not is_related(TARGET, other(kind=Kind.AUTOSCALER, name="api"), seen, "")
+    assert not is_related(other(name="cart"), other(kind=Kind.AUTOSCALER, name="load"), seen, "")
+    assert not is_related(TARGET, other(kind=Kind.AUTOSCALER, name="load"), OF_WORKLOAD, "")
 
 
 @pytest.mark.parametrize("seen", [None, OF_WORKLOAD, OF_POD])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from adapters.kubernetes.summary import summary
 from schemas.evidence import (
-    AutoscalerView,
     BudgetView,
     ConditionView,
     EventView,
@@ -15,7 +14,7 @@ from schemas.evidence import (
     Sensor,
     Snapshot,
 )
-from tests.unit.snapshots import NOW, TARGET, pod, snapshot
+from tests.unit.snapshots import NOW, TARGET, autoscaler, pod, snapshot
 
 
 def test_it_tells_what_get_describe_events_and_logs_would_show() -> None:
@@ -27,7 +26,7 @@ def test_it_tells_what_get_describe_events_and_logs_would_show() -> None:
         ),
         nodes=(NodeView(name="node-1", ready=False, cordoned=True, pods=1),),
         budgets=(BudgetView(name="api", allowed=0, healthy=0, needed=1, expected=1),),
-        autoscaler=AutoscalerView(name="api", uid="u", minimum=1, maximum=4, current=4, desired=4),
+        autoscaler=autoscaler(4, 4, more=True),
         gitops=GitOps(tool="Argo CD", application="shop"),
         owners=(OwnerView(kind="Shop", name="main", uid="u"),),
         events=(EventView(reason="BackOff", message="restarting", about="pod/api", count=7),),
@@ -41,7 +40,7 @@ def test_it_tells_what_get_describe_events_and_logs_would_show() -> None:
         "condition Available False: MinimumReplicasUnavailable",
         "owned by Shop main",
         "managed by Argo CD application shop",
-        "autoscaler api: 1 to 4 replicas, 4 now, 4 wanted, at its maximum",
+        "autoscaler api: 1 to 4 replicas, 4 now, 4 wanted, at its maximum and wants more",
         "disruption budget api: allows 0, 0 of 1 pods healthy, and none even when all are healthy",
         "revision 1: api:1; was fully available: its rollout was completed",
         "pod api-1-abcde on node-1: Running, web CrashLoopBackOff, 4 restarts, last ended with Error",
@@ -50,6 +49,11 @@ def test_it_tells_what_get_describe_events_and_logs_would_show() -> None:
         "log api-1-abcde/web: fatal: no database",
     ):
         assert words in text, words
+
+
+def test_an_autoscaler_that_cannot_tell_says_why() -> None:
+    text = summary(snapshot(pod("a"), autoscaler=autoscaler(1, 4, blind="no metrics returned")))
+    assert "autoscaler api cannot tell how many are needed: no metrics returned" in text
 
 
 def test_it_is_bounded_and_printable_and_says_what_was_not_seen() -> None:

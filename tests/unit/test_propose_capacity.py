@@ -14,7 +14,7 @@ from schemas.evidence import AutoscalerView, OwnerView, PodView, Snapshot
 from schemas.target import Kind
 from stages.propose.options import ProposeOptions
 from stages.propose.templates import suggest
-from tests.unit.snapshots import TARGET, pod, snapshot
+from tests.unit.snapshots import TARGET, autoscaler, held_by, pod, snapshot
 from tests.unit.test_propose_templates import ONE_REVISION, case, suggested
 
 MEBIBYTE = 2**20
@@ -76,6 +76,22 @@ def test_an_autoscaler_with_room_or_at_the_setting_is_left_and_people_are_asked(
     assert isinstance(found.action, Investigate)
     assert found.question
     assert "Autoscaler api" in found.reasons[0]
+
+
+def holding(scaler: AutoscalerView) -> Snapshot:
+    return held_by(snapshot(*(pod(f"p{number}") for number in range(scaler.current)), revisions=ONE_REVISION), scaler)
+
+
+@pytest.mark.parametrize("alert", ["HighLatency", "KubeHpaMaxedOut", "KubernetesHpaScaleMaximum"])
+def test_only_one_that_wants_more_gets_more_room(alert: str) -> None:
+    found = suggested(alert, holding(autoscaler(3, 3, more=True)))
+    assert found.action == SetAutoscalerBounds(target=TARGET, autoscaler="api", minimum=1, maximum=5)
+    assert "wants more" in found.reasons[0]
+    for scaler, said in ((autoscaler(3, 3), "wants no more"), (autoscaler(3, 3, blind="no metrics returned"), "no metrics returned")):
+        left = suggested(alert, holding(scaler))
+        assert isinstance(left.action, Investigate)
+        assert left.question
+        assert said in left.reasons[0]
 
 
 JOB = msgspec.structs.replace(TARGET, kind=Kind.JOB, name="import")
