@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from schemas.target import Kind, Target
-from tests.scenarios.witness import Expected, Facts, Thing, Write, is_well, merged, wrongs
+from tests.scenarios.witness import Expected, Facts, Thing, Write, _thing, is_well, merged, wrongs
 
 WEB = Thing(uid="u", generation=1, spec={"replicas": 2}, labels={"app": "web"}, annotations={}, revision=1, touched=False)
 BEFORE = Facts(things={"Deployment web": WEB}, pods={"p1": "web", "p2": "web"}, going=frozenset(), touched=())
@@ -121,6 +121,16 @@ def test_all_that_several_alerts_expect_is_expected() -> None:
     both = merged([SCALED, Expected(evicted=frozenset({"p1"}), made=("Job x",)), SCALED])
     assert [write.about for write in both.writes] == ["Deployment web"]
     assert (both.evicted, both.made) == (frozenset({"p1"}), ("Job x",))
+
+
+@pytest.mark.parametrize(("reason", "well"), [("TooManyReplicas", False), ("DesiredWithinRange", True), ("", None)])
+def test_a_workload_is_not_well_while_its_autoscaler_wants_more_than_it_may_have(reason: str, well: bool | None) -> None:
+    said = {"autoscaling.alpha.kubernetes.io/conditions": f'[{{"type":"ScalingLimited","reason":"{reason}"}}]'} if reason else {}
+    scaler = _thing("Autoscaler", {"metadata": {"uid": "u", "annotations": said}, "spec": {"maxReplicas": 3}}, ())
+    assert (scaler.well, scaler.annotations) == (well, {})
+    things = {"Deployment web": msgspec.structs.replace(WEB, well=True), "Autoscaler web": scaler}
+    web = Target(cluster="", kind=Kind.DEPLOYMENT, name="web")
+    assert is_well(msgspec.structs.replace(BEFORE, things=things), web) is (well is not False)
 
 
 def test_a_job_is_well_when_a_newer_one_of_its_name_is() -> None:

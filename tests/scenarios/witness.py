@@ -162,8 +162,14 @@ def _touched(item: Tree) -> bool:
 
 
 def _well(kind: str, item: Tree, pods: Iterable[Tree]) -> bool | None:
-    """Whether a node is ready, a Job complete, or a workload has converged and each of its pods that stays runs and is ready."""
+    """Whether a node is ready, a Job complete, or a workload has converged and each of its pods that stays runs and is ready.
+
+    An autoscaler that says so is well where it does not want more than its maximum.
+    """
     spec = item.get("spec", {})
+    if kind == "Autoscaler":
+        said = (item["metadata"].get("annotations") or {}).get("autoscaling.alpha.kubernetes.io/conditions", "")
+        return "TooManyReplicas" not in said if "ScalingLimited" in said else None
     if (condition := {str(Kind.NODE): "Ready", str(Kind.JOB): "Complete"}.get(kind)) is not None:
         return any(one["type"] == condition and one["status"] == "True" for one in item.get("status", {}).get("conditions", ()))
     if "selector" not in spec or "template" not in spec:
@@ -175,7 +181,13 @@ def _well(kind: str, item: Tree, pods: Iterable[Tree]) -> bool | None:
 
 
 def is_well(facts: Facts, target: Target) -> bool | None:
-    """Whether a target is well, a Job also by a newer one of its name; None where that cannot be said."""
+    """Whether a target is well, a Job also by a newer one of its name; None where that cannot be said.
+
+    What an autoscaler of its name holds is not well while that wants more than it may have.
+    """
+    scaler = facts.things.get(f"Autoscaler {target.name}")
+    if scaler is not None and scaler.well is False:
+        return False
     name = f"{target.kind} {target.name}"
     again = f"{name}-" if target.kind is Kind.JOB else "\0"
     known = [thing.well for other, thing in facts.things.items() if (other == name or other.startswith(again)) and thing.well is not None]
