@@ -75,7 +75,7 @@ async def _behind_the_service(kubectl: Kubectl, host: str, port: int) -> None:
         ports = [{"port": 80, "targetPort": "http"}]
         await kubectl.create(SERVICES, _SYSTEM, {"metadata": {"name": _NAME}, "spec": {"selector": _LABELS, "ports": ports}})
     for pod in await kubectl.items(PODS, _SYSTEM, f"app={_NAME}"):
-        if not await _listens(pod["status"].get("podIP", host), pod["spec"]["containers"][0]["ports"][0]["containerPort"]):
+        if not await _listens(host, pod["spec"]["containers"][0]["ports"][0]["containerPort"]):
             await kubectl.delete(PODS, _SYSTEM, pod["metadata"]["name"])
     name = f"{_NAME}-{port}"
     container = {"name": _NAME, "image": f"sim/{_NAME}:ok", "ports": [{"name": "http", "containerPort": port}]}
