@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adapters.kubernetes.resources import Resource
 from ops.sandbox.kubectl import settled, waiting
 from schemas import events as e
-from schemas.action import Investigate
+from schemas.action import Investigate, RollBackWorkload
 from schemas.target import Kind, Target
 from schemas.words import Disposition
 from tests.scenarios.place import Place
 from tests.scenarios.restarts import proposed_restart, restarted
-from tests.scenarios.rollouts import broken_rollout
-from tests.scenarios.scenario import Ended, Result, Stand, asked, judged_as_useless, scenario
+from tests.scenarios.rollouts import back_to, broken_rollout
+from tests.scenarios.scenario import Ended, Result, Stand, asked, healed, judged_as_useless, scenario
+
+RBAC = Path(__file__).parents[2] / "compose" / "rbac.yaml"
+_IN_A_NAMESPACE = ("mendstream-reader", "mendstream-healer")
 
 
 @scenario("flapping pod, heals itself")
@@ -85,24 +94,30 @@ async def wrong_target(stand: Stand) -> Ended:
     return Ended(result=Result.ALONE, how="only looked, for it is well")
 
 
+@scenario("the roles of compose/rbac.yaml suffice: crash after a rollout")
+async def offered_roles(stand: Stand) -> Ended:
+    web = await broken_rollout(stand.place, "sim/web:crash", "CrashLoopBackOff")
+    offered = [role["rules"] for role in yaml.safe_load_all(RBAC.read_text()) if role["metadata"]["name"] in _IN_A_NAMESPACE]
+    assert len(offered) == len(_IN_A_NAMESPACE)
+    await _role(stand.place, [rule for rules in offered for rule in rules])
+    story = await stand.fire("KubePodCrashLooping", web, cluster="limited")
+    await story.proposed(RollBackWorkload)
+    return await healed(story, "rolled back, as reader and healer of this namespace alone", back_to(web, "sim/web:ok"))
+
+
 @scenario("the identity may not do it", twin=True)
 async def limited(stand: Stand) -> Ended:
     web = await broken_rollout(stand.place, "sim/web:crash", "CrashLoopBackOff")
-    await _limited_role(stand.place)
+    await _role(stand.place, [{"verbs": ["get", "list"], "apiGroups": ["", "apps", "policy", "autoscaling"], "resources": ["*"]}])
     story = await stand.fire("KubePodCrashLooping", web, cluster="limited")
     held = await story.until(e.ActionHeld)
     assert held.rule == "preflight", held
     return await asked(story, f"patch deployments.apps in {web.namespace}")
 
 
-async def _limited_role(place: Place) -> None:
-    """The limited user may read what healing needs, and change nothing."""
-    from adapters.kubernetes.resources import Resource
-
+async def _role(place: Place, rules: list[dict[str, Any]]) -> None:
+    """What the limited user may do in this namespace, and nothing else."""
     group = "rbac.authorization.k8s.io"
-    rules = [
-        {"verbs": ["get", "list"], "apiGroups": ["", "apps", "policy", "autoscaling"], "resources": ["*"]},
-    ]
     await place.kubectl.create(Resource(group, "v1", "roles"), place.namespace, {"metadata": {"name": "mend"}, "rules": rules})
     binding = {
         "metadata": {"name": "mend"},
