@@ -122,15 +122,20 @@ class Metrics(Protocol):
         """
         ...
 
-    async def alert(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> AlertState:
+    async def alert(
+        self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
+    ) -> AlertState:
         """What each that knows alerts says of the one with these labels; nothing where nobody is to be asked.
 
         `cluster` is the one of its target. Where `target` is a workload and the alert is about one of its pods, it holds when it
-        holds for any of them: the new pods have other names.
+        holds for any of them: the new pods have other names. `heard_by` are the runs of Alertmanagers that were seen to have it
+        (`AlertView.heard_by`): only in these does it say no that they do not have it any more.
         """
         ...
 
-    async def firing(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> bool | None:
+    async def firing(
+        self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
+    ) -> bool | None:
         """Whether the alert with these labels holds now, of all that `alert` says; None when nobody could tell."""
         ...
 

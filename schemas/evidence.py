@@ -335,15 +335,19 @@ class MetricView(msgspec.Struct, frozen=True, kw_only=True):
 class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether one alert of the incident fires; None where that is not known, and a sensor that failed says why.
 
-    rule   whether its rule in Prometheus holds, pending included
-    heard  whether an Alertmanager has it as firing
-    fires  both together: yes when one says so, no only when Prometheus was not away and nobody says yes
+    rule      whether its rule in Prometheus holds, pending included
+    heard     whether an Alertmanager has it as firing, silenced or not; no only from one that was seen to have it and ran on since
+    fires     both together: yes when one says so, no only when Prometheus was not away and nobody says yes
+    heard_by  the runs of the Alertmanagers that have it, by the time of their start as they tell it
+    note      why it is not known to be over, though no Alertmanager has it
     """
 
     name: str
     rule: bool | None = None
     heard: bool | None = None
     fires: bool | None = None
+    heard_by: tuple[str, ...] = ()
+    note: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

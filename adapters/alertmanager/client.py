@@ -1,10 +1,10 @@
-"""Asks Alertmanager's API (v2) whether an alert still fires."""
+"""Asks Alertmanager's API (v2) whether an alert still fires, and since when it runs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from schemas.text import clean
 if TYPE_CHECKING:
     import aiohttp
 
+T = TypeVar("T")
 _LARGEST = 16 * 1024 * 1024  # bytes of an answer
 _PLAIN = re.compile(r"[a-zA-Z0-9_.:-]{1,128}")
 
@@ -26,7 +27,12 @@ class _Listed(msgspec.Struct, frozen=True):
     fingerprint: str
 
 
-_decode = msgspec.json.Decoder(list[_Listed]).decode
+class _Status(msgspec.Struct, frozen=True):
+    uptime: str
+
+
+_listed = msgspec.json.Decoder(list[_Listed]).decode
+_status = msgspec.json.Decoder(_Status).decode
 
 
 class AlertmanagerClient:
@@ -53,18 +59,28 @@ class AlertmanagerClient:
         found = await self._list(matchers)
         return any(alert.fingerprint == wanted or (like is not None and like(alert.labels)) for alert in found)
 
+    async def run(self) -> str:
+        """Which run of Alertmanager this is: the time of its start, as it tells it. It keeps alerts in memory, so another knows none.
+
+        Raises as `is_firing` does.
+        """
+        return clean(_decoded(_status, await self._get("status", [])).uptime, 64)
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     async def _list(self, matchers: list[str]) -> list[_Listed]:
-        import aiohttp
-
         parameters = [("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true")]
         parameters += [("filter", matcher) for matcher in matchers]
+        return _decoded(_listed, await self._get("alerts", parameters))
+
+    async def _get(self, what: str, parameters: list[tuple[str, str]]) -> bytes:
+        import aiohttp
+
         try:
-            async with self._opened().get(f"{self._url}/api/v2/alerts", params=parameters) as answer:
+            async with self._opened().get(f"{self._url}/api/v2/{what}", params=parameters) as answer:
                 body = await answer.content.read(_LARGEST + 1)
                 while len(body) <= _LARGEST and not answer.content.at_eof():
                     body += await answer.content.read(_LARGEST + 1 - len(body))
@@ -76,7 +92,8 @@ class AlertmanagerClient:
         except (aiohttp.ClientError, OSError) as error:
             # The text of most of these errors has the URL in it, and that may carry a password.
             raise Transient(f"Alertmanager cannot be asked ({type(error).__name__})") from None
-        return _alerts(answer.status, body)
+        _check(answer.status, body)
+        return body
 
     def _opened(self) -> aiohttp.ClientSession:
         import aiohttp
@@ -87,15 +104,17 @@ class AlertmanagerClient:
         return self._session
 
 
-def _alerts(status: int, body: bytes) -> list[_Listed]:
-    """The alerts in an answer of the API."""
+def _check(status: int, body: bytes) -> None:
     if status in (401, 403):
         raise Refused(f"Alertmanager does not let us ask (status {status}): check its credential")
     if status >= 500 or status == 429:
         raise Transient(f"Alertmanager answers with status {status}")
     if status != 200 or len(body) > _LARGEST:
         raise Refused(f"Alertmanager's API answers with status {status} and {len(body)} bytes: check its URL")
+
+
+def _decoded(decode: Callable[[bytes], T], body: bytes) -> T:
     try:
-        return _decode(body)
+        return decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(f"this is no answer of Alertmanager's API v2: {clean(str(error), 200)}; check its URL") from error

@@ -23,6 +23,14 @@ class Alert(msgspec.Struct, frozen=True):
     state: str = "firing"
 
 
+class Rule(msgspec.Struct, frozen=True, rename={"last_error": "lastError"}):
+    """A rule; `health` is ok once it was evaluated, err when that failed, and unknown before."""
+
+    name: str
+    health: str = "unknown"
+    last_error: str = ""
+
+
 class _Series(msgspec.Struct, frozen=True):
     metric: dict[str, str] = {}
     value: tuple[float, str] | None = None
@@ -38,6 +46,14 @@ class _Alerts(msgspec.Struct, frozen=True):
     alerts: list[Alert]
 
 
+class _Group(msgspec.Struct, frozen=True):
+    rules: list[Rule]
+
+
+class _Groups(msgspec.Struct, frozen=True):
+    groups: list[_Group]
+
+
 class _QueryAnswer(msgspec.Struct, frozen=True):
     data: _Result
 
@@ -46,12 +62,17 @@ class _AlertsAnswer(msgspec.Struct, frozen=True):
     data: _Alerts
 
 
+class _RulesAnswer(msgspec.Struct, frozen=True):
+    data: _Groups
+
+
 class _Failure(msgspec.Struct, frozen=True):
     error: str = ""
 
 
 _query = msgspec.json.Decoder(_QueryAnswer).decode
 _listed = msgspec.json.Decoder(_AlertsAnswer).decode
+_rules = msgspec.json.Decoder(_RulesAnswer).decode
 _failure = msgspec.json.Decoder(_Failure).decode
 
 
@@ -94,6 +115,14 @@ def alerts_in(body: bytes) -> list[Alert]:
     """The alerts in an answer of `/api/v1/alerts`. Raises Refused."""
     try:
         return _listed(body).data.alerts
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _strange(error) from error
+
+
+def rules_in(body: bytes) -> list[Rule]:
+    """The rules in an answer of `/api/v1/rules`. Raises Refused."""
+    try:
+        return [rule for group in _rules(body).data.groups for rule in group.rules]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _strange(error) from error
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from adapters.credentials import authorization
 from adapters.errors import Refused, Transient
-from adapters.prometheus.answers import Alert, Sample, alerts_in, check, samples_in, value_in
+from adapters.prometheus.answers import Alert, Rule, Sample, alerts_in, check, rules_in, samples_in, value_in
 from adapters.prometheus.options import PrometheusOptions
 from schemas.text import clean
 
@@ -33,6 +33,11 @@ class PrometheusClient:
     async def alerts(self) -> list[Alert]:
         """Every alert that is pending or fires."""
         return alerts_in(await self._get("alerts"))
+
+    async def rules(self, name: str) -> list[Rule]:
+        """The alerting rules of that name."""
+        found = rules_in(await self._get("rules", **{"type": "alert", "rule_name[]": name}))
+        return [rule for rule in found if rule.name == name]  # an older Prometheus does not filter by name
 
     async def close(self) -> None:
         session, self._session = self._session, None

@@ -75,11 +75,13 @@ class PrometheusMetrics:
         parts = await asyncio.gather(*(self._answer(server, question, at, until) for question in asked))
         return Measurement(metrics=tuple(view for view, _ in parts), sensors=tuple(sensor for _, sensors in parts for sensor in sensors))
 
-    async def alert(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> AlertState:
+    async def alert(
+        self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
+    ) -> AlertState:
         """What the alert's rule in Prometheus says, and what Alertmanager still hears; see `adapters.ports.Metrics`.
 
         One that says yes is enough. No is only said when nobody who should know was away: Alertmanager forgets an alert
-        whose Prometheus is silent.
+        whose Prometheus is silent, and all of them when it is started again.
         """
         name = labels.get("alertname", "")
         if not name:
@@ -89,18 +91,28 @@ class PrometheusMetrics:
         servers = ([own] if own else []) if cluster else list(self._servers.values())
         rules, heard = await asyncio.gather(
             self._asked("prometheus", [prometheus_says(server.client, kept(labels), now, target) for server in servers]),
-            self._asked("alertmanager", [_heard(client, labels, target) for client in self._alertmanagers]),
+            self._asked("alertmanager", [_heard(client, labels, target, heard_by) for client in self._alertmanagers]),
         )
         sensors = tuple(sensor for _, sensor in (*rules, *heard))
         if not sensors:
             return AlertState()
         by_rule, by_ear = [answer for answer, _ in rules], [answer for answer, _ in heard]
-        view = AlertView(name=clean(name, 256), rule=one_of(by_rule), heard=one_of(by_ear), fires=fires(by_rule, by_ear))
+        view = AlertView(
+            name=clean(name, 256),
+            rule=one_of(by_rule),
+            heard=one_of(by_ear),
+            fires=fires(by_rule, by_ear),
+            heard_by=tuple(answer.run for answer in by_ear if answer.fires and answer.run),
+            note=next((answer.note for answer in by_ear if answer.note), "") if one_of(by_ear) is None else "",
+        )
         return AlertState(alerts=(view,), sensors=sensors)
 
-    async def firing(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> bool | None:
+    async def firing(
+        self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
+    ) -> bool | None:
         """The same in one word. None when nobody could be asked, or nobody who was knows of such an alert."""
-        return next((view.fires for view in (await self.alert(labels, cluster=cluster, target=target)).alerts), None)
+        state = await self.alert(labels, cluster=cluster, target=target, heard_by=heard_by)
+        return next((view.fires for view in state.alerts), None)
 
     async def close(self) -> None:
         await asyncio.gather(
@@ -168,12 +180,12 @@ async def _read(client: PrometheusClient, question: Question, at: datetime) -> _
     return _Value(number, at.timestamp() - sampled if isinstance(sampled, float) and math.isfinite(sampled) else None)
 
 
-async def _heard(client: AlertmanagerClient, labels: Mapping[str, str], target: Target | None) -> Answer:
+async def _heard(client: AlertmanagerClient, labels: Mapping[str, str], target: Target | None, heard_by: Sequence[str]) -> Answer:
     """What Alertmanager says, which knows an alert by all its labels: one of which a label was masked cannot be found again."""
     if len(kept(labels)) < len(labels):
         error = "one of the alert's labels looked like a secret and was not kept, so Alertmanager cannot be asked about it"
         return Answer(fires=None, away=True, error=error)
-    return await alertmanager_says(client, labels, target)
+    return await alertmanager_says(client, labels, target, heard_by)
 
 
 async def _timed(name: str, look: Awaitable[T], seconds: float | None) -> tuple[T | None, Sensor]:

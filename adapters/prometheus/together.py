@@ -16,10 +16,14 @@ def one_of(answers: Sequence[Answer]) -> bool | None:
 
 
 def fires(rules: Sequence[Answer], heard: Sequence[Answer]) -> bool | None:
-    """What all say: no is not said while a Prometheus is away, for Alertmanager forgets what it does not hear of."""
+    """What all say: no is not said while a Prometheus is away, for Alertmanager forgets what it does not hear of.
+
+    Nor is it where no rule says so while another Alertmanager is away, which may have it.
+    """
     if (found := one_of((*rules, *heard))) is not False:
         return found
-    return None if any(answer.away for answer in rules) else False
+    needed = rules if one_of(rules) is False else (*rules, *heard)
+    return None if any(answer.away for answer in needed) else False
 
 
 def kept(labels: Mapping[str, str]) -> dict[str, str]:

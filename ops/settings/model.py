@@ -129,7 +129,9 @@ class ClusterSettings(Section, frozen=True, kw_only=True):
 
 
 class AlertmanagerSettings(Section, frozen=True, kw_only=True):
-    """An Alertmanager that is asked, before and after an action, whether the alert still fires. All that are listed are asked."""
+    """An Alertmanager that is asked, before and after an action, whether the alert still fires. All that are listed are asked.
+    That one does not have an alert ends it only where it had it at the proposal and was not started again since: it keeps none.
+    """
 
     url: SecretUrl
     """URL of its HTTP API, without `/api/v2`, such as `http://alertmanager:9093`."""

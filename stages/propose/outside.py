@@ -100,7 +100,8 @@ def gone(case: Case, *, firing: int) -> str:
 
 
 def _who_says(over: list[AlertView]) -> str:
-    rule, heard = any(alert.rule is False for alert in over), any(alert.heard is False for alert in over)
+    rule = any(alert.rule is False for alert in over)
+    heard = any(alert.heard is False or alert.note for alert in over)  # its note: it has none, which alone proves nothing
     said = [*(["its rule in Prometheus does not hold"] if rule else []), *(["Alertmanager does not have it"] if heard else [])]
     return ", ".join(said)
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 import msgspec
 
 from adapters.ports import Measurement, Metrics
-from schemas.evidence import METRIC_SENSOR, Sensor
+from schemas.evidence import METRIC_SENSOR, Sensor, Snapshot
 from schemas.target import Target
+from schemas.text import clean
 from sql.incidents import IncidentRow
 from stages.verify.judge import Question
 
@@ -23,9 +24,18 @@ T = TypeVar("T")
 
 
 async def with_outside(
-    question: Question, metrics: Metrics, incident: IncidentRow, *, at: datetime, ended_at: datetime | None, limit: float
+    question: Question,
+    metrics: Metrics,
+    incident: IncidentRow,
+    *,
+    at: datetime,
+    ended_at: datetime | None,
+    limit: float,
+    proposed: Snapshot | None = None,
 ) -> Question:
     """The question with what the metrics say at `at`, and the alerts; `ended_at` is the end of the action.
+
+    `proposed` is the evidence of the proposal: an Alertmanager that had an alert then, and ran on since, may say that it is over.
 
     All are asked at once, for `limit` seconds each: what does not answer in time is missing, and says so.
     """
@@ -41,7 +51,7 @@ async def with_outside(
     then, now, fires = await asyncio.gather(
         earlier(),
         _within(limit, metrics.measure(target, names, labels, at, usual_until=incident.opened_at), late),
-        _firing(metrics, asked, target, left_out=len(names) > len(asked), limit=limit),
+        _firing(metrics, asked, target, proposed, left_out=len(names) > len(asked), limit=limit),
     )
     return msgspec.structs.replace(
         question,
@@ -53,9 +63,16 @@ async def with_outside(
     )
 
 
-async def _firing(metrics: Metrics, asked: Sequence[Mapping[str, str]], target: Target, *, left_out: bool, limit: float) -> bool | None:
+async def _firing(
+    metrics: Metrics, asked: Sequence[Mapping[str, str]], target: Target, proposed: Snapshot | None, *, left_out: bool, limit: float
+) -> bool | None:
     """Whether any of the alerts with these labels holds; None when none is known to, and not all could be asked about."""
-    asking = [metrics.firing(labels, cluster=target.cluster, target=target) for labels in asked]
+    heard = {alert.name: alert.heard_by for alert in proposed.alerts} if proposed else {}
+    names = [clean(labels.get("alertname", ""), 256) for labels in asked]
+    asking = [
+        metrics.firing(labels, cluster=target.cluster, target=target, heard_by=heard.get(name, ()))
+        for labels, name in zip(asked, names, strict=True)
+    ]
     answers = await asyncio.gather(*(_within(limit, one, None) for one in asking))
     if True in answers:
         return True

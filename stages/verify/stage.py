@@ -50,13 +50,15 @@ _RARER = 6  # intervals between two looks while only an alert is waited for
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """What is known before a look: `before` is None when nothing was kept from then, `incident` when it is not known.
 
-    `held` is the look that found it healed; None also where that one was lost, though it was held (`was_held`).
+    `proposed` is the evidence that the proposal rested on. `held` is the look that found it healed; None also where that one was
+    lost, though it was held (`was_held`).
     """
 
     operation: Operation
     approval: ApprovalRow
     before: Snapshot | None
     incident: IncidentRow | None
+    proposed: Snapshot | None
     held: Held | None
     was_held: bool
 
@@ -127,7 +129,7 @@ class VerifyStage:
         last = assessment.settled or now >= event.until
         if last and self._metrics is not None and incident is not None and not is_observation(operation.action):
             limit, ended_at = self._options.observe_limit, operation.finished_at
-            question = await with_outside(question, self._metrics, incident, at=now, ended_at=ended_at, limit=limit)
+            question = await with_outside(question, self._metrics, incident, at=now, ended_at=ended_at, limit=limit, proposed=case.proposed)
             assessment = self._assess(question, case)
         return _Look(case=case, question=question, assessment=assessment)
 
@@ -211,6 +213,7 @@ async def _case(connection: Connection, event: VerificationDue, context: Context
         approval=approval,
         before=await get_snapshot(connection, operation.before) if operation.before else None,
         incident=await get_incident(connection, operation.incident),
+        proposed=await get_snapshot(connection, approval.evidence) if approval.evidence else None,
         held=await _held(connection, row, context),
         was_held=bool(row.held),
     )

@@ -23,6 +23,9 @@ route:
   group_wait: 10ms
   group_interval: 100ms
   repeat_interval: 1h
+inhibit_rules:
+  - source_matchers: ['alertname="Outage"']
+    target_matchers: ['severity="critical"']
 receivers:
   - name: mendstream
     webhook_configs:
@@ -36,10 +39,17 @@ receivers:
 
 
 class Alertmanager:
-    """A running Alertmanager; `url` is its own API. Unless `tells_start`, it has to find the alerts' start itself."""
+    """A running Alertmanager; `url` is its own API. Unless `tells_start`, it has to find the alerts' start itself.
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    An alert `Outage` inhibits those that are critical.
+    """
+
+    def __init__(self, folder: Path, config: str) -> None:
+        self._folder = folder
+        self._config = config
+        self._port = _free_port()
+        self._process: asyncio.subprocess.Process | None = None
+        self.url = f"http://127.0.0.1:{self._port}"
         self.tells_start = True
         self._started = datetime.now(UTC)
 
@@ -52,6 +62,32 @@ class Alertmanager:
         async with httpx.AsyncClient(base_url=self.url) as http:
             (await http.post("/api/v2/alerts", json=body)).raise_for_status()
 
+    async def silence(self, alert: str) -> None:
+        """Nobody is told of the alerts of this name for an hour."""
+        now = datetime.now(UTC)
+        matcher = {"name": "alertname", "value": alert, "isRegex": False, "isEqual": True}
+        times = {"startsAt": now.isoformat(), "endsAt": (now + timedelta(hours=1)).isoformat()}
+        async with httpx.AsyncClient(base_url=self.url) as http:
+            body = {"matchers": [matcher], **times, "createdBy": "ana", "comment": "known"}
+            (await http.post("/api/v2/silences", json=body)).raise_for_status()
+
+    async def states(self) -> dict[str, str]:
+        """The state of each alert, by its name: active, suppressed, or unprocessed until it was looked at."""
+        async with httpx.AsyncClient(base_url=self.url) as http:
+            listed = (await http.get("/api/v2/alerts")).json()
+        return {alert["labels"]["alertname"]: alert["status"]["state"] for alert in listed}
+
+    async def start(self) -> None:
+        self._process = await _start(self._folder, self._config, self._port)
+        await _ready(self.url, self._folder)
+
+    async def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+
     async def fingerprints(self) -> dict[str, str]:
         """The fingerprint that Alertmanager gives each alert, by its name."""
         async with httpx.AsyncClient(base_url=self.url) as http:
@@ -62,16 +98,12 @@ class Alertmanager:
 @asynccontextmanager
 async def alertmanager(folder: Path, webhook: str, token: str) -> AsyncIterator[Alertmanager]:
     """An Alertmanager that posts to the API at `webhook` with this bearer token."""
-    port = _free_port()
-    process = await _start(folder, _CONFIG.format(url=webhook, token=token), port)
-    url = f"http://127.0.0.1:{port}"
+    running = Alertmanager(folder, _CONFIG.format(url=webhook, token=token))
     try:
-        await _ready(url, folder)
-        yield Alertmanager(url)
+        await running.start()
+        yield running
     finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
+        await running.stop()
 
 
 async def _start(folder: Path, config: str, port: int) -> asyncio.subprocess.Process:

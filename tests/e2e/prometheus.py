@@ -72,7 +72,7 @@ class Prometheus:
         self._auth = (USERNAME, PASSWORD) if guarded else None
         folder.mkdir(parents=True, exist_ok=True)
         self._data.mkdir(exist_ok=True)
-        (folder / "rules.yml").write_text(rules or "groups: []\n")
+        self.evaluate(rules)
         (folder / "web.yml").write_text(_WEB if guarded else "{}\n")
         (folder / "prometheus.yml").write_text(_CONFIG.format(rules=folder / "rules.yml", alertmanager=alertmanager, exporter=exporter))
 
@@ -88,6 +88,10 @@ class Prometheus:
         """The options for reaching it."""
         credential = {"username": USERNAME, "password": Secret(PASSWORD)} if self._auth else {}
         return PrometheusOptions(url=SecretUrl(self.url), **(credential | fields))  # type: ignore[arg-type]
+
+    def evaluate(self, rules: str) -> None:
+        """The rules from its next start."""
+        (self._folder / "rules.yml").write_text(rules or "groups: []\n")
 
     def remember(self, samples: Mapping[str, list[tuple[float, float]]]) -> None:
         """Gives it a past, before it is started: samples (Unix time in seconds, value) by gauges' names with labels."""

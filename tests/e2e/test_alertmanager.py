@@ -14,6 +14,7 @@ import pytest
 from adapters.alertmanager.client import AlertmanagerClient
 from adapters.alertmanager.fingerprint import fingerprint_of
 from adapters.errors import Refused, Transient
+from adapters.prometheus import PrometheusMetrics
 from bus.connect import Bus, connect
 from bus.handler import Context
 from ops.api.application import build_api
@@ -26,6 +27,7 @@ from schemas.words import SignalStatus
 from sql.database import Database
 from stages.ingest import Ingest
 from tests.e2e.alertmanager import Alertmanager, alertmanager, needs_alertmanager
+from tests.e2e.prometheus import until as shown
 
 pytestmark = [pytest.mark.e2e, needs_alertmanager]
 TOKEN = "the-token-of-this-test"
@@ -160,6 +162,43 @@ async def _ended(sender: Alertmanager, client: AlertmanagerClient) -> None:
     while await client.is_firing(DOWN):
         assert asyncio.get_running_loop().time() < deadline
         await asyncio.sleep(0.05)
+
+
+async def test_an_alert_of_which_nobody_is_told_fires_all_the_same(tmp_path: Path) -> None:
+    """Silenced, or inhibited by another."""
+    async with alertmanager(tmp_path / "am", "http://127.0.0.1:9", TOKEN) as sender:
+        client = AlertmanagerClient(sender.url)
+        await sender.silence(SLOW["alertname"])
+        await sender.tell(DOWN, SLOW, {"alertname": "Outage"})
+        suppressed = {DOWN["alertname"]: "suppressed", SLOW["alertname"]: "suppressed", "Outage": "active"}
+        await shown(sender.states, lambda states: states == suppressed)
+        assert await client.is_firing(DOWN)
+        assert await client.is_firing(SLOW)
+        await client.close()
+
+
+async def test_an_alertmanager_that_was_started_again_is_told_from_the_one_that_had_the_alert(tmp_path: Path) -> None:
+    """It has lost the alert, which still fires: only the run that had it can say that it is over."""
+    async with alertmanager(tmp_path / "am", "http://127.0.0.1:9", TOKEN) as sender:
+        metrics = PrometheusMetrics({}, clock=lambda: datetime.now(UTC), alertmanagers=[AlertmanagerClient(sender.url)])
+        (never,) = (await metrics.alert(DOWN)).alerts
+        assert (never.heard, never.fires, never.heard_by) == (None, None, ())
+        assert never.note == "Alertmanager does not have it, but was not seen to have had it"
+        await sender.tell(DOWN, SLOW)
+        (had,) = (await metrics.alert(DOWN)).alerts
+        assert (had.heard, had.fires, len(had.heard_by)) == (True, True, 1)
+        await sender.tell(SLOW, ended=True)
+        await shown(sender.states, lambda states: SLOW["alertname"] not in states)
+        (over,) = (await metrics.alert(SLOW, heard_by=had.heard_by)).alerts
+        assert (over.heard, over.fires) == (False, False)
+        await sender.stop()
+        await sender.start()
+        (lost,) = (await metrics.alert(DOWN, heard_by=had.heard_by)).alerts
+        assert (lost.heard, lost.fires) == (None, None)
+        assert lost.note == "Alertmanager does not have it, but was started again since it did"
+        await sender.tell(DOWN)
+        assert await metrics.firing(DOWN, heard_by=had.heard_by)
+        await metrics.close()
 
 
 async def test_a_silent_alertmanager_is_transient() -> None:

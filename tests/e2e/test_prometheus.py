@@ -206,6 +206,28 @@ async def test_when_prometheus_is_away_the_sensors_say_so_and_nobody_calls_the_a
         assert not found.added_to(Snapshot(target=shop.api, at=now(), sensors=())).measured
 
 
+async def test_a_prometheus_that_was_started_again_says_nothing_before_it_has_evaluated_the_rule(tmp_path: Path) -> None:
+    """The alert fired, and its condition holds: but nothing is active, and no error is told."""
+    shop = Shop()
+    async with (
+        exporting(shop.series) as exporter,
+        running(Prometheus(tmp_path, exporter=exporter.port, rules=RULES)) as server,
+        scene_of(shop, exporter, server) as scene,
+    ):
+        told = shop.told(exporter)
+        assert await until(lambda: scene.metrics.firing(told), lambda fires: fires is True)
+        for rules, said in (
+            (RULES.replace("rules:", "interval: 1000h\n    rules:"), "its health is unknown"),
+            (RULES.replace("MemoryHigh", "Renamed"), ""),
+        ):
+            await server.stop()
+            server.evaluate(rules)
+            await server.start()
+            found = await scene.metrics.alert(told)
+            assert [view.fires for view in found.alerts] == [None], "it was active within a day, and no rule says that it is over"
+            assert said in found.sensors[0].error
+
+
 async def test_every_query_of_every_kind_is_one_that_prometheus_understands(shared: Scene) -> None:
     labels = {"instance": "a.b:1", "job": "x", "name": "redis", "container": "web"}
     asked = {
@@ -243,17 +265,19 @@ async def test_prometheus_and_alertmanager_are_asked_together(tmp_path: Path) ->
             pushed = {"alertname": "FromElsewhere", "instance": "a"}
             await heard.tell(pushed)
             assert await both.firing(pushed), "an alert of another source is known to Alertmanager only"
+            had = (await both.alert(pushed)).alerts[0].heard_by
             await heard.tell(pushed, ended=True)
-            assert await until(lambda: both.firing(pushed), lambda fires: fires is not True) is False
+            assert await until(lambda: both.firing(pushed, heard_by=had), lambda fires: fires is not True) is False
+            assert await both.firing(pushed) is None, "who never saw it there cannot tell"
             elder = {**told, "pod": "api-5c9f8b6c5d-b2b4z"}
-            for metrics in (both, alone):
-                assert await metrics.firing(elder) is False
+            for metrics, by_rule in ((both, False), (alone, None)):
+                assert await metrics.firing(elder) is by_rule
                 assert await metrics.firing(elder, target=shop.api), "it fires for the pod that took its place"
             exporter.series[shop.used] = 1e8
             assert await until(lambda: both.firing(told), lambda fires: fires is not True) is False
             await server.stop()
-            assert await alone.firing(told) is False
-            assert await both.firing(told) is None, "Alertmanager forgets the alerts of a Prometheus that is silent"
+            assert await alone.firing(told, heard_by=had) is False
+            assert await both.firing(told, heard_by=had) is None, "Alertmanager forgets the alerts of a Prometheus that is silent"
             await both.close()
             await alone.close()
 

@@ -19,17 +19,22 @@ from schemas.action import Investigate, RestartWorkload, ScaleWorkload
 from schemas.event import Output
 from schemas.events import ActionProposed, IncidentOpened
 from schemas.evidence import Snapshot
+from schemas.identity import new_id
 from schemas.target import Target
-from schemas.words import Severity
+from schemas.words import Severity, Verdict
 from sql.database import Database
-from sql.evidence import get_snapshot
+from sql.evidence import get_snapshot, store_snapshot
+from sql.incidents import get_incident
 from stages.propose import ProposeOptions, ProposeStage
+from stages.propose.outside import look
+from stages.verify import VerifyOptions, VerifyStage
 from tests.e2e.alertmanager import _free_port, alertmanager, needs_alertmanager
 from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
 from tests.integration.healing import Healing, healing_scene, only
 from tests.integration.mend_process import SETTINGS, TOKEN, Mend, end, installation
 from tests.integration.mend_process import until as waited_for
 from tests.integration.test_cli import break_workload
+from tests.integration.test_verify import executed, verified
 
 pytestmark = [pytest.mark.e2e, needs_prometheus, needs_alertmanager]
 POD = 'namespace="shop",pod="api-7d9f8b6c5d-x2x4z",container="web"'
@@ -143,7 +148,7 @@ async def test_an_alert_that_is_gone_from_a_target_that_is_well_is_said_to_who_s
         assert not any("does not fire now" in reason for reason in still.reasons)
         made.exporter.series[USED] = 1e8
         for alert, action in (("MemoryHigh", ScaleWorkload), ("PodCrashLooping", Investigate)):
-            await until(lambda alert=alert: made.states(alert), lambda states: states == (False, False))  # type: ignore[misc]
+            await until(lambda alert=alert: made.states(alert), lambda states: states == (False, None))  # type: ignore[misc]
             proposal, seen = await made.proposed(target, alert)
             assert isinstance(proposal.action, action)
             assert proposal.reasons[1] == (
@@ -152,6 +157,36 @@ async def test_an_alert_that_is_gone_from_a_target_that_is_well_is_said_to_who_s
             )
             assert seen.alerts[0].fires is False
         assert proposal.reasons[0].startswith("It has healed meanwhile")
+
+
+@pytest.mark.parametrize(("started_again", "cleared"), [(False, True), (True, None)])
+async def test_alertmanager_alone_says_that_an_alert_is_over_only_where_it_had_it_at_the_proposal(
+    tmp_path: Path, database: Database, started_again: bool, cleared: bool | None
+) -> None:
+    """Nobody else is asked. One that was started again since has lost the alert, which is not over for that."""
+    told = {"alertname": "PodCrashLooping", "namespace": "shop", "pod": "api-7d9f8b6c5d-x2x4z"}
+    async with (
+        healing_scene(database) as healing,
+        alertmanager(tmp_path / "am", "http://127.0.0.1:9", "token") as heard,
+    ):
+        metrics = PrometheusMetrics({}, clock=lambda: healing.now, alertmanagers=[AlertmanagerClient(heard.url)])
+        target = await healing.deploy("api", "sim/web:ok")
+        await healing.kubectl.until(target, settled)
+        incident = await healing.incident(target, alert=told["alertname"], labels=told)
+        await heard.tell(told)
+        evidence = await _looked(healing, metrics, incident)
+        finished = await executed(healing, RestartWorkload(target=target), incident=incident, evidence=evidence)
+        await healing.kubectl.until(target, settled)
+        if started_again:
+            await heard.stop()
+            await heard.start()
+        else:
+            await heard.tell(told, ended=True)
+        await until(heard.states, lambda states: not states)
+        await database.fetch("UPDATE incidents SET firing = 0 WHERE id = $1 RETURNING id", incident)
+        result = await verified(healing, VerifyStage(database, healing.world, VerifyOptions(hold_down=0), metrics=metrics), finished)
+        await metrics.close()
+        assert (result.verdict, result.cleared) == (Verdict.SUCCESS, cleared)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +211,19 @@ async def test_a_prometheus_that_hangs_holds_no_proposal_back_and_is_named(
         assert {sensor.name for sensor in seen.sensors if sensor.error} == failed
         assert all(sensor.seconds < min(seconds, options.get("observe_limit", 30.0)) + 2 for sensor in seen.sensors)
         assert all(f"not seen: {name}" in "\n".join(in_short(seen)) or name.startswith("metric:") for name in failed)
+
+
+async def _looked(healing: Healing, metrics: PrometheusMetrics, incident: str) -> str:
+    """The id of the evidence of a proposal for the incident, whose alert fires."""
+    evidence = new_id(healing.now)
+    async with healing.database.transaction() as connection:
+        row = await get_incident(connection, incident)
+        assert row is not None
+        until = asyncio.get_running_loop().time() + 30
+        seen = await look(healing.world, metrics, row, row.target, at=healing.now, until=until)
+        await store_snapshot(connection, id=evidence, incident=incident, phase="proposal", snapshot=seen)
+    assert [view.fires for view in seen.alerts] == [True]
+    return evidence
 
 
 OUTSIDE = """

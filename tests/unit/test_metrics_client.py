@@ -19,7 +19,7 @@ from adapters.alertmanager.client import AlertmanagerClient
 from adapters.errors import AdapterError, Refused, Transient, WrongSettings
 from adapters.ports import AlertState, Usual
 from adapters.prometheus import PrometheusMetrics, PrometheusOptions
-from adapters.prometheus.answers import alerts_in, samples_in, value_in
+from adapters.prometheus.answers import alerts_in, rules_in, samples_in, value_in
 from adapters.prometheus.client import PrometheusClient
 from adapters.prometheus.history import read_history
 from adapters.prometheus.state import Answer, same
@@ -32,10 +32,14 @@ API = Target(cluster="prod", namespace="shop", kind=Kind.DEPLOYMENT, name="api")
 
 
 class Server:
-    """Answers every request with `status` and `body`, or with nothing at all, and keeps what it was asked."""
+    """Answers every request with `status` and `body`, or with nothing at all, and keeps what it was asked.
+
+    What is in `bodies`, by path, is answered with 200 and that.
+    """
 
     def __init__(self) -> None:
         self.status, self.body, self.silent = 200, b"", False
+        self.bodies: dict[str, Any] = {}
         self.asked: list[tuple[str, dict[str, str], str]] = []
         self.url = ""
         self._writers: list[asyncio.StreamWriter] = []
@@ -51,8 +55,10 @@ class Server:
         self.asked.append((url.path, {name: values[0] for name, values in parse_qs(url.query).items()}, credential))
         if self.silent:
             return
-        head = f"HTTP/1.1 {self.status} X\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: {len(self.body)}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode() + self.body)
+        known = self.bodies.get(url.path)
+        status, body = (self.status, self.body) if known is None else (200, json.dumps(known).encode())
+        head = f"HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
         writer.close()
 
     async def hang_up(self) -> None:
@@ -173,7 +179,7 @@ async def test_the_password_of_a_url_is_not_in_the_error(token: Secret) -> None:
     )
 )
 def test_whatever_comes_is_read_or_refused(body: bytes) -> None:
-    for read in (value_in, samples_in, alerts_in):
+    for read in (value_in, samples_in, alerts_in, rules_in):
         with suppress(Refused):
             read(body)
 
@@ -282,7 +288,12 @@ YES, NO, NOT_KNOWN, AWAY = Answer(True), Answer(False), Answer(None), Answer(Non
         ((AWAY,), (YES,), True),
         ((NO,), (NO,), False),
         ((NO,), (AWAY,), False),
+        ((NO,), (NOT_KNOWN,), False),
         ((NOT_KNOWN,), (NO,), False),
+        ((NOT_KNOWN,), (NO, NOT_KNOWN), False),
+        ((NOT_KNOWN,), (NO, AWAY), None),
+        ((), (NO, AWAY), None),
+        ((NO, AWAY), (NO,), None),
         ((), (NO,), False),
         ((AWAY,), (NO,), None),
         ((NOT_KNOWN,), (AWAY,), None),
@@ -292,6 +303,9 @@ YES, NO, NOT_KNOWN, AWAY = Answer(True), Answer(False), Answer(None), Answer(Non
 def test_no_is_only_said_when_no_prometheus_was_away(rules: tuple[Answer, ...], heard: tuple[Answer, ...], expected: bool | None) -> None:
     assert fires(rules, heard) is expected
     assert one_of(rules) is (True if YES in rules else False if NO in rules else None)
+
+
+RUN = "2026-01-01T00:00:00.000Z"
 
 
 def metrics_at(*urls: str, **fields: Any) -> PrometheusMetrics:
@@ -304,7 +318,7 @@ async def test_one_that_hangs_ends_with_its_own_time_and_leaves_what_the_others_
     server.silent = True
     async with alertmanager_without_alerts() as url:
         metrics = metrics_at(server.url, url, url, seconds=0.2)
-        found, measured = await asyncio.gather(metrics.alert(TOLD, cluster="prod"), metrics.measure(API, [], {}, NOW))
+        found, measured = await asyncio.gather(metrics.alert(TOLD, cluster="prod", heard_by=(RUN,)), metrics.measure(API, [], {}, NOW))
         await metrics.close()
     (view,) = found.alerts
     assert (view.name, view.rule, view.heard, view.fires) == ("A", None, False, None)
@@ -319,9 +333,9 @@ async def test_one_that_hangs_ends_with_its_own_time_and_leaves_what_the_others_
 
 @asynccontextmanager
 async def alertmanager_without_alerts() -> AsyncIterator[str]:
-    """The URL of an Alertmanager that has no alert."""
+    """The URL of an Alertmanager that has no alert, in its run `RUN`."""
     server = Server()
-    server.says([])
+    server.bodies = {"/api/v2/alerts": [], "/api/v2/status": {"uptime": RUN}}
     async with await asyncio.start_server(server.answer, "127.0.0.1", 0) as listening:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         await server.hang_up()
@@ -343,6 +357,62 @@ async def test_an_alert_with_a_label_that_was_masked_is_not_called_gone(server: 
     await metrics.close()
     assert (found.alerts[0].rule, found.alerts[0].heard, found.alerts[0].fires) == (True, None, True)
     assert "looked like a secret" in next(one.error for one in found.sensors if one.name == "alert:alertmanager")
+
+
+@pytest.mark.parametrize(
+    ("status", "heard_by", "expected", "said"),
+    [
+        ({"uptime": RUN}, (RUN,), False, ""),
+        ({"uptime": RUN}, ("another", RUN), False, ""),
+        ({"uptime": RUN}, ("another",), None, "was started again since it did"),
+        ({"uptime": RUN}, (), None, "was not seen to have had it"),
+        ({"versionInfo": {}}, (RUN,), None, "Alertmanager's API v2"),
+        (None, (RUN,), None, "status 404"),
+    ],
+)
+async def test_that_an_alertmanager_does_not_have_an_alert_says_no_only_in_the_run_that_had_it(
+    server: Server, status: Any, heard_by: tuple[str, ...], expected: bool | None, said: str
+) -> None:
+    server.says(b"", 404)
+    server.bodies = {"/api/v2/alerts": []} | ({"/api/v2/status": status} if status else {})
+    metrics = PrometheusMetrics({}, clock=lambda: NOW, alertmanagers=[AlertmanagerClient(server.url)])
+    found = await metrics.alert(TOLD, heard_by=heard_by)
+    await metrics.close()
+    (view,) = found.alerts
+    assert (view.heard, view.fires, view.heard_by) == (expected, expected, ())
+    assert said in view.note + found.sensors[0].error
+
+
+def rules_of(*healths: str) -> dict[str, Any]:
+    rules = [{"name": "A", "health": health, "lastError": "many-to-many matching" if health == "err" else ""} for health in healths]
+    return {"data": {"groups": [{"rules": [*rules, {"name": "B", "health": "err"}]}]}}
+
+
+@pytest.mark.parametrize(
+    ("healths", "expected", "said"),
+    [
+        (("ok",), False, ""),
+        (("ok", "ok"), False, ""),
+        ((), None, ""),
+        (("unknown",), None, "its rule in Prometheus is not evaluated, its health is unknown"),
+        (("ok", "err"), None, "its health is err (many-to-many matching)"),
+    ],
+)
+async def test_a_rule_that_is_not_evaluated_or_not_there_does_not_say_that_its_alert_is_over(
+    server: Server, healths: tuple[str, ...], expected: bool | None, said: str
+) -> None:
+    server.bodies = {
+        "/api/v1/alerts": {"data": {"alerts": []}},
+        "/api/v1/query": vector("1"),
+        "/api/v1/rules": rules_of(*healths),
+    }
+    metrics = PrometheusMetrics({"prod": PrometheusOptions(url=SecretUrl(server.url))}, clock=lambda: NOW)
+    found = await metrics.alert(TOLD, cluster="prod")
+    await metrics.close()
+    (view,) = found.alerts
+    assert (view.rule, view.fires) == (expected, expected)
+    assert (found.sensors[0].error == "") is (said == "")
+    assert said in found.sensors[0].error
 
 
 @pytest.mark.parametrize("url", ["http://ana:sesame-street@127.0.0.1:1", "http://127.0.0.1:1/sesame-street"])

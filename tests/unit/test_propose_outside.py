@@ -61,12 +61,16 @@ class Outside:
         await self._wait("measure")
         return MEASURED
 
-    async def alert(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> AlertState:
+    async def alert(
+        self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
+    ) -> AlertState:
         self.asked.append((labels, cluster))
         await self._wait("alert")
         return TOLD
 
-    async def firing(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> bool | None:
+    async def firing(
+        self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
+    ) -> bool | None:
         raise AssertionError("the look before deciding wants each answer, not their sum")
 
     async def close(self) -> None: ...
@@ -213,6 +217,7 @@ def test_an_alert_that_is_gone_from_a_target_that_is_well_is_said_with_who_says_
         case(PODS_UNSEEN, GONE),
         case(WELL, msgspec.structs.replace(GONE, fires=True, rule=True)),
         case(WELL, msgspec.structs.replace(GONE, fires=None, rule=None)),
+        case(WELL, AlertView(name="PodDown", note="Alertmanager does not have it, but was not seen to have had it")),
         case(WELL, GONE, AlertView(name="Slow", fires=True)),
         case(host(unit("nginx.service", "failed")), GONE, unit="nginx.service"),
         case(host(unit("nginx.service", "active")), GONE, unit="other.service"),

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.ports import AlertState, Measurement
 from schemas.action import RestartWorkload
-from schemas.evidence import MetricView, Sensor
+from schemas.evidence import AlertView, MetricView, Sensor, Snapshot
 from schemas.target import Target
 from schemas.words import IncidentState, Outcome, Severity, Worse
 from sql.incidents import IncidentRow
@@ -31,6 +32,7 @@ class Answers:
         self.known = known
         self.late = late
         self.asked: list[str] = []
+        self.heard_by: list[Sequence[str]] = []
         self._all = asyncio.Barrier(together)
 
     async def measure(
@@ -39,12 +41,17 @@ class Answers:
         await self._answer(at)
         return MEASURED
 
-    async def alert(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> AlertState:
+    async def alert(
+        self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
+    ) -> AlertState:
         raise AssertionError("only whether it holds is asked")
 
-    async def firing(self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None) -> bool | None:
+    async def firing(
+        self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
+    ) -> bool | None:
         assert (cluster, target) == ("prod", TARGET)
         self.asked.append(labels["alertname"])
+        self.heard_by.append(heard_by)
         await self._answer(labels["alertname"])
         return self.known.get(labels["alertname"])
 
@@ -70,11 +77,11 @@ def incident(*alerts: str, labelled: int = 10) -> IncidentRow:
     )
 
 
-async def asked(metrics: Answers, row: IncidentRow) -> Question:
+async def asked(metrics: Answers, row: IncidentRow, proposed: Snapshot | None = None) -> Question:
     question = Question(
         action=RestartWorkload(target=TARGET), outcome=Outcome.SUCCEEDED, before=snapshot(pod("a")), after=snapshot(pod("b")), firing=1
     )
-    return await with_outside(question, metrics, row, at=LATER, ended_at=NOW, limit=0.05)
+    return await with_outside(question, metrics, row, at=LATER, ended_at=NOW, limit=0.05, proposed=proposed)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +124,12 @@ async def test_an_alert_that_is_late_takes_nothing_from_the_metrics_and_the_othe
     found = await asked(Answers({"A": True, "B": False}, ("A",)), incident("A", "B"))
     assert (found.fires, found.after.metrics) == (None, (MEMORY,))
     assert (await asked(Answers({"B": True}, ("A",)), incident("A", "B"))).fires is True
+
+
+async def test_who_had_an_alert_when_the_action_was_proposed_is_known_to_who_asks_about_it_again() -> None:
+    """An alert that joined later was seen by nobody."""
+    views = (AlertView(name="B", fires=True, heard=True, heard_by=("run 1", "run 2")), AlertView(name="C"))
+    proposed = msgspec.structs.replace(snapshot(pod("a")), alerts=views)
+    metrics = Answers({})
+    await asked(metrics, incident("A", "B", "C"), proposed)
+    assert dict(zip(metrics.asked, metrics.heard_by, strict=True)) == {"A": (), "B": ("run 1", "run 2"), "C": ()}
