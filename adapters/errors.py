@@ -11,6 +11,10 @@ class Transient(AdapterError):
     """It may work later: refused, reset, timed out, too many requests. Nothing was changed."""
 
 
+class NoAnswer(Transient):
+    """It did not answer in time. Nothing was changed."""
+
+
 class Refused(AdapterError):
     """It will not work: forbidden, invalid, changed since it was approved, or blocked. Nothing was changed."""
 

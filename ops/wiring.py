@@ -21,7 +21,8 @@ from schemas.secret import Secret
 
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient
-    from adapters.ports import Channel, Forecast, Metrics, World
+    from adapters.ports import Channel, Forecast, World
+    from adapters.prometheus import PrometheusMetrics
     from adapters.worlds import Worlds
     from bus.handler import Stage
     from ops.owners import LateOwners
@@ -53,7 +54,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     votes_key: Secret
     worlds: Worlds | None
     owners: LateOwners | None = None
-    metrics: Metrics | None = None
+    metrics: PrometheusMetrics | None = None
     channels: tuple[Channel, ...] = ()
     clock: Callable[[], datetime] = now
 
@@ -87,7 +88,8 @@ def _ingest(parts: Parts) -> Stage:
 def _propose(parts: Parts) -> Stage:
     from stages.propose.stage import ProposeStage
 
-    return ProposeStage(parts.database, parts.world, parts.settings.propose, metrics=parts.metrics)
+    metrics = parts.metrics.sparing() if parts.metrics is not None else None
+    return ProposeStage(parts.database, parts.world, parts.settings.propose, metrics=metrics)
 
 
 def _gate(parts: Parts) -> Stage:
@@ -259,7 +261,7 @@ def _host_groups(settings: Settings, clock: Callable[[], datetime]) -> Mapping[s
 
 def open_metrics(
     settings: Settings, *, sandbox: bool = False, clock: Callable[[], datetime] = now, baseline: bool = True
-) -> Metrics | None:
+) -> PrometheusMetrics | None:
     """What the settings say is asked from outside, or None where they name nothing. No request is made yet.
 
     Without `baseline` it does not tell what is usual, which only verify asks for.

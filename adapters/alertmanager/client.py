@@ -10,7 +10,7 @@ import msgspec
 
 from adapters.alertmanager.fingerprint import fingerprint_of
 from adapters.credentials import authorization
-from adapters.errors import Refused, Transient
+from adapters.errors import NoAnswer, Refused, Transient
 from schemas.secret import Secret
 from schemas.text import clean
 
@@ -85,7 +85,7 @@ class AlertmanagerClient:
                 while len(body) <= _LARGEST and not answer.content.at_eof():
                     body += await answer.content.read(_LARGEST + 1 - len(body))
         except TimeoutError:
-            raise Transient(f"Alertmanager did not answer within {self._timeout:g} s") from None
+            raise NoAnswer(f"Alertmanager did not answer within {self._timeout:g} s") from None
         except ValueError:
             # An invalid URL, or one with a user name besides the credential of the settings.
             raise Refused("the URL of Alertmanager cannot be used: `http://HOST:PORT`, with no user name where there is a token") from None

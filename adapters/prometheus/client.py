@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adapters.credentials import authorization
-from adapters.errors import Refused, Transient
+from adapters.errors import NoAnswer, Refused, Transient
 from adapters.prometheus.answers import Alert, Rule, Sample, alerts_in, check, rules_in, samples_in, value_in
 from adapters.prometheus.options import PrometheusOptions
 from schemas.text import clean
@@ -54,7 +54,7 @@ class PrometheusClient:
             async with self._opened().get(url, params=parameters, allow_redirects=False) as answer:
                 body = await self._read(answer)
         except TimeoutError:
-            raise Transient(f"Prometheus did not answer within {self._options.timeout:g} s") from None
+            raise NoAnswer(f"Prometheus did not answer within {self._options.timeout:g} s") from None
         except ValueError:
             # An invalid URL, or one with a user name besides the credential of the settings.
             raise Refused("the URL of Prometheus cannot be used: `http://HOST:PORT`, with no user name where there is a token") from None

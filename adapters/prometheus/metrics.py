@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from adapters.alertmanager.client import AlertmanagerClient
-from adapters.errors import AdapterError, WrongSettings
+from adapters.errors import AdapterError, NoAnswer, WrongSettings
 from adapters.ports import AlertState, Forecast, Measurement, Usual
 from adapters.prometheus.client import PrometheusClient, shown
 from adapters.prometheus.history import read_history
 from adapters.prometheus.options import PrometheusOptions
+from adapters.prometheus.patience import Patience
 from adapters.prometheus.probes import Question, questions
 from adapters.prometheus.selection import label_name
 from adapters.prometheus.state import Answer, alertmanager_says, prometheus_says
@@ -26,6 +29,7 @@ from schemas.target import Target
 from schemas.text import clean
 
 T = TypeVar("T")
+_Client = PrometheusClient | AlertmanagerClient
 SENSOR_SECONDS = 8.0
 
 
@@ -59,6 +63,19 @@ class PrometheusMetrics:
         self._clock = clock
         self._forecast = forecast
         self._seconds = seconds
+        self._patience: Mapping[_Client, Patience] = {}
+
+    def sparing(self) -> PrometheusMetrics:
+        """The same for who would rather do without than wait: a server that hangs is not asked for a while, as `Patience` has it.
+
+        What is known of that is its own; the connections are those of the original, and `close` of either closes them.
+        """
+        twin = copy.copy(self)
+        twin._patience = {  # noqa: SLF001 - of its own kind
+            **{server.client: Patience("Prometheus", self._clock) for server in self._servers.values()},
+            **{client: Patience("Alertmanager", self._clock) for client in self._alertmanagers},
+        }
+        return twin
 
     async def measure(
         self, target: Target, alerts: Sequence[str], labels: Mapping[str, str], at: datetime, *, usual_until: datetime | None = None
@@ -90,8 +107,8 @@ class PrometheusMetrics:
         own = self._server_of(cluster)
         servers = ([own] if own else []) if cluster else list(self._servers.values())
         rules, heard = await asyncio.gather(
-            self._asked("prometheus", [prometheus_says(server.client, kept(labels), now, target) for server in servers]),
-            self._asked("alertmanager", [_heard(client, labels, target, heard_by) for client in self._alertmanagers]),
+            self._asked("prometheus", {one.client: partial(prometheus_says, one.client, kept(labels), now, target) for one in servers}),
+            self._asked("alertmanager", {client: partial(_heard, client, labels, target, heard_by) for client in self._alertmanagers}),
         )
         sensors = tuple(sensor for _, sensor in (*rules, *heard))
         if not sensors:
@@ -122,14 +139,26 @@ class PrometheusMetrics:
     def _server_of(self, cluster: str) -> _Server | None:
         return self._servers.get(cluster, self._shared)
 
-    async def _asked(self, whom: str, questions: Sequence[Awaitable[Answer]]) -> list[tuple[Answer, Sensor]]:
+    async def _asked(self, whom: str, questions: Mapping[_Client, Callable[[], Awaitable[Answer]]]) -> list[tuple[Answer, Sensor]]:
         """The answer of each that was asked, with its sensor. Those of one kind are numbered where there are several."""
         names = [f"{ALERT_SENSOR}{whom}{f' {place}' if len(questions) > 1 else ''}" for place in range(1, len(questions) + 1)]
-        found = await asyncio.gather(*(_timed(name, one, self._seconds) for name, one in zip(names, questions, strict=True)))
+        found = await asyncio.gather(*(self._sense(name, *one) for name, one in zip(names, questions.items(), strict=True)))
         return [
             (Answer(fires=None, away=True), sensor) if said is None else (said, msgspec.structs.replace(sensor, error=said.error))
             for said, sensor in found
         ]
+
+    async def _sense(self, name: str, client: _Client, look: Callable[[], Awaitable[T]]) -> tuple[T | None, Sensor]:
+        """What a look at one server found in time, and its sensor. Where patience with that server is at its end, it is not asked."""
+        patience = self._patience.get(client)
+        if patience is None:
+            found, sensor, _ = await _timed(name, look(), self._seconds)
+            return found, sensor
+        if refusal := patience.refusal():
+            return None, Sensor(name=name, seconds=0.0, error=refusal)
+        found, sensor, late = await _timed(name, look(), self._seconds)
+        patience.told(late=late or (isinstance(found, Answer) and found.late))
+        return found, sensor
 
     async def _answer(self, server: _Server, question: Question, at: datetime, until: datetime | None) -> _Measured:
         """One metric, and the sensors that it took."""
@@ -137,10 +166,10 @@ class PrometheusMetrics:
         if not question.query:
             return view, (Sensor(name=name, seconds=0.0, error=f"not asked: {question.refusal}"),)
         if until is None:
-            value, sensor = await _timed(name, _read(server.client, question, at), self._seconds)
+            value, sensor = await self._sense(name, server.client, partial(_read, server.client, question, at))
             return _with_value(view, value, sensor), (sensor,)
-        (value, sensor), (usual, past) = await asyncio.gather(
-            _timed(name, _read(server.client, question, at), self._seconds),
+        (value, sensor), (usual, past, _) = await asyncio.gather(
+            self._sense(name, server.client, partial(_read, server.client, question, at)),
             _timed(f"{name} usual", self._usual(server, question.query, at, until), None),
         )
         return _with_usual(_with_value(view, value, sensor), usual, past), (sensor, past)
@@ -188,17 +217,17 @@ async def _heard(client: AlertmanagerClient, labels: Mapping[str, str], target: 
     return await alertmanager_says(client, labels, target, heard_by)
 
 
-async def _timed(name: str, look: Awaitable[T], seconds: float | None) -> tuple[T | None, Sensor]:
-    """What a look found within `seconds`, and its record; an error is only recorded."""
-    start, found, error = time.perf_counter(), None, ""
+async def _timed(name: str, look: Awaitable[T], seconds: float | None) -> tuple[T | None, Sensor, bool]:
+    """What a look found within `seconds`, its record, and whether it was too late; an error is only recorded."""
+    start, found, error, late = time.perf_counter(), None, "", False
     try:
         async with asyncio.timeout(seconds):
             found = await look
     except AdapterError as failure:
-        error = shown(failure)
+        error, late = shown(failure), isinstance(failure, NoAnswer)
     except TimeoutError:
-        error = f"no answer within {seconds:g} s" if seconds is not None else "no answer in time"
-    return found, Sensor(name=name, seconds=round(time.perf_counter() - start, 4), error=error)
+        error, late = f"no answer within {seconds:g} s" if seconds is not None else "no answer in time", True
+    return found, Sensor(name=name, seconds=round(time.perf_counter() - start, 4), error=error), late
 
 
 def _blank(question: Question) -> MetricView:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from adapters.alertmanager.client import AlertmanagerClient
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, NoAnswer
 from adapters.prometheus.answers import Rule
 from adapters.prometheus.client import PrometheusClient, shown
 from adapters.prometheus.selection import accepted, is_pod_of
@@ -24,11 +24,13 @@ _OF_ONE_POD = frozenset({"pod", "uid", "instance", "node", "pod_ip", "host_ip", 
 class Answer(msgspec.Struct, frozen=True):
     """What one of them says: `fires` is None where it does not know such an alert, or (`away`) could not be asked, and why.
 
-    `run` is the run of the Alertmanager that was asked; `note` says why what it does not have is not known to be over.
+    `late`: because it did not answer in time. `run` is the run of the Alertmanager that was asked; `note` says why what it does
+    not have is not known to be over.
     """
 
     fires: bool | None
     away: bool = False
+    late: bool = False
     error: str = ""
     run: str = ""
     note: str = ""
@@ -48,7 +50,7 @@ async def prometheus_says(client: PrometheusClient, labels: Mapping[str, str], n
         known = await client.query(f'max(present_over_time(ALERTS{{alertname="{name}"}}[{_REMEMBERED}]))', now) if name else None
         rules = [] if known is None else await client.rules(name)
     except AdapterError as failure:
-        return Answer(fires=None, away=True, error=shown(failure))
+        return _away(failure)
     return _by_health(rules)
 
 
@@ -65,22 +67,26 @@ async def alertmanager_says(
     client: AlertmanagerClient, labels: Mapping[str, str], target: Target | None = None, heard_by: Sequence[str] = ()
 ) -> Answer:
     """What Alertmanager has. That it does not have an alert says no only in the run that had it: see `AlertmanagerClient.run`."""
-    run, unsaid = "", ""
+    run, away = "", None
     try:
         fires = await client.is_firing(labels, lambda active: _another_pod(labels, active, target))
     except AdapterError as failure:
-        return Answer(fires=None, away=True, error=shown(failure))
+        return _away(failure)
     try:
         run = await client.run()
     except AdapterError as failure:
-        unsaid = shown(failure)
+        away = _away(failure)
     if fires:
         return Answer(fires=True, run=run)
-    if unsaid:
-        return Answer(fires=None, away=True, error=unsaid)
+    if away is not None:
+        return away
     if run in heard_by:
         return Answer(fires=False, run=run)
     return Answer(fires=None, run=run, note=_FORGOTTEN if heard_by else _NEVER_SEEN)
+
+
+def _away(failure: AdapterError) -> Answer:
+    return Answer(fires=None, away=True, late=isinstance(failure, NoAnswer), error=shown(failure))
 
 
 def same(told: Mapping[str, str], active: Mapping[str, str], target: Target | None = None) -> bool:

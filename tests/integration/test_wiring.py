@@ -42,6 +42,8 @@ from schemas.secret import Secret, SecretUrl
 from schemas.target import Kind, Target
 from schemas.words import Mode
 from sql.database import Database
+from stages.propose import ProposeStage
+from stages.verify import VerifyStage
 
 ROOT = Path(__file__).parents[2]
 KEY = Secret("a votes key that is long enough")
@@ -278,6 +280,33 @@ async def test_what_is_asked_from_outside_is_open_where_a_stage_asks_it(database
     async with AsyncExitStack() as stack:
         parts = await Machine(MACHINE, Choices(stages=(stage,)), stack, stop=asyncio.Event(), at_once=AtOnce()).parts(database, "")
         assert (parts.metrics is not None) is asks
+
+
+async def _hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reads a question, and answers nothing until whoever asked goes."""
+    await reader.read()
+    writer.close()
+
+
+async def test_propose_spares_itself_who_hangs_and_verify_asks_every_time(database: Database) -> None:
+    async with await asyncio.start_server(_hang, "127.0.0.1", 0) as hanging:
+        url = SecretUrl(f"http://127.0.0.1:{hanging.sockets[0].getsockname()[1]}")
+        settings = msgspec.structs.replace(MACHINE, prometheus={"prod": PrometheusOptions(url=url, timeout=0.1)}, alertmanager={})
+        metrics = open_metrics(settings, baseline=False)
+        parts = Parts(settings=settings, database=database, votes_key=KEY, worlds=Worlds(clusters={}, groups={}), metrics=metrics)
+        propose, verify = make_stage("propose", parts), make_stage("verify", parts)
+        assert isinstance(propose, ProposeStage)
+        assert isinstance(verify, VerifyStage)
+        said = {}
+        for stage in (propose, verify):
+            assert stage._metrics is not None
+            for _ in range(4):
+                state = await stage._metrics.alert({"alertname": "A"}, cluster="prod")
+            said[stage.name] = state.sensors[0].error
+        assert metrics is not None
+        await metrics.close()
+    assert said["propose"].startswith("not asked: Prometheus did not answer 3 times in a row, asked again at ")
+    assert said["verify"] == "Prometheus did not answer within 0.1 s"
 
 
 def test_propose_asks_from_outside_and_stays_small() -> None:
