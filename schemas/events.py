@@ -75,7 +75,10 @@ class IncidentUpdated(Event, frozen=True, kw_only=True):
 
 
 class IncidentResolved(Event, frozen=True, kw_only=True):
-    """Every signal resolved; what still waited for approval is to be withdrawn."""
+    """Every signal resolved; what still waited for approval is to be withdrawn.
+
+    `disposition` is what was known then: what was done may still be verified, and is a repair only once it is.
+    """
 
     topic: ClassVar[str] = "incidents"
 

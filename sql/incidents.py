@@ -21,7 +21,8 @@ class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `alerts` are the names of its alerts in the order they came, 50 at most, and `alert_labels` the labels of the first signal of each
     of the first ten; `services` the ones its alerts named.
-    `disposition` is set once it resolved; `succeeded`, `effectiveness` (1 to 5) and `notes` are its outcome, where known.
+    `disposition` is set once it resolved, and becomes a repair where that is verified later; `succeeded`, `effectiveness` (1 to 5)
+    and `notes` are its outcome, where known.
     """
 
     id: str
@@ -89,6 +90,20 @@ UPDATE incidents SET succeeded = $2, effectiveness = coalesce($3, effectiveness)
 """
 
 
+_REPAIRED = """
+WITH before AS (
+    SELECT id, disposition FROM incidents WHERE id = $1 AND executed AND disposition IN ('self_resolved', 'rejected') FOR UPDATE
+), incident AS (
+    UPDATE incidents i SET disposition = CASE WHEN automatic THEN 'auto_repaired' ELSE 'human_approved' END
+      FROM before WHERE i.id = before.id RETURNING i.id, before.disposition AS before, i.disposition AS after
+)
+UPDATE recurrences r
+   SET self_resolved = self_resolved - (before = 'self_resolved')::int, rejected = rejected - (before = 'rejected')::int,
+       auto_repaired = auto_repaired + (after = 'auto_repaired')::int, human_approved = human_approved + (after = 'human_approved')::int
+  FROM incident WHERE r.anomaly IN (SELECT anomaly FROM incident_alerts a WHERE a.incident = incident.id)
+"""
+
+
 async def get_incident(connection: Connection, incident: str) -> IncidentRow | None:
     """The incident with this id, or None."""
     row = await connection.fetchrow(_INCIDENT + "WHERE i.id = $1", incident)
@@ -128,8 +143,13 @@ async def mark_rejected(connection: Connection, incident: str) -> None:
 
 
 async def record_outcome(connection: Connection, incident: str, *, succeeded: bool, effectiveness: int | None, notes: str) -> None:
-    """How it went: whether the execution succeeded, its effectiveness from 1 to 5 where known, and what was learned."""
+    """How it went: whether the execution succeeded, its effectiveness from 1 to 5 where known, and what was learned.
+
+    A success makes the disposition of an incident that has resolved meanwhile a repair, and counts it as that where it recurs.
+    """
     await connection.execute(_OUTCOME, incident, succeeded, effectiveness, clean(notes))
+    if succeeded:
+        await connection.execute(_REPAIRED, incident)
 
 
 async def add_timeline(connection: Connection, *, incident: str, event: str, at: datetime, by: str, what: str) -> None:

@@ -89,7 +89,10 @@ def ends(signal: SignalReceived, occurrence: Occurrence) -> bool:
 
 
 def disposition_of(left: Left) -> Disposition:
-    """How the incident was disposed of. What was executed and known to have failed did not repair anything."""
-    if left.executed and left.succeeded is not False:
+    """How the incident was disposed of, as far as that is known when its last signal ends.
+
+    Only what is verified has repaired something: a success that is told later makes it a repair (`sql.incidents.record_outcome`).
+    """
+    if left.executed and left.succeeded:
         return Disposition.AUTO_REPAIRED if left.automatic else Disposition.HUMAN_APPROVED
     return Disposition.REJECTED if left.rejected else Disposition.SELF_RESOLVED

@@ -162,7 +162,9 @@ class Ingest:
         now = context.now()
         disposition = rules.disposition_of(left)
         await signals.resolve(connection, left.id, disposition=disposition, at=now)
-        await self._note(connection, signal, context, left.id, f"resolved: no signal fires any more ({disposition.replace('_', ' ')})")
+        unverified = ", and what was done is not verified to have repaired it" if left.executed and not left.succeeded else ""
+        how = f"{disposition.replace('_', ' ')}{unverified}"
+        await self._note(connection, signal, context, left.id, f"resolved: no signal fires any more ({how})")
         seconds = max(0.0, (now - left.opened_at).total_seconds())
         place = {"incident": left.id, "key": left.key}
         resolved = context.event(IncidentResolved, **place, target=left.target, disposition=disposition, seconds=seconds)

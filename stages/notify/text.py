@@ -43,7 +43,7 @@ _DISPOSITIONS = {
     Disposition.AUTO_REPAIRED: "after an automatic action",
     Disposition.HUMAN_APPROVED: "after an action that people approved",
     Disposition.REJECTED: "after people rejected an action",
-    Disposition.SELF_RESOLVED: "without an action of ours",
+    Disposition.SELF_RESOLVED: "without a repair of ours that is verified by now",
 }
 
 

@@ -110,6 +110,7 @@ async def test_a_refire_opens_a_new_incident_and_is_counted(scene: Scene) -> Non
     first = opened(await scene.fire(since=0))
     async with scene.database.transaction() as connection:
         await incidents.mark_mitigating(connection, first.incident, automatic=True)
+        await incidents.record_outcome(connection, first.incident, succeeded=True, effectiveness=5, notes="")
     assert resolved(await scene.end(since=0, until=10))[0].disposition is Disposition.AUTO_REPAIRED
     second = opened(await scene.fire(since=20))
     assert second.incident != first.incident
@@ -135,7 +136,10 @@ async def test_an_alert_counts_once_for_each_incident(scene: Scene) -> None:
     [
         (None, False, None, Disposition.SELF_RESOLVED),
         (None, True, None, Disposition.REJECTED),
-        (True, False, None, Disposition.AUTO_REPAIRED),
+        (True, False, None, Disposition.SELF_RESOLVED),
+        (False, False, None, Disposition.SELF_RESOLVED),
+        (True, True, None, Disposition.REJECTED),
+        (True, False, True, Disposition.AUTO_REPAIRED),
         (False, False, True, Disposition.HUMAN_APPROVED),
         (True, True, True, Disposition.AUTO_REPAIRED),
         (True, False, False, Disposition.SELF_RESOLVED),
@@ -156,11 +160,48 @@ async def test_the_disposition_says_what_happened(
     assert (await scene.row(incident)).disposition is expected
 
 
+@pytest.mark.parametrize(
+    ("automatic", "rejected", "succeeded", "expected"),
+    [
+        (True, False, True, Disposition.AUTO_REPAIRED),
+        (False, False, True, Disposition.HUMAN_APPROVED),
+        (False, True, True, Disposition.HUMAN_APPROVED),
+        (None, False, True, Disposition.SELF_RESOLVED),
+        (True, False, False, Disposition.SELF_RESOLVED),
+    ],
+)
+async def test_what_is_verified_after_the_alert_has_ended_becomes_the_disposition(
+    scene: Scene, automatic: bool | None, rejected: bool, succeeded: bool, expected: Disposition
+) -> None:
+    """Verification takes minutes, and the alert may end before. Each problem of the incident counts it once, however often it is told."""
+    first = opened(await scene.fire("f1"))
+    await scene.fire("f2", labels=API | {"alertname": "Slow"})
+    async with scene.database.transaction() as connection:
+        if automatic is not None:
+            await incidents.mark_mitigating(connection, first.incident, automatic=automatic)
+        if rejected:
+            await incidents.mark_rejected(connection, first.incident)
+    await scene.end("f1")
+    end = resolved(await scene.end("f2"))[0]
+    assert end.disposition is (Disposition.REJECTED if rejected else Disposition.SELF_RESOLVED), "nothing is verified yet"
+    assert ("not verified to have repaired it" in (await scene.lines(first.incident))[-1]) is (automatic is not None)
+    for _ in range(2):
+        async with scene.database.transaction() as connection:
+            await incidents.record_outcome(connection, first.incident, succeeded=succeeded, effectiveness=4, notes="")
+    assert (await scene.row(first.incident)).disposition is expected
+    async with scene.database.connection() as connection:
+        for anomaly in (first.anomaly, first.anomaly.replace(first.alert, "Slow")):
+            recurrence = await incidents.get_recurrence(connection, anomaly)
+            assert recurrence is not None
+            assert {word: n for word, n in recurrence.dispositions.items() if n} == {expected: 1}
+
+
 async def test_one_signed_action_makes_the_whole_incident_a_persons(scene: Scene) -> None:
     incident = opened(await scene.fire()).incident
     async with scene.database.transaction() as connection:
         await incidents.mark_mitigating(connection, incident, automatic=False)
         await incidents.mark_mitigating(connection, incident, automatic=True)
+        await incidents.record_outcome(connection, incident, succeeded=True, effectiveness=5, notes="")
     assert (await scene.row(incident)).state is IncidentState.MITIGATING
     assert resolved(await scene.end())[0].disposition is Disposition.HUMAN_APPROVED
 

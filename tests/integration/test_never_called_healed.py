@@ -106,9 +106,9 @@ async def test_what_healed_is_told_once_and_after_its_hold_down(scene: Healing) 
 
 @pytest.mark.parametrize("disposition", list(Disposition))
 def test_the_end_of_the_alert_claims_no_repair(disposition: Disposition) -> None:
-    """It may come before the verdict, while the success is still held."""
+    """It may come before the verdict, while the success is still held; nor is it said that nothing was done."""
     event = IncidentResolved(id="e", key="k", at=NOW, by="t", incident="i", target=TARGET, disposition=disposition, seconds=60)
-    assert not [line for line in lines_of(event) if _CLAIM.search(line)]
+    assert not [line for line in lines_of(event) if _CLAIM.search(line) or "without an action" in line]
 
 
 @given(
