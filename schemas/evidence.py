@@ -76,7 +76,7 @@ class RevisionView(msgspec.Struct, frozen=True, kw_only=True):
 
     `was_available`: True when it is known that all its pods were available once, False when its rollout is known to have failed,
     None when nothing is known; `availability` says from what. `same` says that its pods are specified as those of the current
-    revision, as after a restart: going back to it changes nothing.
+    revision, as after a restart: going back to it changes nothing. `template` is a short hash of how its pods are specified.
     """
 
     revision: int
@@ -89,6 +89,7 @@ class RevisionView(msgspec.Struct, frozen=True, kw_only=True):
     same: bool = False
     was_available: bool | None = None
     availability: str = ""
+    template: str = ""
 
 
 class ConditionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +166,7 @@ class OwnerView(msgspec.Struct, frozen=True, kw_only=True):
 class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     """A Deployment, StatefulSet or DaemonSet; `desired` and the other counts are pods.
 
+    `template` is a short hash of how its pods are specified, whatever the annotations of its pod template: see `RevisionView`.
     `memory_limits` are those of the containers in its pod template, in bytes by name, where there is one.
     """
 
@@ -182,6 +184,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     annotations: dict[str, str] = {}
     progress_failed: str = ""
     conditions: tuple[ConditionView, ...] = ()
+    template: str = ""
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,7 @@ _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _EXCERPT = 300
 _CONDITIONS = 12
 _CONTAINERS = 16
+_HASH = 16  # hexadecimal digits
 
 
 def workload_view(workload: Workload, kind: Kind) -> WorkloadView:
@@ -65,6 +67,7 @@ def workload_view(workload: Workload, kind: Kind) -> WorkloadView:
         available=available if available is not None else _served(status.observed_generation, ready, kind),
         revision=revision_number(workload) if kind is Kind.DEPLOYMENT else None,
         images=images_of(workload.spec.template),
+        template=template_hash(workload.spec.template),
         memory_limits=memory_limits_of(workload.spec.template),
         labels=clean_labels(meta.labels or {}),
         annotations=clean_labels(annotations, entries=32, limit=_EXCERPT),
@@ -105,6 +108,12 @@ def images_of(template: Template) -> tuple[str, ...]:
     return tuple(clean(str(container.get("image", "")), 200) for container in containers[:_CONTAINERS])
 
 
+def template_hash(template: Template) -> str:
+    """A short hash of how the pods are specified: its annotations and labels, which a restart or a Deployment adds, are no part."""
+    spec = msgspec.json.encode(template.get("spec") or {}, order="deterministic")
+    return hashlib.sha256(spec).hexdigest()[:_HASH]
+
+
 def memory_limits_of(template: Template) -> dict[str, int]:
     """The memory limits of a pod template's containers in bytes, by name, of those that have one."""
     containers: list[dict[str, Any]] = (template.get("spec") or {}).get("containers") or []
@@ -123,6 +132,7 @@ def replicaset_views(sets: list[Workload], current: int | None, known: Mapping[s
             name=item.metadata.name,
             created_at=item.metadata.creation_timestamp,
             images=images_of(item.spec.template),
+            template=template_hash(item.spec.template),
             replicas=item.status.replicas,
             available=item.status.available_replicas or 0,
             current=number == current,
@@ -154,6 +164,7 @@ def controller_revision_views(
             name=item.metadata.name,
             created_at=item.metadata.creation_timestamp,
             images=images_of(template_of(item)),
+            template=template_hash(template_of(item)),
             replicas=counts.get(item.metadata.name, (0, 0))[1],
             available=counts.get(item.metadata.name, (0, 0))[0],
             current=is_current[item.metadata.name],

@@ -5,7 +5,7 @@
 | scale                | that many replicas are wanted                                      |
 | bounds               | the autoscaler has these bounds                                    |
 | limit                | the container has this limit in the pod template                   |
-| rollback             | the pod template has the images that the revision had              |
+| rollback             | the pod template specifies pods as the revision did                |
 | cordon, uncordon     | the node is marked so                                              |
 | any, of a workload   | and pods of it are still wanted, where some were before the action |
 
@@ -79,10 +79,14 @@ def _bounded(action: SetAutoscalerBounds, after: Snapshot) -> Place:
 
 def _rolled_back(action: RollBackWorkload, before: Snapshot | None, workload: WorkloadView) -> Place:
     revisions = before.revisions if before else ()
-    images = next((one.images for one in revisions if one.revision == action.to_revision), None)
-    if images is None:
+    wanted = next((one for one in revisions if one.revision == action.to_revision), None)
+    if wanted is None:
         return _unseen(f"nothing was kept of what revision {action.to_revision} was, to see whether it is still there")
-    return _THERE if workload.images == images else _taken(f"somebody changed its images to {', '.join(workload.images)}")
+    if workload.images != wanted.images:
+        return _taken(f"somebody changed its images to {', '.join(workload.images)}")
+    if wanted.template and wanted.template != workload.template:
+        return _taken("somebody changed how its pods are specified, though not their images")
+    return _THERE
 
 
 def _marked(after: Snapshot, wanted: bool) -> Place:

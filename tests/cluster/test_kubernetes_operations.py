@@ -88,9 +88,11 @@ async def test_a_rollback_heals_a_crash_after_a_rollout(place: Place) -> None:
     target = await deployed(place, replicas=2)
     await place.kubectl.set_image(target, "sim/web:crash")
     await place.kubectl.until(target, waiting("CrashLoopBackOff"))
+    specified = await templates(place, target)
 
     await done(place, RollBackWorkload(target=target, to_revision=1))
 
+    assert (await templates(place, target))[None] == specified[1] != specified[2]
     workload = await place.kubectl.until(target, settled)
     assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "sim/web:ok"
     assert "pod-template-hash" not in workload["spec"]["template"]["metadata"]["labels"]
@@ -101,15 +103,37 @@ async def test_a_rollback_heals_a_crash_after_a_rollout(place: Place) -> None:
     ]
 
 
+async def templates(place: Place, target: Target) -> dict[int | None, str]:
+    """The hashes of how pods are specified, by revision, and by None that of the workload itself."""
+    seen = await place.world.observe(target)
+    assert seen.workload is not None
+    return {view.revision: view.template for view in seen.revisions} | {None: seen.workload.template}
+
+
+@pytest.mark.parametrize("kind", [Kind.DEPLOYMENT, Kind.STATEFULSET, Kind.DAEMONSET])
+async def test_a_restart_specifies_pods_as_before_and_another_environment_does_not(place: Place, kind: Kind) -> None:
+    target = await place.kubectl.deploy(place.namespace, "db", "sim/web:ok", kind=kind)
+    await place.kubectl.until(target, settled)
+    first = (await templates(place, target))[None]
+    await done(place, RestartWorkload(target=target))
+    await place.kubectl.until(target, settled)
+    assert set((await templates(place, target)).values()) == {first}
+    await place.kubectl.set_image(target, "sim/web:ok", env=[{"name": "COLOUR", "value": "red"}])
+    await place.kubectl.until(target, settled)
+    assert (await templates(place, target))[None] != first
+
+
 @pytest.mark.parametrize("kind", [Kind.STATEFULSET, Kind.DAEMONSET])
 async def test_a_rollback_of_the_other_workloads(place: Place, kind: Kind) -> None:
     target = await place.kubectl.deploy(place.namespace, "db", "sim/web:ok", kind=kind)
     await place.kubectl.until(target, settled)
     await place.kubectl.set_image(target, "sim/web:v2")
     await place.kubectl.until(target, settled)
+    specified = await templates(place, target)
 
     await done(place, RollBackWorkload(target=target, to_revision=1))
 
+    assert (await templates(place, target))[None] == specified[1] != specified[2]
     workload = await place.kubectl.until(target, settled)
     assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "sim/web:ok"
     current = next(view for view in (await place.world.observe(target)).revisions if view.current)

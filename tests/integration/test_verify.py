@@ -136,6 +136,19 @@ async def test_what_somebody_took_back_is_no_success_and_no_failure_of_the_actio
     assert "somebody changed its images to sim/web:crash" in result.summary
 
 
+async def test_a_rollback_that_is_taken_back_only_in_its_environment_is_seen(scene: Healing, stage: VerifyStage) -> None:
+    target = await scene.deploy("api", "sim/web:ok")
+    await scene.kubectl.until(target, settled)
+    await scene.kubectl.set_image(target, "sim/web:crash", env=[{"name": "COLOUR", "value": "red"}])
+    await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
+    finished = await executed(scene, RollBackWorkload(target=target, to_revision=1))
+    await scene.kubectl.set_image(target, "sim/web:ok", env=[{"name": "COLOUR", "value": "red"}])
+    await scene.kubectl.until(target, settled)
+    result = await verified(scene, stage, finished, limit=True)
+    assert (result.verdict, result.ground, result.measured) == (Verdict.DEGRADED, Ground.CHANGED_SINCE, True)
+    assert "somebody changed how its pods are specified, though not their images" in result.summary
+
+
 async def test_what_was_scaled_to_nothing_meanwhile_is_not_healed(scene: Healing, stage: VerifyStage) -> None:
     target = await scene.deploy("api", "sim/web:crash")
     await scene.kubectl.until(target, waiting("CrashLoopBackOff"))

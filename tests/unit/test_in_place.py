@@ -29,7 +29,8 @@ BOUNDS = SetAutoscalerBounds(target=TARGET, autoscaler="api", minimum=2, maximum
 LIMIT = SetMemoryLimit(target=TARGET, container="web", memory="1.5Gi")
 ROLL_BACK = RollBackWorkload(target=TARGET, to_revision=3)
 SCALE = ScaleWorkload(target=TARGET, replicas=2)
-SICK = snapshot(pod("a", "unready"), pod("b"), revisions=(revision(4, "api:4"), revision(3, "api:3")))
+REVISIONS = (revision(4, "api:4", template="four"), revision(3, "api:3", template="three"), revision(2, "api:3"))
+SICK = snapshot(pod("a", "unready"), pod("b"), revisions=REVISIONS)
 WEDGED = held_by(SICK, autoscaler(2, 5))
 THERE, BACK, UNSEEN = Standing.IN_PLACE, Standing.TAKEN_BACK, Standing.UNSEEN
 
@@ -67,8 +68,11 @@ CASES = [
     (LIMIT, well(memory_limits={"web": 3 * 2**29}), THERE),
     (LIMIT, well(memory_limits={"web": 2**29}), BACK),
     (LIMIT, well(memory_limits={"sidecar": 3 * 2**29}), BACK),
-    (ROLL_BACK, well(images=("api:3",)), THERE),
-    (ROLL_BACK, well(images=("api:4",)), BACK),
+    (ROLL_BACK, well(images=("api:3",), template="three"), THERE),
+    (ROLL_BACK, well(images=("api:4",), template="three"), BACK),
+    (ROLL_BACK, well(images=("api:3",), template="another environment"), BACK),
+    (ROLL_BACK, well(images=("api:3",)), BACK),
+    (msgspec.structs.replace(ROLL_BACK, to_revision=2), well(images=("api:3",), template="not kept of it"), THERE),
     (RollBackWorkload(target=TARGET, to_revision=1), well(images=("api:1",)), UNSEEN),
     (RestartWorkload(target=TARGET), well(), THERE),
     (RestartWorkload(target=TARGET), snapshot(), BACK),
