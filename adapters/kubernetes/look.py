@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from adapters.errors import AdapterError
@@ -42,6 +43,7 @@ from adapters.kubernetes.resources import (
     budgets,
     path_of,
 )
+from adapters.kubernetes.views import POD_HASH
 from schemas.target import Kind, Target
 
 T = TypeVar("T")
@@ -114,19 +116,30 @@ class Look:
         else:
             selector = (await self.workload()).spec.selector
         listed, owned = await asyncio.gather(self._selected(PODS.path(target.namespace), Pod, selector), self._owned())
-        return [pod for pod in listed if (owner := pod.metadata.controller) is not None and owned(owner)]
+        return [pod for pod in listed if (owner := pod.metadata.controller) is not None and owned(pod, owner)]
 
-    async def _owned(self) -> Callable[[OwnerReference], bool]:
-        """Whether an owner of pods is the target, or one of its ReplicaSets: by UID, or by name where these may not be listed."""
-        target = self.target
-        if target.kind is not Kind.DEPLOYMENT:
+    async def _owned(self) -> Callable[[Pod, OwnerReference], bool]:
+        """Whether a pod with this owner is the target's, or one of its ReplicaSets': by UID, or by name where these may not be listed."""
+        if self.target.kind is not Kind.DEPLOYMENT:
             uid = (await self.metadata()).uid
-            return lambda owner: owner.uid == uid
+            return lambda _, owner: owner.uid == uid
         try:
             uids = {item.metadata.uid for item in await self.sets()}
-        except Forbidden:
-            return lambda owner: owner.kind == "ReplicaSet" and owner.name.rpartition("-")[0] == target.name
-        return lambda owner: owner.uid in uids
+        except Forbidden as forbidden:
+            return partial(self._named, forbidden)
+        return lambda _, owner: owner.uid in uids
+
+    def _named(self, forbidden: Forbidden, pod: Pod, owner: OwnerReference) -> bool:
+        """Whether the Deployment's name is in that of the ReplicaSet, which is NAME-HASH, with the hash in the pod's labels.
+
+        Raises Forbidden for one that no Deployment named so: a Deployment may have adopted it, and its pods are not left out unsaid.
+        """
+        name, _, suffix = owner.name.rpartition("-")
+        if owner.kind != "ReplicaSet":
+            return False
+        if suffix != (pod.metadata.labels or {}).get(POD_HASH):
+            raise Forbidden(f"whose pod {pod.metadata.name} is, of ReplicaSet {owner.name}, cannot be told: {forbidden}") from forbidden
+        return name == self.target.name
 
     async def _selected(self, path: str, kind: type[T], selector: Selector | None) -> list[T]:
         return await self._client.read_all(path, kind, query={"labelSelector": text} if selector and (text := selector.query()) else {})
