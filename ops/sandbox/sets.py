@@ -137,7 +137,8 @@ class Sets:
         else:
             least = share(spec.get("minAvailable", 1), len(pods), up=True)
         counts = {"currentHealthy": healthy, "desiredHealthy": least, "expectedPods": len(pods)}
-        set_status(self._store, item, {"disruptionsAllowed": max(0, healthy - least)} | counts)
+        seen = {"observedGeneration": item["metadata"]["generation"]}
+        set_status(self._store, item, seen | {"disruptionsAllowed": max(0, healthy - least)} | counts)
 
     def _collect(self) -> None:
         """Takes away what has lost the object that controlled it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +36,20 @@ _RULES: dict[tuple[str, str], list[str]] = {
     ("delete", ""): ["pods"],
 }
 _numbers = itertools.count(1)
+
+
+def counted(pods: int, healthy: int | None = None) -> Callable[[dict[str, Any]], bool]:
+    """Whether a disruption budget as it is now was looked at by its controller, with so many pods, and so many healthy ones.
+
+    The API server itself writes all counts as 0 when the budget is made.
+    """
+
+    def holds(budget: dict[str, Any]) -> bool:
+        status = budget.get("status") or {}
+        seen = status.get("observedGeneration") == budget["metadata"]["generation"] and status.get("expectedPods") == pods
+        return seen and healthy in (None, status.get("currentHealthy"))
+
+    return holds
 
 
 class Place:

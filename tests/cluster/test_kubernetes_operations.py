@@ -25,7 +25,7 @@ from schemas.action import (
     UncordonNode,
 )
 from schemas.target import Kind, Target
-from tests.cluster.conftest import Place
+from tests.cluster.conftest import Place, counted
 
 
 async def uid_of(place: Place, target: Target) -> str:
@@ -325,7 +325,7 @@ async def test_an_eviction_goes_by_the_budget(place: Place) -> None:
     version = (await place.kubectl.groups("policy"))[-1]
     body = {"metadata": {"name": "api"}, "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "api"}}}}
     await place.kubectl.create(budgets(version), place.namespace, body)
-    await place.kubectl.wait(lambda item: "currentHealthy" in item.get("status", {}), budgets(version), place.namespace, "api")
+    await place.kubectl.wait(counted(2, healthy=2), budgets(version), place.namespace, "api")
     pod = await a_pod(place, target)
     action = EvictPod(target=pod.target, uid=pod.uid)
 

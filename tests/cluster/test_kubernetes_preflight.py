@@ -25,7 +25,7 @@ from schemas.action import (
 from schemas.evidence import Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Tier
-from tests.cluster.conftest import Place
+from tests.cluster.conftest import Place, counted
 
 
 def of(preflight: Preflight, name: str) -> Check:
@@ -206,12 +206,12 @@ async def budgets_of(place: Place) -> Resource:
     return budgets((await place.kubectl.groups("policy"))[-1])
 
 
-async def budget(place: Place, least: int) -> None:
-    """A disruption budget over `api`, counted by the server."""
+async def budget(place: Place, least: int, *, healthy: int | None = 2) -> None:
+    """A disruption budget over the two pods of `api`, counted by its controller, with so many of them healthy."""
     body = {"metadata": {"name": "api"}, "spec": {"minAvailable": least, "selector": {"matchLabels": {"app": "api"}}}}
     resource = await budgets_of(place)
     await place.kubectl.create(resource, place.namespace, body)
-    await place.kubectl.wait(lambda item: "currentHealthy" in item.get("status", {}), resource, place.namespace, "api")
+    await place.kubectl.wait(counted(2, healthy), resource, place.namespace, "api")
 
 
 async def one_pod(place: Place, target: Target) -> tuple[Target, str]:
@@ -288,7 +288,7 @@ async def test_which_budgets_cover_pods_that_cannot_be_listed_is_not_known(place
 
 async def test_an_eviction_that_the_api_server_refuses_fails_the_budget_also_for_a_pod_that_serves_nobody(place: Place) -> None:
     target = await place.kubectl.deploy(place.namespace, "api", "sim/web:wedge-1s", replicas=2)
-    await budget(place, 2)
+    await budget(place, 2, healthy=None)
     await place.kubectl.until(
         target,
         lambda item, pods: [pod["status"]["phase"] for pod in pods] == ["Running"] * 2 and not item["status"].get("readyReplicas"),
