@@ -11,12 +11,16 @@ from schemas.words import CheckResult, Health, Tier, Worse
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One preflight check, really run or said not to have been. `missing` names what is lacking, such as a permission."""
+    """One preflight check, really run or said not to have been. `missing` names what is lacking, such as a permission.
+
+    `warning` is set on one that passed, and found what whoever signs must know nevertheless, which `detail` says.
+    """
 
     name: str
     result: CheckResult
     detail: str = ""
     missing: str = ""
+    warning: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,11 +50,11 @@ def _named(tool: str, application: str) -> GitOps:
 
 
 def gitops_check(action: Action, found: GitOps | None) -> Check:
-    """The check `gitops`: always passed, as it is the approver's and the policy's to decide; its detail says what will be reverted."""
+    """The check `gitops`: never failed, as it is the approver's and the policy's to decide; a warning where this will be reverted."""
     if found is None:
-        detail = "no GitOps tool is known to manage it"
-    elif is_in_repository(action):
-        detail = f"managed by {found}: it will revert this change, unless the repository is changed as well"
-    else:
+        return Check(name="gitops", result=CheckResult.PASSED, detail="no GitOps tool is known to manage it")
+    if not is_in_repository(action):
         detail = f"managed by {found}, whose repository says nothing of what this changes"
-    return Check(name="gitops", result=CheckResult.PASSED, detail=detail)
+        return Check(name="gitops", result=CheckResult.PASSED, detail=detail)
+    detail = f"managed by {found}: it will revert this change, unless the repository is changed as well"
+    return Check(name="gitops", result=CheckResult.PASSED, detail=detail, warning=True)

@@ -85,6 +85,7 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     proposal, ruling = _part(inputs, "proposal"), _part(inputs, "ruling")
     yield "action", describe(row.action)
     yield "target", f"{row.target} in cluster {row.target.cluster}"
+    yield "warning", _lines(f"{_spoken(check)}: {check.detail}" for check in row.checks if check.warning is True)
     yield "state", _state(row, now)
     yield "incident", row.incident
     if dossier.incident is not None:
@@ -168,7 +169,12 @@ def _blast(blast: BlastRadius | None) -> str:
 
 def _check(check: Check) -> str:
     lacking = f"; missing: {check.missing}" if check.missing else ""
-    return f"{check.result.value}: {check.name.replace('_', ' ')}: {check.detail}{lacking}"
+    warned = ", with a warning" if check.warning is True else ""
+    return f"{check.result.value}{warned}: {_spoken(check)}: {check.detail}{lacking}"
+
+
+def _spoken(check: Check) -> str:
+    return check.name.replace("_", " ")
 
 
 def _vote(vote: SignatureRow) -> str:

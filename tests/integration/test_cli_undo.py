@@ -144,8 +144,8 @@ def test_the_way_back_that_people_were_told_of_is_started_by_one_command(mend: M
 
 
 def test_what_speaks_of_an_identity_that_will_not_act_is_not_told_as_checked() -> None:
-    def check(name: str, result: CheckResult, **fields: str) -> Check:
-        return Check(name=name, result=result, **fields)
+    def check(name: str, result: CheckResult, detail: str = "", missing: str = "") -> Check:
+        return Check(name=name, result=result, detail=detail, missing=missing)
 
     granted, target = check("permission", CheckResult.PASSED, detail="get pods"), check("target", CheckResult.PASSED)
     denied = check("permission", CheckResult.FAILED, detail="may not patch", missing="patch")
