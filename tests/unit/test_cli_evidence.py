@@ -55,6 +55,7 @@ def test_metrics_have_units_the_alert_its_state_and_what_failed_is_named() -> No
         ),
         (AlertView(name="A", rule=False, heard=True, fires=True), "fires (its rule in Prometheus does not hold, Alertmanager has it)"),
         (AlertView(name="A", heard=False), "not known whether it fires (Alertmanager does not have it)"),
+        (AlertView(name="A", note="Alertmanager forgot it"), "not known whether it fires (Alertmanager forgot it)"),
         (AlertView(name="A"), "not known whether it fires"),
     ],
 )
