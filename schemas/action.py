@@ -9,11 +9,18 @@ from typing import ClassVar
 import msgspec
 
 from schemas.target import Target
+from schemas.text import clean
 from schemas.words import Probe
 
 _UNIT_SUFFIXES = tuple(
     f".{kind}"
     for kind in ("service", "socket", "timer", "mount", "automount", "swap", "target", "path", "slice", "scope", "device", "snapshot")
+)
+_RESTARTED = (".service", ".socket", ".timer")
+# What these are there for is to end the host's run, to suspend it, or to open it to whoever sits before it.
+_ENDS_HOST = re.compile(
+    r"(?:systemd-(?:\S+-)?(?:reboot|poweroff|halt|kexec|exit|suspend|hibernate|sleep)"
+    r"|reboot|poweroff|halt|kexec|suspend|hibernate|rescue|emergency|debug-shell|initrd-\S+)\.\S+"
 )
 NGINX = "nginx.service"
 _POD_HASH = re.compile(r"-(?:[a-z0-9]{8,10}-[a-z0-9]{5}|[bcdfghjklmnpqrstvwxz2456789]{5}|\d+)$")
@@ -110,10 +117,14 @@ class DiagnoseHost(BaseAction, frozen=True, kw_only=True):
 
 
 class RestartUnit(BaseAction, frozen=True, kw_only=True):
-    """`systemctl restart UNIT` on a host."""
+    """`systemctl restart UNIT` on a host. Raises ValueError for a unit that is never restarted, as `why_not_restarted` says."""
 
     verb: ClassVar[str] = "restart-unit"
     unit: str
+
+    def __post_init__(self) -> None:
+        if why := why_not_restarted(self.unit):
+            raise ValueError(why)
 
 
 class RestartContainer(BaseAction, frozen=True, kw_only=True):
@@ -223,6 +234,16 @@ def is_unit_name(name: str) -> bool:
 def unit_name(name: str) -> str:
     """A systemd unit's name in full, as systemctl completes it: `nginx` is `nginx.service`."""
     return name if is_unit_name(name) else f"{name}.service"
+
+
+def why_not_restarted(name: str) -> str:
+    """Why this unit is never restarted, as a sentence; empty where it may be. A restart of `reboot.target` reboots the host."""
+    full = unit_name(name)
+    if not full.endswith(_RESTARTED):
+        return f"{clean(full, 128)} is never restarted: only a unit of type service, socket or timer is"
+    if _ENDS_HOST.fullmatch(full):
+        return f"{clean(full, 128)} is never restarted: it ends, suspends or opens the host it runs on"
+    return ""
 
 
 def parts_of(action: Action) -> tuple[str, ...]:

@@ -16,20 +16,6 @@ from schemas.evidence import BlastRadius, Check
 from schemas.text import clean
 from schemas.words import CheckResult, Tier
 
-# Restarting one of these takes the host, its logins or all of its containers along.
-_FOUNDATIONS = (
-    "containerd.",
-    "dbus.",
-    "dbus-broker.",
-    "docker.",
-    "init.",
-    "networkmanager.",
-    "networking.",
-    "ssh.",
-    "sshd.",
-    "systemd-",
-    "user@",
-)
 _SCORE = 10
 _SCORE_OF_A_DEPENDENT = 10
 _SCORE_OF_A_FOUNDATION = 70
@@ -108,7 +94,7 @@ def _password_wanted(arguments: Sequence[str], user: str, why: str) -> Check:
 def blast_radius(state: State) -> BlastRadius:
     """What a restart touches: 10 for itself, 10 for each unit that restarts with it, 70 at least for what the host stands on."""
     score = min(60, _SCORE + _SCORE_OF_A_DEPENDENT * len(state.dependents))
-    if state.view.name.lower().startswith(_FOUNDATIONS):
+    if state.foundation:
         score = max(score, _SCORE_OF_A_FOUNDATION)
     tier = Tier.DUAL if score >= _DUAL_FROM else Tier.HUMAN if score >= _HUMAN_FROM else Tier.AUTO
     return BlastRadius(

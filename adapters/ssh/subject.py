@@ -10,7 +10,7 @@ from adapters.errors import Refused, Transient
 from adapters.ssh.arguments import checked_name
 from adapters.ssh.completed import Completed
 from adapters.ssh.remote import Remote
-from schemas.action import unit_name
+from schemas.action import unit_name, why_not_restarted
 from schemas.evidence import UnitView
 from schemas.text import clean
 
@@ -18,7 +18,55 @@ NOT_STARTED = "not-started"
 VIEW_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,StateChangeTimestamp,NRestarts,Type,Result,ExecMainCode,ExecMainStatus,RemainAfterExit,TriggeredBy"
 )
-UNIT_PROPERTIES = f"{VIEW_PROPERTIES},InvocationID,StateChangeTimestampMonotonic,Job,RequiredBy,BoundBy,ConsistsOf"
+_FOR_HOST = ("SuccessAction", "FailureAction", "StartLimitAction")
+UNIT_PROPERTIES = ",".join((VIEW_PROPERTIES, "InvocationID,StateChangeTimestampMonotonic,Job,RequiredBy,BoundBy,ConsistsOf", *_FOR_HOST))
+# Restarting one of these takes the host's network, its logins, its disks or all of its containers along.
+_FOUNDATIONS = (
+    "auditd.",
+    "cloud-",
+    "containerd.",
+    "crio.",
+    "dbus.",
+    "dbus-broker.",
+    "display-manager.",
+    "docker.",
+    "firewalld.",
+    "gdm",
+    "getty@",
+    "ifup@",
+    "init.",
+    "iptables.",
+    "iscsid.",
+    "k3s",
+    "kubelet.",
+    "lightdm.",
+    "lvm2-",
+    "multipathd.",
+    "network.",
+    "networkmanager.",
+    "networking.",
+    "nftables.",
+    "nscd.",
+    "open-iscsi.",
+    "openvpn",
+    "podman.",
+    "polkit.",
+    "sddm.",
+    "serial-getty@",
+    "ssh.",
+    "ssh@",
+    "sshd.",
+    "sshd@",
+    "sssd.",
+    "systemd-",
+    "tailscaled.",
+    "ufw.",
+    "user@",
+    "user-runtime-dir@",
+    "wg-quick@",
+    "wpa_supplicant",
+    "zfs-",
+)
 CONTAINER_FORMAT = (
     '{"id":{{json .Id}},"name":{{json .Name}},"status":{{json .State.Status}},"started":{{json .State.StartedAt}},'
     '"restarts":{{json .RestartCount}},"health":"{{if .State.Health}}{{.State.Health.Status}}{{end}}",'
@@ -34,6 +82,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     busy        it is being started or stopped right now, so that the next look may differ
     changed     when its state last changed, in its tool's own words: the same words, the same state throughout
     dependents  units that are stopped or restarted together with it
+    foundation  whether the host stands on it, or systemd ends the host when it ends, fails, or is started too often
     unusable    why it cannot be restarted, such as `masked`
     """
 
@@ -42,6 +91,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     busy: bool
     changed: str
     dependents: tuple[str, ...] = ()
+    foundation: bool = False
     unusable: str = ""
 
 
@@ -74,6 +124,8 @@ class Unit:
 
     def __init__(self, name: str) -> None:
         self.name = unit_name(checked_name(self.what, name))
+        if why := why_not_restarted(self.name):
+            raise Refused(why)
 
     @property
     def restart(self) -> tuple[str, ...]:
@@ -140,15 +192,26 @@ def unit_state(block: dict[str, str]) -> State:
     active = block.get("ActiveState", "")
     job = block.get("Job", "").strip()
     named = " ".join(block.get(key, "") for key in ("RequiredBy", "BoundBy", "ConsistsOf")).split()
-    load = block.get("LoadState", "")
     return State(
         uid=clean(block.get("InvocationID", ""), 64) or NOT_STARTED,
         view=_unit_view(block),
         busy=active in ("activating", "deactivating", "reloading") or job not in ("", "0"),
         changed=clean(block.get("StateChangeTimestampMonotonic", ""), 32),
         dependents=tuple(dict.fromkeys(clean(name, 128) for name in named if not name.endswith(".target"))),
-        unusable="" if load == "loaded" else clean(load, 32),
+        foundation=_is_foundation(block),
+        unusable=_unusable(block.get("Id", ""), block.get("LoadState", "")),
     )
+
+
+def _is_foundation(block: dict[str, str]) -> bool:
+    return block.get("Id", "").lower().startswith(_FOUNDATIONS) or any(block.get(key, "") not in ("", "none") for key in _FOR_HOST)
+
+
+def _unusable(name: str, load: str) -> str:
+    """`name` is the unit's own: it may have been asked for by another one."""
+    if why_not_restarted(name):
+        return f"another name of {clean(name, 128)}, which is never restarted"
+    return "" if load == "loaded" else clean(load, 32)
 
 
 def _unit_view(block: dict[str, str]) -> UnitView:

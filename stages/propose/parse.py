@@ -27,6 +27,8 @@ from schemas.action import (
     RestartWorkload,
     RollBackWorkload,
     ScaleWorkload,
+    unit_name,
+    why_not_restarted,
 )
 from schemas.evidence import Snapshot
 from schemas.target import Kind, Target
@@ -148,8 +150,10 @@ def _look(_: re.Match[str], situation: _Situation) -> Parsed:
 
 
 def _unit(match: re.Match[str], situation: _Situation) -> Parsed:
-    name = match["name"]
-    return _on_host(RestartUnit(target=situation.target, unit=name if "." in name else f"{name}.service"), situation)
+    name = unit_name(match["name"])
+    if why := why_not_restarted(name):
+        raise ParseFailure(situation.text, f"names a unit that it may not: {why}")
+    return _on_host(RestartUnit(target=situation.target, unit=name), situation)
 
 
 def _container(match: re.Match[str], situation: _Situation) -> Parsed:

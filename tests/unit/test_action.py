@@ -32,6 +32,7 @@ from schemas.action import (
     needs_grant,
     pattern_of,
     unit_name,
+    why_not_restarted,
 )
 from schemas.target import Kind, Target
 from schemas.words import Probe
@@ -134,6 +135,15 @@ def test_what_changes_a_cluster_needs_no_grant() -> None:
     assert not needs_grant(pod("api-1"))
 
 
+NEVER_RESTARTED = [
+    *(f"{name}.target" for name in ("reboot", "poweroff", "halt", "kexec", "rescue", "emergency", "suspend", "default", "multi-user")),
+    *("data.mount", "data.automount", "swapfile.swap", "spool.path", "system.slice", "init.scope", "dev-sda.device"),
+    *(f"systemd-{name}.service" for name in ("reboot", "poweroff", "halt", "kexec", "soft-reboot", "exit", "suspend", "hibernate")),
+    *("systemd-hybrid-sleep.service", "systemd-suspend-then-hibernate.service", "systemd-sysupdate-reboot.timer", "systemd-reboot"),
+    *("emergency.service", "rescue", "debug-shell.service", "initrd-switch-root.service"),
+]
+
+
 @pytest.mark.parametrize(
     ("name", "full"),
     [
@@ -147,4 +157,19 @@ def test_what_changes_a_cluster_needs_no_grant() -> None:
 )
 def test_a_unit_has_one_name_however_it_is_written(name: str, full: str) -> None:
     assert unit_name(name) == full
-    assert pattern_of(RestartUnit(target=HOST, unit=name)) == pattern_of(RestartUnit(target=HOST, unit=full))
+    if not why_not_restarted(name):
+        assert pattern_of(RestartUnit(target=HOST, unit=name)) == pattern_of(RestartUnit(target=HOST, unit=full))
+
+
+@pytest.mark.parametrize("unit", NEVER_RESTARTED)
+def test_what_ends_a_host_or_is_no_service_cannot_be_said_as_a_restart(unit: str) -> None:
+    with pytest.raises(ValueError, match="is never restarted"):
+        RestartUnit(target=HOST, unit=unit)
+    written = msgspec.json.encode(RestartUnit(target=HOST, unit="nginx.service")).replace(b"nginx.service", unit.encode())
+    with pytest.raises(msgspec.ValidationError, match="is never restarted"):
+        msgspec.json.decode(written, type=Action)
+
+
+@pytest.mark.parametrize("unit", ["nginx", "reboot-notifier.service", "sleep-tracker.timer", "a.target.service", "haltd.socket"])
+def test_what_is_only_called_alike_can_be_restarted(unit: str) -> None:
+    assert RestartUnit(target=HOST, unit=unit).unit == unit

@@ -98,6 +98,12 @@ def test_host_forms_are_for_hosts(text: str, action: Action) -> None:
         parse(text, TARGET, SEEN)
 
 
+@pytest.mark.parametrize("unit", ["reboot.target", "data.mount", "rescue"])
+def test_a_unit_that_is_never_restarted_is_no_action(unit: str) -> None:
+    with pytest.raises(ParseFailure, match="is never restarted"):
+        parse(f"systemctl restart {unit}", HOST)
+
+
 @pytest.mark.parametrize("probe", list(Probe))
 def test_probes_are_run_on_a_host(probe: Probe) -> None:
     assert parse(f"{probe} -h", HOST).action == DiagnoseHost(target=HOST, probes=(probe,))

@@ -235,6 +235,15 @@ def test_a_host_is_left_alone_when_the_name_does_not_fit_or_it_runs(labels: dict
     assert isinstance(suggested("SystemdUnitFailed", seen, labels=labels).action, Investigate)
 
 
+@pytest.mark.parametrize("name", ["reboot.target", "data.mount", "systemd-poweroff.service"])
+def test_a_label_restarts_nothing_that_ends_the_host_or_is_no_service(name: str) -> None:
+    found = suggested("SystemdUnitFailed", host(unit(name, "inactive", "dead")), labels={"unit": name})
+    assert isinstance(found.action, Investigate)
+    assert f"{name} on host" in found.reasons[0]
+    assert "is never restarted" in found.reasons[0]
+    assert found.question
+
+
 def test_a_container_that_is_being_started_is_not_said_to_have_healed() -> None:
     found = suggested("ContainerDown", host(unit("web", "running", "starting")), labels={"container": "web"})
     assert "is being started" in found.reasons[0]

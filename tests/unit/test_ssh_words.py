@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from adapters.errors import Refused
 from adapters.ssh.arguments import checked_name, checked_path, command_line
-from adapters.ssh.checks import blast_radius
+from adapters.ssh.checks import blast_radius, existence
 from adapters.ssh.completed import Completed, ToolMissing, of_the_command
 from adapters.ssh.compose import joined
-from adapters.ssh.subject import NOT_STARTED, Container, State, Unit, container_state, unit_blocks, unit_state
+from adapters.ssh.subject import NOT_STARTED, UNIT_PROPERTIES, Container, State, Unit, container_state, unit_blocks, unit_state
 from schemas.evidence import UnitView
 from schemas.target import Kind, Target
-from schemas.words import Tier
+from schemas.words import CheckResult, Tier
 
 ALLOWED = string.ascii_letters + string.digits + "@_.:-"
 HOST = Target(cluster="hosts", kind=Kind.HOST, name="web-1")
@@ -57,6 +57,8 @@ def test_a_unit_is_named_in_full_as_systemctl_would() -> None:
     assert Unit("nginx").restart == Unit("nginx.service").restart == ("systemctl", "restart", "nginx.service")
     assert Unit("nginx.conf").name == "nginx.conf.service"
     assert Unit("backup.timer").name == "backup.timer"
+    with pytest.raises(Refused, match=r"reboot\.target is never restarted"):
+        Unit("reboot.target")
     assert Container("web").restart == ("docker", "restart", "web")
 
 
@@ -115,9 +117,27 @@ def test_the_blast_radius_grows_with_what_restarts_along() -> None:
     assert blast_radius(unit(RequiredBy=" ".join(f"{number}.service" for number in range(50)))).score == 60
 
 
-@pytest.mark.parametrize("name", ["ssh.service", "dbus.service", "systemd-networkd.service", "NetworkManager.service", "docker.service"])
+STOOD_ON = ["ssh.service", "ssh.socket", "dbus.service", "systemd-logind.service", "systemd-networkd.service", "NetworkManager.service"]
+STOOD_ON += ["network.service", "nftables.service", "getty@tty1.service", "docker.service", "containerd.service", "docker.socket"]
+
+
+@pytest.mark.parametrize("name", STOOD_ON)
 def test_what_the_host_stands_on_needs_two_people(name: str) -> None:
     assert blast_radius(unit(Id=name)).tier is Tier.DUAL
+
+
+@pytest.mark.parametrize("setting", ["SuccessAction", "FailureAction", "StartLimitAction"])
+def test_what_systemd_ends_the_host_for_needs_two_people(setting: str) -> None:
+    assert setting in UNIT_PROPERTIES.split(",")
+    assert blast_radius(unit(**{setting: "none"})).tier is Tier.AUTO
+    assert blast_radius(unit(**{setting: "reboot-force"})).tier is Tier.DUAL
+
+
+def test_another_name_of_what_is_never_restarted_is_not_restarted() -> None:
+    alias = unit(Id="systemd-reboot.service")
+    found = existence(Unit("maintenance.service"), alias, ())
+    assert found.result is CheckResult.FAILED
+    assert "is another name of systemd-reboot.service, which is never restarted" in found.detail
 
 
 @pytest.mark.parametrize("path", ["/srv/shop", "/var/lib/docker/containers/a1/a1-json.log", "/data/app@2:x"])
