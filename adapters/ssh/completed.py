@@ -10,10 +10,29 @@ from adapters.errors import Refused
 from schemas.text import clean
 
 _HOMELESS = "Could not chdir to home directory "
-_SUDO_ASIDE = "sudo: unable to resolve host "
-_SUDO_REFUSAL = re.compile(
-    r"sudo: .+|Sorry, user \S+ (?:is not allowed to execute|may not run sudo) .+|\S+ is not (?:in the sudoers file|allowed to run sudo).*"
+_SUDO_SAYS = "sudo: "
+_SUDO_ENDS = (
+    r"a password is required",
+    r"interactive authentication is required",
+    r"a terminal is required to .+",
+    r"(?:sorry, )?you must have a tty to run sudo",
+    r"sorry, you are not allowed to .+",
+    r"\S+: command not found",
+    r"unable to execute \S+: .+",
+    r"(?:\S+: )?account validation failure, .+",
+    r"(?:Account|Account or password|Password) (?:is )?expired.*",
+    r"PAM (?:account management|authentication) error: .+",
+    r"no valid sudoers sources found, quitting",
+    r"(?:unable to initialize|error initializing) (?:policy|audit) plugin.*",
+    r'The "no new privileges" flag is set, .+',
+    r"\S+ must be owned by uid 0 and have the setuid bit set",
+    r"you do not exist in the \S+ database",
 )
+_SUDO_REFUSAL = re.compile(
+    rf"{_SUDO_SAYS}(?:{'|'.join(_SUDO_ENDS)})"
+    r"|Sorry, user \S+ (?:is not allowed to execute|may not run sudo) .+|\S+ is not (?:in the sudoers file|allowed to run sudo).*"
+)
+_SUDO_REPORTS = "This incident has been reported to the administrator."
 _SUDO_MISSES = re.compile(r"sudo: \S+: command not found")
 _FIRST_SIGNAL, _LAST_SIGNAL = 128 + 1, 128 + 64
 
@@ -45,12 +64,13 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def denied(self) -> bool:
-        """Whether sudo did not run it, so that nothing happened: nobody but sudo said a word, and it said more than an aside.
+        """Whether sudo did not run it, so that nothing happened: nobody but sudo said a word, and its last one is a refusal of its own.
 
-        An aside is that it cannot resolve the host's name: it says so and runs the tool.
+        What else it says, such as that it cannot resolve the host's name, it says aside, and runs the tool.
         """
-        said = [line for line in self.err.splitlines() if line.strip() and not line.startswith(_SUDO_ASIDE)]
-        return self.exit == 1 and not self.out.strip() and bool(said) and all(_SUDO_REFUSAL.fullmatch(line) for line in said)
+        said = [line for line in self.err.splitlines() if line.strip() and line != _SUDO_REPORTS]
+        alone = all(line.startswith(_SUDO_SAYS) or _SUDO_REFUSAL.fullmatch(line) for line in said)
+        return self.exit == 1 and not self.out.strip() and alone and bool(said) and _SUDO_REFUSAL.fullmatch(said[-1]) is not None
 
     @property
     def cut_off(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 import msgspec
@@ -67,6 +68,8 @@ _FOUNDATIONS = (
     "wpa_supplicant",
     "zfs-",
 )
+_NO_CONTAINER = re.compile(r"no such (?:object|container)", re.IGNORECASE)
+_AWAY = re.compile(r"(?:cannot|failed to) connect|error during connect", re.IGNORECASE)
 CONTAINER_FORMAT = (
     '{"id":{{json .Id}},"name":{{json .Name}},"status":{{json .State.Status}},"started":{{json .State.StartedAt}},'
     '"restarts":{{json .RestartCount}},"health":"{{if .State.Health}}{{.State.Health.Status}}{{end}}",'
@@ -162,7 +165,7 @@ class Container:
         result = await remote.read(*remote.privileged("docker", "inspect", "--type=container", f"--format={CONTAINER_FORMAT}", self.name))
         if result.succeeded:
             return container_state(result.out)
-        if result.exit == 1 and "no such" in result.err.lower():
+        if no_container(result):
             return None
         raise unanswered(result, f"host {remote.name} cannot say how container {self.name} is")
 
@@ -171,10 +174,15 @@ class Container:
         return tuple(line.strip() for line in result.out.splitlines() if line.strip())
 
 
+def no_container(result: Completed) -> bool:
+    """Whether `docker inspect` says that there is no container of that name; of a socket that is not there it says `no such` as well."""
+    return result.exit == 1 and _NO_CONTAINER.search(result.err) is not None
+
+
 def unanswered(result: Completed, what: str) -> Transient | Refused:
     """The error for a docker command that only looks and failed: transient where its daemon was away."""
     refusal = result.refusal(what, "docker")
-    return Transient(str(refusal)) if "cannot connect" in result.err.lower() else refusal
+    return Transient(str(refusal)) if _AWAY.search(result.err) else refusal
 
 
 def unit_blocks(text: str) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from adapters.ssh.arguments import checked_path
 from adapters.ssh.chore import Ready
 from adapters.ssh.completed import ToolMissing
 from adapters.ssh.remote import Remote
-from adapters.ssh.subject import Container, State, Unit, unanswered
+from adapters.ssh.subject import Container, State, Unit, no_container, unanswered
 from schemas.action import NGINX, PruneImages, PruneSystem, PruneVolumes
 from schemas.evidence import BlastRadius, Check
 from schemas.text import clean
@@ -49,7 +49,7 @@ class TruncateLog:
         name = self._container.name
         result = await remote.read(*remote.privileged("docker", "inspect", "--type=container", f"--format={_LOG_FORMAT}", name))
         if not result.succeeded:
-            if result.exit == 1 and "no such" in result.err.lower():
+            if no_container(result):
                 near = checks.nearest(name, await self._container.names(remote))
                 raise TargetMissing(f"host {remote.name} has no container {name}" + (f"; nearest: {', '.join(near)}" if near else ""), near)
             raise unanswered(result, f"host {remote.name} cannot say where container {name} has its log")

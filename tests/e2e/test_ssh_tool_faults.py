@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from adapters.errors import OutcomeUnknown, Refused, Transient
+from adapters.errors import Failed, OutcomeUnknown, Refused, Transient
 from adapters.ssh import HostsWorld
 from adapters.ssh.checks import permission
 from adapters.ssh.connections import Connections
@@ -162,6 +163,25 @@ async def test_with_sudo_each_tool_works(host: TestHost, action: Action) -> None
     await world.close()
 
 
+@pytest.mark.parametrize(("action", "tool"), [(RENEW, "certbot"), (IMAGES, "docker")], ids=lambda value: getattr(value, "verb", value))
+async def test_what_ran_and_failed_without_a_word_is_not_told_as_not_done(host: TestHost, action: Action, tool: str) -> None:
+    """All that is said is what sudo says aside."""
+    (host.folder / "bin" / tool).rename(host.folder / "bin" / "real")
+    host.install(
+        tool,
+        "import subprocess, sys\n"
+        "changes = {'renew', 'prune'} & set(sys.argv)\n"
+        "ended = subprocess.run(['real', *sys.argv[1:]], stdout=subprocess.DEVNULL if changes else None)\n"
+        "sys.exit(1 if changes else ended.returncode)\n",
+    )
+    world = world_of(host, sudo=True)
+    with pytest.raises(Failed, match=r"it ran and did not succeed: .* unable to resolve host"):
+        await done(world, action)
+    assert host.lines("renewals") if action is RENEW else not host.lines("images")
+    assert await world.find(action, operation=OPERATION, uid="") is None
+    await world.close()
+
+
 @pytest.mark.parametrize(
     ("action", "rules"),
     [
@@ -220,12 +240,26 @@ async def test_a_rule_that_wants_a_password_is_not_taken_for_one_that_wants_none
     await connections.close()
 
 
-async def test_a_docker_daemon_that_is_away_is_transient(host: TestHost, world: HostsWorld) -> None:
+AWAY = (
+    "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+    "failed to connect to the docker API at unix:///run/docker.sock: dial unix /run/docker.sock: connect: no such file or directory",
+    "error during connect: Get http://docker/v1.24/containers/web/json: open /run/docker: no such file or directory",
+)
+
+
+@pytest.mark.parametrize("sudo", [False, True], ids=["plain", "sudo"])
+@pytest.mark.parametrize("words", AWAY, ids=["28", "29", "during"])
+async def test_a_docker_daemon_that_is_away_is_transient(host: TestHost, words: str, sudo: bool) -> None:
+    """Its containers are not said to be missing, whatever the words in which its client says that."""
+    world = world_of(host, sudo=sudo)
     uid = (await world.preflight(IMAGES)).uid
-    (host.state / "away").touch()
+    (host.state / "away").write_text(words)
     for action in (CONTAINER, LOG, IMAGES, SERVICE):
-        with pytest.raises(Transient, match="Cannot connect to the Docker daemon"):
+        with pytest.raises(Transient, match=re.escape(words[:40])):
+            await world.preflight(action)
+        with pytest.raises(Transient, match=re.escape(words[:40])):
             await world.apply(action, operation=OPERATION, token=1, uid=uid)
+    await world.close()
 
 
 # once ---------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,17 @@ from adapters.ssh.arguments import checked_name, checked_path, command_line
 from adapters.ssh.checks import blast_radius, existence
 from adapters.ssh.completed import Completed, ToolMissing, of_the_command
 from adapters.ssh.compose import joined
-from adapters.ssh.subject import NOT_STARTED, UNIT_PROPERTIES, Container, State, Unit, container_state, unit_blocks, unit_state
+from adapters.ssh.subject import (
+    NOT_STARTED,
+    UNIT_PROPERTIES,
+    Container,
+    State,
+    Unit,
+    container_state,
+    no_container,
+    unit_blocks,
+    unit_state,
+)
 from schemas.evidence import UnitView
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Tier
@@ -172,6 +182,21 @@ def test_a_tool_that_sudo_does_not_find_is_missing_and_what_sudo_forbids_did_not
     assert not Completed(exit=1, err="certbot: renewal failed").denied
 
 
+@pytest.mark.parametrize(
+    ("err", "missing"),
+    [
+        ("Error: No such container: web", True),
+        ("Error response from daemon: No such container: web", True),
+        ("Error: No such object: web", True),
+        ("failed to connect to the docker API at unix:///run/docker.sock: connect: no such file or directory", False),
+        ("Error response from daemon: open /var/lib/docker/containers/a: no such file or directory", False),
+    ],
+)
+def test_a_container_is_missing_where_docker_says_so_of_the_container(err: str, missing: bool) -> None:
+    assert no_container(Completed(exit=1, err=err)) is missing
+    assert not no_container(Completed(exit=0, err=err))
+
+
 ASIDE = "sudo: unable to resolve host web-1: Name or service not known\n"
 
 
@@ -184,7 +209,18 @@ ASIDE = "sudo: unable to resolve host web-1: Name or service not known\n"
         ("Sorry, user mend is not allowed to execute '/usr/bin/certbot renew' as root on web-1.\n", "", True),
         ("Sorry, user mend may not run sudo on web-1.\n", "", True),
         ("mend is not in the sudoers file.  This incident will be reported.\n", "", True),
+        ("mend is not in the sudoers file.\nThis incident has been reported to the administrator.\n", "", True),
+        (
+            "sudo: unable to send audit message: Operation not permitted\nsudo: account validation failure, is your account locked?",
+            "",
+            True,
+        ),
+        ("sudo: unable to execute /usr/bin/certbot: Exec format error\n", "", True),
         (ASIDE, "", False),
+        ("sudo: unable to open /var/log/sudo.log: No space left on device\n", "", False),
+        ("sudo: setrlimit(RLIMIT_CORE): Operation not permitted\n", "", False),
+        ("sudo: /etc/sudoers.d/mend is world writable\n", "", False),
+        (f"sudo: a password is required\n{ASIDE}", "", False),
         (f"{ASIDE}Failed to renew certificate a.example\n", "", False),
         (f"{ASIDE}/bin/sh: 1: hook: command not found\n", "", False),
         ("sudo: a password is required\nHook 'deploy' reported error code 1\n", "", False),

@@ -4,7 +4,7 @@ containers/NAME.json   a container; a restart gives it a new start time. `projec
 docker/                the data root, with the containers' log files
 images, volumes        names of images without a name, and of volumes that no container uses, one a line
 hold                   while it is there, what changes something waits before it does anything, having made `entered`
-away                   while it is there, the daemon does not answer
+away                   while it is there, the daemon does not answer, and this is what is said of it
 failing                while it is there, a prune deletes the first half and then fails
 """
 
@@ -112,7 +112,7 @@ def inspect(form: str, names: list[str]) -> int:
 verb, options = sys.argv[1], [word for word in sys.argv[2:] if word.startswith("-")]
 names = [word for word in sys.argv[2:] if not word.startswith("-")]
 if (STATE / "away").exists():
-    fail("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
+    fail((STATE / "away").read_text())
 if verb == "compose":
     if sys.argv[2] != "--project-directory":
         fail("the folder must be named")

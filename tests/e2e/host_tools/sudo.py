@@ -1,7 +1,8 @@
 """Stands in for sudo -n on the test's host: @STATE@/sudoers lists what is allowed, a command a line, `*` for any arguments.
 
 A line that begins with `PASSWD: ` allows its command with a password only. As with sudo itself, the last line that matches
-decides, and -l says yes also where a password is wanted, as long as any line wants none.
+decides, and -l says yes also where a password is wanted, as long as any line wants none. It cannot resolve the name of its host:
+before anything else it says so, and goes on.
 """
 
 import os
@@ -23,6 +24,7 @@ def entry(rule: str) -> str:
     return f"\nSudoers entry:\n    RunAsUsers: root\n{options}    Commands:\n\t{full(rule.removeprefix(WANTED))}"
 
 
+print("sudo: unable to resolve host web-1: Temporary failure in name resolution", file=sys.stderr, flush=True)
 arguments = sys.argv[1:]
 if arguments.pop(0) != "-n":
     sys.exit("the test's host has no terminal: sudo must be called with -n")
