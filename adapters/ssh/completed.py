@@ -77,6 +77,11 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it did not end by itself: by a signal, of which a shell in between says 128 and its number."""
         return self.exit is None or _FIRST_SIGNAL <= self.exit <= _LAST_SIGNAL
 
+    @property
+    def killed(self) -> bool:
+        """Whether `timeout` ended it, of which it says 124, or it was killed, by `timeout` or for want of memory."""
+        return self.exit in (124, 128 + 9) or self.signal == "KILL"
+
     def refusal(self, what: str, tool: str) -> Refused:
         """The error for a command that had to succeed: `what` could not be done, and why."""
         kind = ToolMissing if self.missing else Refused

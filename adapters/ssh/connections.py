@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 
 class _Place:
-    """What is kept for one host. `users` counts the commands that hold `link` now; `used_at` is in the loop's seconds."""
+    """What is kept for one host. `users` counts the commands that hold `link` now or wait for it; `used_at` is in the loop's seconds."""
 
     def __init__(self, options: HostOptions) -> None:
         self.options = options
         self.opening = asyncio.Lock()
-        self.commands = asyncio.Semaphore(options.concurrency)
         self.link: Link | None = None
         self.users = 0
         self.used_at = 0.0
@@ -40,17 +39,16 @@ class Connections:
     async def lend(self, name: str) -> AsyncIterator[tuple[Link, bool]]:
         """A connection to the host for one command, and whether it has been used before.
 
-        Waits while `concurrency` commands run there. Raises Refused and Transient as `adapters.ssh.wire.connect` does.
+        Raises Refused and Transient as `adapters.ssh.wire.connect` does.
         """
         place = self._places[name]
-        async with place.commands:
-            link, reused = await self._link(name, place)
-            place.users += 1
-            try:
-                yield link, reused
-            finally:
-                place.users -= 1
-                self._rest(place)
+        link, reused = await self._link(name, place)
+        place.users += 1
+        try:
+            yield link, reused
+        finally:
+            place.users -= 1
+            self._rest(place)
 
     async def close(self) -> None:
         """Ends all connections."""
@@ -97,8 +95,15 @@ class Connections:
         place.used_at = loop.time()
         if place.expiry is not None:
             place.expiry.cancel()
-        place.expiry = loop.call_later(place.options.idle, self._forget, place)
+        place.expiry = loop.call_later(place.options.idle, self._expire, place)
         self._freed.set()
+
+    def _expire(self, place: _Place) -> None:
+        """Ends an unused connection; one with a command that does not end is kept, since only there it is seen when that ends."""
+        if place.link is not None and place.link.lingers:
+            self._rest(place)
+        else:
+            self._forget(place)
 
     def _take(self, place: _Place) -> Link | None:
         """Gives up the place's connection, without ending it."""

@@ -57,7 +57,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for connecting and logging in."""
 
     command_timeout: Seconds = 8.0
-    """Seconds for one command that only looks."""
+    """Seconds for one command that only looks; the host itself ends it then, unless it is run by sudo."""
 
     restart_timeout: Seconds = 120.0
     """Seconds for one restart, or another change; when it takes longer, its outcome is unknown."""
@@ -69,7 +69,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between two signs of life asked of the host; three unanswered ones end the connection."""
 
     concurrency: Several = 6
-    """Commands at once on this host; keep it below the MaxSessions of its sshd, which is 10 by default."""
+    """Commands at once on this host; keep it at least 3 below the MaxSessions of its sshd, which is 10 by default."""
 
     output_limit: Positive = 262_144
     """Bytes of each output of a command that are read; what comes after them is never kept."""

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncssh
@@ -19,6 +22,7 @@ from adapters.ssh.options import HostOptions
 from schemas.text import clean
 
 SSH_PORT = 22
+TOOL_SLOTS = 2
 _USUAL_ALGORITHMS = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-256,rsa-sha2-512"
 
 asyncssh.set_log_level(logging.WARNING)
@@ -81,20 +85,47 @@ class _Output(asyncssh.SSHClientSession[bytes]):
 class Link:
     """An open, authenticated connection."""
 
-    def __init__(self, name: str, connection: asyncssh.SSHClientConnection) -> None:
+    def __init__(self, name: str, connection: asyncssh.SSHClientConnection, concurrency: int) -> None:
         self._name = name
         self._connection = connection
+        self._slots = asyncio.Semaphore(concurrency)
+        self._tool_slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(TOOL_SLOTS))
+        self._lingering: set[asyncio.Task[None]] = set()
 
     @property
     def alive(self) -> bool:
         return not self._connection.is_closed()
 
-    async def run(self, command: str, *, seconds: float, limit: int, stop: bool) -> Completed:
-        """Runs one command; of each of its outputs `limit` bytes are kept, and with `stop` it is ended when it says more.
+    @property
+    def lingers(self) -> bool:
+        """Whether a command that nobody waits for any more has not ended on the host."""
+        return bool(self._lingering)
+
+    async def run(self, command: str, *, seconds: float, limit: int, stop: bool, unended: str = "") -> Completed:
+        """Runs one command, once less than `concurrency` run; of each of its outputs `limit` bytes are kept, and with `stop` it is
+        ended when it says more.
+
+        `unended` is the tool's name where nothing ends it but itself: TOOL_SLOTS of each run at once, those counted that nobody waits for.
 
         Raises Transient when the command was not sent, and OutcomeUnknown when it was and its end was not seen within `seconds`.
         """
         output = _Output(limit, stop=stop)
+        async with AsyncExitStack() as slots:
+            if unended:
+                await slots.enter_async_context(self._slot(self._tool_slots[unended], output, wait=seconds, patience=None))
+            await slots.enter_async_context(self._slot(self._slots, output, wait=None, patience=seconds))
+            await self._await_end(output, command, seconds)
+        if output.exit is None and not output.signal and not (output.truncated and stop):
+            raise self._unfinished(output, "was cut off")
+        return Completed(
+            exit=output.exit,
+            signal=clean(output.signal, 32),
+            out=output.text(None),
+            err=of_the_command(output.text(asyncssh.EXTENDED_DATA_STDERR)),
+            truncated=output.truncated,
+        )
+
+    async def _await_end(self, output: _Output, command: str, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await self._connection.create_session(lambda: output, command, encoding=None, env={}, send_env=[])
@@ -106,15 +137,26 @@ class Link:
         finally:
             if output.channel is not None and not output.ended.is_set():
                 output.channel.abort()
-        if output.exit is None and not output.signal and not (output.truncated and stop):
-            raise self._unfinished(output, "was cut off")
-        return Completed(
-            exit=output.exit,
-            signal=clean(output.signal, 32),
-            out=output.text(None),
-            err=of_the_command(output.text(asyncssh.EXTENDED_DATA_STDERR)),
-            truncated=output.truncated,
-        )
+
+    @asynccontextmanager
+    async def _slot(self, slots: asyncio.Semaphore, output: _Output, *, wait: float | None, patience: float | None) -> AsyncIterator[None]:
+        """One of `slots`. It is free again when the host has closed the channel, which it does when the command has ended, at the
+        latest `patience` seconds after nobody waits for that any more. Raises Transient when none was free within `wait` seconds.
+        """
+        try:
+            async with asyncio.timeout(wait):
+                await slots.acquire()
+        except TimeoutError:
+            raise Transient(f"host {self._name} still runs earlier commands that do not end, so no other was sent to it") from None
+        try:
+            yield
+        finally:
+            if output.channel is None or output.ended.is_set():
+                slots.release()
+            else:
+                lingering = asyncio.create_task(_free(slots, output, patience))
+                self._lingering.add(lingering)
+                lingering.add_done_callback(self._lingering.discard)
 
     def _unfinished(self, output: _Output, what: str) -> Transient | OutcomeUnknown:
         if output.sent:
@@ -133,6 +175,13 @@ class Link:
     def drop(self) -> None:
         """Ends the connection without waiting."""
         self._connection.close()
+
+
+async def _free(slots: asyncio.Semaphore, output: _Output, patience: float | None) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            await output.ended.wait()
+    slots.release()
 
 
 async def connect(name: str, options: HostOptions) -> Link:
@@ -191,7 +240,7 @@ async def connect(name: str, options: HostOptions) -> Link:
         raise Transient(f"{place} cannot be reached: {_words(error)}") from error
     except ValueError as error:
         raise Refused(f"{place}: the settings do not allow a connection: {_words(error)}") from error
-    return Link(name, connection)
+    return Link(name, connection, options.concurrency)
 
 
 def _private_key(name: str, options: HostOptions) -> asyncssh.SSHKey:

@@ -28,7 +28,7 @@ from adapters.ssh import HostOptions
 from tests.e2e.nginx import NGINX, Nginx
 
 TOOLS = Path(__file__).parent / "host_tools"
-REAL_TOOLS = ("env", "cat", "nproc", "df", "ps", "find", "date", "mkdir", "ln", "truncate", "stat", "free", "top", "uptime")
+REAL_TOOLS = ("env", "timeout", "cat", "nproc", "df", "ps", "find", "date", "mkdir", "ln", "truncate", "stat", "free", "top", "uptime")
 SUDOERS = (
     "systemctl restart demo.service",
     "systemctl reload nginx.service",
