@@ -81,8 +81,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     `firing` is how many of the incident's signals still fire, or None where that is not known; `fires` whether any of the alerts
     themselves holds by those who know their rules, None where nobody could say, and `asked` how many alerts they were asked about,
-    0 where nobody was asked. `timed_out` says that the look itself ran out of time,
-    `elapsed` how many seconds after the end of the action it was. `room` is the share of Docker's file system that is enough.
+    0 where nobody was asked; `holding` and `gone` name those of which they say yes, and no.
+    `timed_out` says that the look itself ran out of time, `elapsed` how many seconds after the end of the action it was.
+    `room` is the share of Docker's file system that is enough.
     """
 
     action: Action
@@ -93,6 +94,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     firing: int | None = None
     asked: int = 0
     fires: bool | None = None
+    holding: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     timed_out: bool = False
     elapsed: float | None = None
     room: float = ENOUGH_ROOM

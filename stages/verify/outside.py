@@ -48,32 +48,38 @@ async def with_outside(
             return Measurement()
         return await _within(limit, metrics.measure(target, names, labels, before.at), late)
 
-    then, now, fires = await asyncio.gather(
+    then, now, answers = await asyncio.gather(
         earlier(),
         _within(limit, metrics.measure(target, names, labels, at, usual_until=incident.opened_at), late),
-        _firing(metrics, asked, target, proposed, left_out=len(names) > len(asked), limit=limit),
+        _answers(metrics, asked, target, proposed, limit=limit),
     )
     return msgspec.structs.replace(
         question,
         before=before if before is None or before.late else then.added_to(before),
         after=now.added_to(question.after),
         asked=len(asked),
-        fires=fires,
+        fires=_fires(list(answers.values()), left_out=len(names) > len(asked)),
+        holding=tuple(name for name, holds in answers.items() if holds),
+        gone=tuple(name for name, holds in answers.items() if holds is False),
         elapsed=None if ended_at is None else (at - ended_at).total_seconds(),
     )
 
 
-async def _firing(
-    metrics: Metrics, asked: Sequence[Mapping[str, str]], target: Target, proposed: Snapshot | None, *, left_out: bool, limit: float
-) -> bool | None:
-    """Whether any of the alerts with these labels holds; None when none is known to, and not all could be asked about."""
+async def _answers(
+    metrics: Metrics, asked: Sequence[Mapping[str, str]], target: Target, proposed: Snapshot | None, *, limit: float
+) -> dict[str, bool | None]:
+    """Whether each of the alerts with these labels holds, by its name; None when nobody could say."""
     heard = {alert.name: alert.heard_by for alert in proposed.alerts} if proposed else {}
     names = [clean(labels.get("alertname", ""), 256) for labels in asked]
     asking = [
         metrics.firing(labels, cluster=target.cluster, target=target, heard_by=heard.get(name, ()))
         for labels, name in zip(asked, names, strict=True)
     ]
-    answers = await asyncio.gather(*(_within(limit, one, None) for one in asking))
+    return dict(zip(names, await asyncio.gather(*(_within(limit, one, None) for one in asking)), strict=True))
+
+
+def _fires(answers: Sequence[bool | None], *, left_out: bool) -> bool | None:
+    """Whether any of the alerts holds; None when none is known to, and not all could be asked about."""
     if True in answers:
         return True
     return None if None in answers or left_out else False

@@ -4,7 +4,8 @@
 |------------------------------------------------------|--------------------------------------------------------------|
 | healthy, no restarts since                           | as it is judged then: success, or degraded by a metric       |
 | healthy, but containers restarted since              | failed, a relapse                                            |
-| healthy, but the alert that was gone holds again     | failed, a relapse                                            |
+| healthy, but an alert that was gone holds again      | failed, a relapse                                            |
+| healthy, but another alert holds by its own rule     | degraded: it is looked at again, for a longer time           |
 | broken                                               | failed, a relapse                                            |
 | not converged                                        | looked at again, and at the limit failed, a relapse          |
 | any of these, somebody changed it since, other fault | degraded: it says nothing of the action                      |
@@ -32,10 +33,10 @@ _LOST = ("state", "change")
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """The look that first found it healed: what was seen, whether the alert was gone by then, and how many seconds ago that was."""
+    """The look that first found it healed: what was seen, which alerts were gone by then, and how many seconds ago that was."""
 
     after: Snapshot
-    cleared: bool | None
+    gone: tuple[str, ...]
     seconds: float
 
 
@@ -75,9 +76,8 @@ def _came_back(question: Question, held: Held, found: Assessment) -> str | None:
     restarts = restarts_since(held.after, question.after) + unit_restarts_since(held.after, question.after, question.action)
     if restarts:
         return f"healthy at this moment, but restarted {restarts} times since"
-    if held.cleared and found.cleared is False:
-        return "the alert was gone and fires again"
-    return None
+    again = [name for name in question.holding if name in held.gone]
+    return f"an alert that was gone fires again: {again[0]}" if again else None
 
 
 def _changed(question: Question, held: Held) -> bool:

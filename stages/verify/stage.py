@@ -190,8 +190,8 @@ class VerifyStage:
         until = now + timedelta(seconds=self._hold_down(look))
         last = until + timedelta(seconds=self._options.limit)
         due = context.event(VerificationDue, finished=event.finished, look=event.look + 1, until=last)
-        seen, cleared = context.new_id(), look.assessment.cleared
-        if not await hold_verification(connection, operation.id, event=event.id, awaits=due.id, held=seen, at=now, cleared=cleared):
+        seen, gone = context.new_id(), look.question.gone
+        if not await hold_verification(connection, operation.id, event=event.id, awaits=due.id, held=seen, at=now, gone=gone):
             return []
         await store_snapshot(connection, id=seen, incident=operation.incident, phase="after", snapshot=look.question.after)
         what = f"healthy so far, held until {until:%H:%M:%S} UTC for another look: {look.assessment.summary}"
@@ -224,7 +224,7 @@ async def _held(connection: Connection, row: VerificationRow, context: Context) 
     seen = await get_snapshot(connection, row.held) if row.held else None
     if seen is None or row.held_at is None:
         return None
-    return Held(after=seen, cleared=row.held_cleared, seconds=(context.now() - row.held_at).total_seconds())
+    return Held(after=seen, gone=row.held_gone, seconds=(context.now() - row.held_at).total_seconds())
 
 
 async def _ledger(connection: Connection, event: ExecutionFinished) -> Operation:

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.prometheus import PrometheusMetrics
 from ops.sandbox.kubectl import settled
-from schemas.events import ExecutionFinished, LessonLearned, VerificationFinished
+from schemas.events import ExecutionFinished, LessonLearned, VerificationDue, VerificationFinished
 from schemas.target import Target
 from schemas.words import Ground, Verdict
 from sql.database import Database
@@ -25,6 +25,7 @@ from tests.integration.test_verify import delayed, executed, verified
 
 pytestmark = [pytest.mark.e2e, needs_prometheus]
 AT_ONCE = VerifyOptions(hold_down=0)
+HOLD = VerifyOptions().hold_down
 POD = 'namespace="shop",pod="api-7d9f8b6c5d-x2x4z",container="web"'
 USED, LIMIT = f"container_memory_working_set_bytes{{{POD}}}", f"container_spec_memory_limit_bytes{{{POD}}}"
 RESTARTS = f"kube_pod_container_status_restarts_total{{{POD}}}"
@@ -35,27 +36,32 @@ groups:
       - alert: MemoryHigh
         expr: container_memory_working_set_bytes{container="web"} > 8e8
         labels: {severity: critical}
+      - alert: QueueFull
+        expr: queue_length > 10
 """
+QUEUE = 'queue_length{namespace="shop"}'
 TOLD = {"alertname": "MemoryHigh", "namespace": "shop", "container": "web", "severity": "critical"}
 
 
 class Scene:
     """A healthy workload in the sandbox, its series in Prometheus, and verify between them."""
 
-    def __init__(self, healing: Healing, exporter: Exporter, server: Prometheus, metrics: PrometheusMetrics, target: Target) -> None:
+    def __init__(
+        self, healing: Healing, exporter: Exporter, server: Prometheus, metrics: PrometheusMetrics, target: Target, options: VerifyOptions
+    ) -> None:
         self.healing = healing
         self.exporter = exporter
         self.server = server
         self.metrics = metrics
         self.target = target
-        self.stage = VerifyStage(healing.database, healing.world, AT_ONCE, metrics=metrics)
+        self.stage = VerifyStage(healing.database, healing.world, options, metrics=metrics)
 
     async def memory(self) -> float | None:
         found = await self.metrics.measure(self.target, ["MemoryHigh"], TOLD, self.healing.now)
         return next(view.value for view in found.metrics if view.name == "memory_ratio")
 
-    async def firing(self) -> bool | None:
-        return await self.metrics.firing(TOLD, cluster="prod")
+    async def firing(self, told: dict[str, str] = TOLD) -> bool | None:
+        return await self.metrics.firing(told, cluster="prod")
 
     async def restarted(self, told: dict[str, str] = TOLD, joined: dict[str, str] | None = None) -> ExecutionFinished:
         """The restart of the workload for an incident of this alert, which another may have joined."""
@@ -64,6 +70,17 @@ class Scene:
             async with self.healing.database.transaction() as connection:
                 await self.healing.join(connection, incident, self.target, joined)
         return await executed(self.healing, restart(self.target), incident=incident)
+
+    async def held(self) -> VerificationDue:
+        """The look after the hold-down of a restart, for an alert that is gone by then."""
+        await until(self.firing, lambda fires: fires is True)
+        due, _ = delayed(await self.healing.handle(self.stage, await self.restarted()))
+        await self.uses(3e8)
+        await until(self.firing, lambda fires: fires is False)
+        await self.healing.kubectl.until(self.target, settled)
+        due, seconds = delayed(await self.healing.handle(self.stage, due))
+        assert seconds == pytest.approx(HOLD, abs=0.5)
+        return due
 
     async def uses(self, used: float) -> None:
         """Its memory from now on; returns when Prometheus has seen it."""
@@ -76,14 +93,14 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, database: Database, used: float) -> AsyncIterator[Scene]:
-    async with healing_scene(database) as healing, exporting({USED: used, LIMIT: 1e9, RESTARTS: 3.0}) as exporter:
+async def scene(folder: Path, database: Database, used: float, options: VerifyOptions = AT_ONCE) -> AsyncIterator[Scene]:
+    async with healing_scene(database) as healing, exporting({USED: used, LIMIT: 1e9, RESTARTS: 3.0, QUEUE: 0.0}) as exporter:
         server = Prometheus(folder, exporter=exporter.port, rules=RULES)
         async with running(server):
             metrics = PrometheusMetrics({"prod": server.options()}, clock=lambda: healing.now, forecast=usual)
             target = await healing.deploy("api", "sim/web:ok")
             await healing.kubectl.until(target, settled)
-            made = Scene(healing, exporter, server, metrics, target)
+            made = Scene(healing, exporter, server, metrics, target, options)
             try:
                 await made.uses(used)
                 yield made
@@ -152,6 +169,36 @@ async def test_no_success_is_called_while_any_alert_of_the_incident_holds_by_its
                 row = await get_incident(connection, result.incident)
             assert row is not None
             assert (row.succeeded, row.effectiveness) == (None, None)
+
+
+async def test_an_alert_that_was_gone_when_it_was_held_and_holds_again_is_a_relapse(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database, 9e8, VerifyOptions()) as made:
+        due = await made.held()
+        await made.uses(9e8)
+        await until(made.firing, lambda fires: fires is True)
+        made.healing.later(HOLD + VerifyOptions().limit + 1)
+        (result,) = await made.healing.handle(made.stage, due)
+        assert isinstance(result, VerificationFinished)
+        assert (result.verdict, result.ground, result.relapse) == (Verdict.FAILED, Ground.RELAPSED, True)
+        assert "an alert that was gone fires again: MemoryHigh" in result.summary
+
+
+async def test_another_alert_that_joins_while_a_success_is_held_is_no_relapse_and_moves_no_trust(
+    tmp_path: Path, database: Database
+) -> None:
+    async with scene(tmp_path, database, 9e8, VerifyOptions()) as made:
+        due = await made.held()
+        other = {"alertname": "QueueFull", "namespace": "shop"}
+        made.exporter.series[QUEUE] = 11.0
+        await until(lambda: made.firing(other), lambda fires: fires is True)
+        async with made.healing.database.transaction() as connection:
+            await made.healing.join(connection, due.finished.incident, made.target, other)
+        made.healing.later(HOLD + VerifyOptions().alert_limit + 1)
+        (result,) = await made.healing.handle(made.stage, due)
+        assert isinstance(result, VerificationFinished)
+        assert (result.verdict, result.ground, result.relapse) == (Verdict.DEGRADED, Ground.STILL_FIRING, False)
+        (lesson,) = await made.healing.handle(Learn(database), result, backed=False)
+        assert isinstance(lesson, LessonLearned), "no trust is earned and none is lost"
 
 
 async def test_a_prometheus_that_is_away_is_neither_good_nor_bad(tmp_path: Path, database: Database) -> None:

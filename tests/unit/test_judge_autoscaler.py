@@ -171,7 +171,7 @@ def test_scaling_by_hand_is_judged_by_its_pods_unless_the_alert_is_about_the_max
 
 def held(after: Snapshot) -> Assessment:
     question = Question(action=BOUNDS, outcome=Outcome.SUCCEEDED, before=FULL, after=after, alerts=MAXED)
-    return assess_held(question, Held(after=WIDER, cleared=None, seconds=120))
+    return assess_held(question, Held(after=WIDER, gone=(), seconds=120))
 
 
 @pytest.mark.parametrize("generation", [2, 3])

@@ -31,11 +31,11 @@ def judged(
     first: Snapshot = HEALED,
     *,
     action: Action = RESTART,
-    cleared: bool | None = None,
+    gone: tuple[str, ...] = (),
     **fields: Any,
 ) -> Assessment:
     question = Question(**({"action": action, "outcome": Outcome.SUCCEEDED} | fields), before=before, after=after)
-    return assess_held(question, Held(after=first, cleared=cleared, seconds=120))
+    return assess_held(question, Held(after=first, gone=gone, seconds=120))
 
 
 def said(found: Assessment) -> tuple[Verdict, Ground, bool, bool]:
@@ -46,6 +46,9 @@ SUCCESS = (Verdict.SUCCESS, Ground.HEALED, False, True)
 RELAPSE = (Verdict.FAILED, Ground.RELAPSED, True, True)
 LATER_A_RELAPSE = (Verdict.FAILED, Ground.RELAPSED, True, False)
 CHANGED = (Verdict.DEGRADED, Ground.CHANGED_SINCE, False, True)
+
+Names = tuple[str, ...]
+ALERTS: st.SearchStrategy[Names] = st.sampled_from([(), ("A",), ("B",), ("A", "B")])
 
 
 @pytest.mark.parametrize(
@@ -75,14 +78,26 @@ def test_each_row_of_the_table(before: Snapshot, after: Snapshot, expected: obje
     assert found.measured is (after is not UNMEASURED)
 
 
-def test_an_alert_that_was_gone_and_fires_again_is_the_fault_that_came_back() -> None:
-    assert said(judged(HEALED, cleared=True, firing=0)) == SUCCESS
-    assert said(judged(HEALED, cleared=True, firing=1)) == RELAPSE
-    assert said(judged(HEALED, cleared=False, firing=1)) == SUCCESS
-    assert said(judged(HEALED, cleared=True, asked=1, fires=True, firing=0)) == RELAPSE
-    assert said(judged(HEALED, cleared=True, asked=1, fires=None, firing=0)) == SUCCESS
-    still = judged(HEALED, cleared=None, asked=1, fires=True, firing=0)
-    assert said(still) == (Verdict.DEGRADED, Ground.STILL_FIRING, False, False), "nobody knew whether it was gone"
+def test_an_alert_that_was_gone_and_holds_again_is_the_fault_that_came_back() -> None:
+    again = judged(HEALED, gone=("Wedged",), asked=2, fires=True, holding=("Slow", "Wedged"), firing=2)
+    assert said(again) == RELAPSE
+    assert "an alert that was gone fires again: Wedged" in again.summary
+    assert said(judged(HEALED, gone=("Wedged",), asked=1, fires=False, firing=1)) == SUCCESS
+    assert said(judged(HEALED, gone=("Wedged",), asked=1, fires=None, firing=0)) == SUCCESS
+
+
+@pytest.mark.parametrize("gone", [(), ("Wedged",)])
+def test_an_alert_that_was_not_known_to_be_gone_and_holds_is_no_relapse(gone: tuple[str, ...]) -> None:
+    """It has joined since, or nobody could say whether it held."""
+    joined = judged(HEALED, gone=gone, asked=2, fires=True, holding=("Slow",), firing=2)
+    assert said(joined) == (Verdict.DEGRADED, Ground.STILL_FIRING, False, False)
+    assert joined.score > 0.5
+
+
+def test_what_is_only_told_of_alerts_makes_no_relapse() -> None:
+    assert said(judged(HEALED, firing=3)) == SUCCESS
+    more = judged(HEALED, gone=("Wedged",), asked=1, fires=False, firing=2)
+    assert said(more) == SUCCESS, "as many of one name as there are pods: the one that is asked about is gone"
 
 
 def test_what_somebody_took_back_says_nothing_of_the_action_though_the_same_fault_is_back() -> None:
@@ -119,19 +134,22 @@ def test_a_container_of_a_host_that_restarted_again() -> None:
     assert said(judged(elsewhere, down, up, action=action)) == SUCCESS
 
 
-@given(SNAPSHOTS, SNAPSHOTS, SNAPSHOTS, st.none() | st.booleans(), st.none() | st.integers(0, 2), st.sampled_from([1, 2]))
+@given(SNAPSHOTS, SNAPSHOTS, SNAPSHOTS, ALERTS, ALERTS, st.none() | st.integers(0, 2), st.sampled_from([1, 2]))
 def test_laws_of_every_look_after_a_hold_down(
-    before: Snapshot, first: Snapshot, after: Snapshot, cleared: bool | None, firing: int | None, generation: int
+    before: Snapshot, first: Snapshot, after: Snapshot, gone: Names, holding: Names, firing: int | None, generation: int
 ) -> None:
     assert after.workload is not None
     after = msgspec.structs.replace(after, workload=msgspec.structs.replace(after.workload, generation=generation))
-    question = Question(action=RESTART, outcome=Outcome.SUCCEEDED, before=before, after=after, firing=firing)
-    plain, found = assess(question), assess_held(question, Held(after=first, cleared=cleared, seconds=1))
+    question = Question(
+        action=RESTART, outcome=Outcome.SUCCEEDED, before=before, after=after, firing=firing, asked=2, fires=bool(holding), holding=holding
+    )
+    plain, found = assess(question), assess_held(question, Held(after=first, gone=gone, seconds=1))
     assert 0 <= found.score <= plain.score, "holding never makes a look better"
     assert found.relapse is (found.ground is Ground.RELAPSED)
     if found.verdict is Verdict.SUCCESS:
         assert plain.verdict is Verdict.SUCCESS
     if found.relapse:
         assert found.verdict is Verdict.FAILED
+        assert plain.verdict is not Verdict.DEGRADED or plain.ground is not Ground.STILL_FIRING or set(gone) & set(holding)
         assert found.measured
         assert found.regressions

@@ -98,6 +98,8 @@ async def test_an_incident_is_cleared_when_all_of_its_alerts_are_gone(answers: d
     metrics = Answers(answers, together=4)
     found = await asked(metrics, incident("A", "B"))
     assert (found.fires, found.asked, metrics.asked) == (fires, 2, ["A", "B"])
+    assert set(found.holding) == {name for name, holds in answers.items() if holds}
+    assert set(found.gone) == {name for name, holds in answers.items() if holds is False}
     assert found.after.metrics == (MEMORY,), "all four are asked at once, or none had answered"
 
 

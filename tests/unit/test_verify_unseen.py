@@ -129,7 +129,7 @@ def test_a_held_success_is_not_borne_out_by_a_look_that_did_not_see_it(
     action: Action, before: Snapshot, after: Snapshot, sensor: str
 ) -> None:
     question = Question(action=action, outcome=Outcome.SUCCEEDED, before=before, after=without(after, sensor), firing=0)
-    found = assess_held(question, Held(after=after, cleared=True, seconds=120))
+    found = assess_held(question, Held(after=after, gone=(), seconds=120))
     assert found.verdict is Verdict.DEGRADED
     assert not found.relapse
 
