@@ -171,7 +171,8 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     """A Deployment, StatefulSet or DaemonSet; `desired` and the other counts are pods.
 
     `template` is a short hash of how its pods are specified, whatever the annotations of its pod template: see `RevisionView`.
-    `memory_limits` are those of the containers in its pod template, in bytes by name, where there is one.
+    `memory_limits` are those of the containers in its pod template, in bytes by name, where there is one. `progress_deadline` is how
+    long its controller waits for progress before it calls a rollout stuck (`progress_failed`), in seconds, where it has such a limit.
     """
 
     uid: str
@@ -187,6 +188,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     progress_failed: str = ""
+    progress_deadline: int | None = None
     conditions: tuple[ConditionView, ...] = ()
     template: str = ""
 

@@ -112,7 +112,7 @@ class Ground(StrEnum):
     """What a verdict rests on. Those in `UNKNOWN_GROUNDS` say nothing for the action and nothing against it.
 
     `contained`: what was wanted is in place, and it is no remedy, such as a cordon. `still_firing`: all is well but the alert's own
-    rule, which holds.
+    rule, which holds. `starting`: nothing is wrong but that new pods are still being started.
     """
 
     HEALED = "healed"
@@ -133,12 +133,14 @@ class Ground(StrEnum):
     ACTION_UNKNOWN = "action_unknown"
     UNMEASURED = "unmeasured"
     STILL_FIRING = "still_firing"
+    STARTING = "starting"
 
 
 UNKNOWN_GROUNDS = frozenset(
     {
         *(Ground.CONTAINED, Ground.CHANGED_SINCE, Ground.ONLY_LOOKED, Ground.NOTHING_BEFORE, Ground.ACTION_UNKNOWN, Ground.UNMEASURED),
         Ground.STILL_FIRING,
+        Ground.STARTING,
     }
 )
 

@@ -112,6 +112,7 @@ class WorkloadSpec(Object, frozen=True):
     selector: Selector | None = None
     replicas: int | None = None
     paused: bool = False
+    progress_deadline_seconds: int | None = None
     strategy: Strategy | None = None
     update_strategy: Strategy | None = None
     volume_claim_templates: list[dict[str, Any]] | None = None

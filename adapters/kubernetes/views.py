@@ -72,6 +72,7 @@ def workload_view(workload: Workload, kind: Kind) -> WorkloadView:
         labels=clean_labels(meta.labels or {}),
         annotations=clean_labels(annotations, entries=32, limit=_EXCERPT),
         progress_failed=_progress_failed(workload),
+        progress_deadline=workload.spec.progress_deadline_seconds,
         conditions=condition_views(status.conditions),
     )
 

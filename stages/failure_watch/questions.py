@@ -57,8 +57,11 @@ class Back(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_unhealed(event: VerificationFinished, limit: float) -> bool:
-    """Whether so little was healed, by a score under `limit`, that a way back is put to people. What was not measured is no reason."""
-    return event.measured and event.score < limit
+    """Whether so little was healed, by a score under `limit`, that a way back is put to people.
+
+    What was not measured is no reason, nor is what is only being started.
+    """
+    return event.measured and event.ground is not Ground.STARTING and event.score < limit
 
 
 def way_back(event: VerificationFinished, inverse: Action | None, after: Snapshot | None, limit: float) -> Back | None:

@@ -11,6 +11,7 @@
 | healthy          | a rollout under way  | degraded: it may have ended well by itself; a restart is a success        |
 | healthy          | limited, and no replica was added | degraded: its load may have fallen by itself                 |
 | not converged    | any                  | timeout; failed where it was healthy, or shows the fault that it showed   |
+| only new pods are starting | any, and no more available | timeout: looked at again while its controller gives it time |
 | broken or gone   | healthy              | failed: it got worse                                                      |
 | only limited     | healthy              | degraded: that there is more load is not the action's doing               |
 | only limited     | broken, or limited with fewer pods | degraded: better, but not healed                            |
@@ -40,7 +41,6 @@ from schemas.action import (
     RestartContainer,
     RestartUnit,
     RestartWorkload,
-    RollBackWorkload,
     UncordonNode,
     is_observation,
 )
@@ -66,6 +66,7 @@ from stages.verify.in_place import Place, Standing, place_of
 from stages.verify.metrics import Circumstances, MetricsAssessment, judge_metrics
 from stages.verify.options import Weights
 from stages.verify.score import alert_share, change_share, parts_of, score_of, state_share, steadiness_share
+from stages.verify.starting import only_starting, was_under_way
 
 _CORDONS = (CordonNode, UncordonNode)
 _BY_RULE = {None: "nobody could say whether its rule holds", True: "its own rule holds", False: "its own rule does not hold any more"}
@@ -137,13 +138,14 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     before: Finding
     after: Finding
-    restarts: int
-    same_fault: bool
-    better: bool
     only_limited: bool
-    traced: bool
     place: Place
     metrics: MetricsAssessment
+    restarts: int = 0
+    same_fault: bool = False
+    better: bool = False
+    starting: bool = False
+    traced: bool = False
 
 
 _Result = tuple[Verdict, Ground, str]
@@ -185,19 +187,21 @@ def _facts(question: Question) -> _Facts:
     known = _Facts(
         before=earlier,
         after=after,
-        restarts=0,
-        same_fault=False,
-        better=False,
         only_limited=limited,
-        traced=False,
         place=place,
         metrics=metrics,
     )
     if before is None or before.late:
         return known
     faults, left = faults_in(before), faults_in(question.after)
+    fewer = _available(question.after) < _available(before)
+    starting = only_starting(before, question.after) and not (fewer and earlier.health is Health.HEALTHY)
+    if starting and after.health is Health.UNHEALTHY:  # by what the new pods are to replace, or to relieve
+        after = Finding(Health.PROGRESSING, after.reason)
     return msgspec.structs.replace(
         known,
+        after=after,
+        starting=starting,
         restarts=restarts_since(before, question.after),
         same_fault=same_fault(before, question.after, action, alerts, room),
         better=(sum(left.values()) < sum(faults.values()) and _available(question.after) > _available(before))
@@ -293,30 +297,20 @@ def _when_healthy(question: Question, facts: _Facts) -> _Result:
 
 def _by_itself(question: Question, facts: _Facts) -> str:
     """What may have made it well, in a few words, rather than the action; empty where nothing is known to."""
-    if facts.before.health is Health.PROGRESSING and _was_under_way(question):
+    if (
+        facts.before.health is Health.PROGRESSING
+        and not isinstance(question.action, _RESTARTS)
+        and was_under_way(question.before, question.action)
+    ):
         return "a rollout was under way before, which may have ended well by itself"
     if question.before is not None and left_unused(question.before, question.after, question.action):
         return "its autoscaler added nothing, so its load may have fallen by itself"
     return ""
 
 
-def _was_under_way(question: Question) -> bool:
-    """Whether all that was wrong before may have been that a rollout had not ended yet, so that waiting had healed it as well.
-
-    New pods that are not ready yet look like wedged ones: while all that are wanted are available, only a rollback heals those.
-    Restarts are not judged by it: what is stuck, such as a pod on a lost node, shows no fault, and they heal it.
-    """
-    before = question.before
-    if before is None or before.workload is None or isinstance(question.action, _RESTARTS):
-        return False
-    faults, workload = faults_in(before), before.workload
-    if not faults:
-        return True
-    served = workload.available >= workload.desired
-    return served and not _broken(before) and not isinstance(question.action, RollBackWorkload)
-
-
 def _when_unfinished(facts: _Facts) -> _Result:
+    if facts.starting:
+        return Verdict.TIMEOUT, Ground.STARTING, "its new pods are still being started"
     if facts.before.health is Health.HEALTHY and facts.only_limited:
         return Verdict.DEGRADED, Ground.HEALED_NOTHING, _MORE_LOAD
     if facts.before.health is Health.HEALTHY:
@@ -367,7 +361,7 @@ def _shares(question: Question, facts: _Facts) -> dict[str, float | None]:
     faulty = [sum(faults_in(snapshot).values()) if snapshot else 0 for snapshot in (question.before, question.after)]
     return {
         "state": state_share(health),
-        "change": change_share(health, *faulty),
+        "change": None if facts.starting else change_share(health, *faulty),
         "steadiness": steadiness_share(health, facts.restarts),
         "alert": alert_share(question.cleared),
         "metrics": facts.metrics.share,

@@ -48,7 +48,8 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     limit: Wait = 120.0
     """The longest warm-up: what has not converged so long after the execution is judged as it is, in seconds. Also the longest time
-    after the hold-down for what does not look well then to become so."""
+    after the hold-down for what does not look well then to become so. New pods of a Deployment that are only being started are
+    given its progressDeadlineSeconds in addition, half an hour at most."""
 
     hold_down: Wait = 120.0
     """How long a success is held before it is told, in seconds: a second look then catches the fault that comes back. 0: not at all."""

@@ -8,12 +8,14 @@
 | healthy, but another alert holds by its own rule     | degraded: it is looked at again, for a longer time           |
 | broken                                               | failed, a relapse                                            |
 | not converged                                        | looked at again, and at the limit failed, a relapse          |
+| only pods that are new since are starting            | looked at again, and at the limit timeout                    |
 | any of these, somebody changed it since, other fault | degraded: it says nothing of the action                      |
 | any of these, what the action set was taken back     | degraded: it says nothing of the action                      |
 | gone                                                 | degraded: somebody deleted it since                          |
 | not measured                                         | looked at again, and at the limit degraded or timeout        |
 
-An unready pod may just be starting, as after an autoscaler's decision: so what has not converged is given the time to.
+An unready pod may just be starting, as after an autoscaler's decision: so what has not converged is given the time to, and a pod
+that was not there when it was healed tells of no relapse by that alone.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from stages.verify.evidence import left_a_trace, restarts_since, same_fault, uni
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import Weights
 from stages.verify.score import REGRESSIONS, score_of
+from stages.verify.starting import only_starting
 
 _LOST = ("state", "change")
 """The parts of the score of which nothing is left in a relapse."""
@@ -54,7 +57,9 @@ def assess_held(question: Question, held: Held, weights: Weights | None = None) 
     came_back = _came_back(question, held, found)
     if came_back is None:
         settled = found.settled and not found.regressions
-        return _with(found, found.verdict, found.ground, f"{found.summary}, and so {_ago(held)}", settled=settled)
+        well = found.health is Health.HEALTHY
+        why = f"{found.summary}, and so {_ago(held)}" if well else f"healed at first, and now {found.summary}"
+        return _with(found, found.verdict, found.ground, why, settled=settled)
     settled = found.health is not Health.PROGRESSING
     if _changed(question, held):
         why = f"healed at first, then somebody changed it, and it fails in another way: {came_back}"
@@ -71,7 +76,8 @@ def _ago(held: Held) -> str:
 
 def _came_back(question: Question, held: Held, found: Assessment) -> str | None:
     """What is not well any more, in a few words; None when all is as at the first look."""
-    if found.health is not Health.HEALTHY:
+    starting = found.ground is Ground.STARTING and only_starting(held.after, question.after)
+    if found.health is not Health.HEALTHY and not starting:
         return found.judgements[0].reason
     restarts = restarts_since(held.after, question.after) + unit_restarts_since(held.after, question.after, question.action)
     if restarts:

@@ -44,7 +44,8 @@ from stages.verify.relapse import Held, assess_held
 from stages.verify.score import shown
 
 _VERIFIED = (Outcome.SUCCEEDED, Outcome.UNKNOWN)
-_RARER = 6  # intervals between two looks while only an alert is waited for
+_RARER = 6  # intervals between two looks while only an alert or a start is waited for
+_LONGEST_START = 1800  # seconds after the warm-up, however long a controller would wait
 
 
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,14 +169,19 @@ class VerifyStage:
         return [context.delay(due, min(now + timedelta(seconds=self._pause(event, now)), last))]
 
     def _last(self, event: VerificationDue, look: _Look) -> datetime:
-        """When the last look is due: later where only the alert's own rule still holds, for rules look back."""
-        ended_at = look.case.operation.finished_at
-        if look.assessment.ground is not Ground.STILL_FIRING or ended_at is None:
-            return event.until
-        return max(event.until, ended_at + timedelta(seconds=self._options.alert_limit))
+        """When the last look is due: later where only the alert's own rule still holds, for rules look back.
+
+        Later, too, where new pods are only being started: their controller says when that has taken too long.
+        """
+        ended_at, workload = look.case.operation.finished_at, look.question.after.workload
+        if look.assessment.ground is Ground.STILL_FIRING and ended_at is not None:
+            return max(event.until, ended_at + timedelta(seconds=self._options.alert_limit))
+        if look.assessment.ground is Ground.STARTING and workload is not None:
+            return event.until + timedelta(seconds=min(workload.progress_deadline or 0, _LONGEST_START))
+        return event.until
 
     def _pause(self, event: VerificationDue, now: datetime) -> float:
-        """Seconds to the next look; after the warm-up, when only an alert is waited for, they come less often."""
+        """Seconds to the next look; after the warm-up, when only an alert or a start is waited for, they come less often."""
         return self._options.interval * (_RARER if now >= event.until else 1)
 
     def _hold_down(self, look: _Look) -> float:

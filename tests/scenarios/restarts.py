@@ -6,6 +6,7 @@ from ops.sandbox.kubectl import unready, waiting
 from schemas import events as e
 from schemas.action import RestartWorkload
 from schemas.target import Target
+from schemas.words import Verdict
 from tests.scenarios.scenario import Ended, Stand, healed, judged_as_useless, scenario
 from tests.scenarios.story import Story
 from tests.scenarios.witness import Expected, Write
@@ -38,11 +39,15 @@ async def wedge(stand: Stand) -> Ended:
 
 @scenario("wedge that a restart does not free", twin=True)
 async def wedge_for_good(stand: Stand) -> Ended:
-    web = await stand.place.deploy("web", "sim/web:wedge-0s")
+    """Its own controller says so: new pods that are not ready yet may be starting."""
+    web = await stand.place.deploy("web", "sim/web:wedge-0s", spec={"progressDeadlineSeconds": 45})
     await stand.place.until(web, unready)
     story = await stand.fire("WebWedged", web)
     await proposed_restart(story)
-    return await judged_as_useless(story, "restarted", restarted(web))
+    ended = await judged_as_useless(story, "restarted", restarted(web))
+    (verified,) = story.told(e.VerificationFinished)
+    assert verified.verdict is Verdict.FAILED, f"judged as {verified.verdict}: {verified.summary}"
+    return ended
 
 
 @scenario("memory leak: well after a restart, and broken again soon", twin=True)

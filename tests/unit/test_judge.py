@@ -41,6 +41,7 @@ HALF = snapshot(pod("c", "crash", restarts=1), pod("d"), generation=2, observed_
 OOM = snapshot(pod("c", "oom"), pod("d", "oom"), generation=2, observed_generation=2)
 WEDGED = snapshot(pod("a", "unready"))
 NEW_WEDGED = snapshot(pod("c", "unready"), generation=2, observed_generation=2)
+NEVER_READY = snapshot(pod("c", "unready"), generation=2, observed_generation=2, progress_failed="ProgressDeadlineExceeded")
 UNSEEN = snapshot(pod("a"), generation=2)
 HALF_WAY = snapshot(pod("c"), pod("a", "unready"), generation=2, observed_generation=2, updated=1)
 STARTING = snapshot(pod("c", "pending"), generation=2, observed_generation=2)
@@ -71,7 +72,8 @@ def judged(before: Snapshot | None, after: Snapshot, action: Action = RESTART, *
         (OK, NEW_CRASH, RESTART, Verdict.FAILED),
         (OK, GONE, RESTART, Verdict.FAILED),
         (None, NEW_CRASH, RESTART, Verdict.DEGRADED),
-        (WEDGED, NEW_WEDGED, RESTART, Verdict.FAILED),
+        (WEDGED, NEW_WEDGED, RESTART, Verdict.TIMEOUT),
+        (WEDGED, NEVER_READY, RESTART, Verdict.FAILED),
         (CRASH, UNSEEN, RESTART, Verdict.TIMEOUT),
         (CRASH, STARTING, RESTART, Verdict.TIMEOUT),
         (OK, STARTING, RESTART, Verdict.FAILED),
@@ -229,7 +231,7 @@ def test_a_rollout_that_was_under_way_is_no_fault_that_was_healed() -> None:
 
 def test_what_failed_scores_under_a_half_and_what_healed_above() -> None:
     assert judged(CRASH, NEW_CRASH).score < 0.5
-    assert judged(WEDGED, NEW_WEDGED, firing=1).score < 0.5
+    assert judged(WEDGED, NEVER_READY, firing=1).score < 0.5
     assert judged(CRASH, NEW_OK, firing=1).score > 0.5
     assert judged(OK, UNMEASURED).score == 0.0
 

@@ -15,7 +15,7 @@ from schemas.words import Ground, Outcome, Verdict
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.relapse import Held, assess_held
 from tests.unit.snapshots import HOST, TARGET, host, pod, snapshot, unit
-from tests.unit.test_judge import GONE, SNAPSHOTS, UNMEASURED
+from tests.unit.test_judge import GONE, OK, SNAPSHOTS, UNMEASURED
 
 RESTART = RestartWorkload(target=TARGET)
 WEDGED = snapshot(pod("a", "unready"), pod("b", "unready"))
@@ -45,6 +45,7 @@ def said(found: Assessment) -> tuple[Verdict, Ground, bool, bool]:
 SUCCESS = (Verdict.SUCCESS, Ground.HEALED, False, True)
 RELAPSE = (Verdict.FAILED, Ground.RELAPSED, True, True)
 LATER_A_RELAPSE = (Verdict.FAILED, Ground.RELAPSED, True, False)
+STARTS = (Verdict.TIMEOUT, Ground.STARTING, False, False)
 CHANGED = (Verdict.DEGRADED, Ground.CHANGED_SINCE, False, True)
 
 Names = tuple[str, ...]
@@ -61,6 +62,13 @@ ALERTS: st.SearchStrategy[Names] = st.sampled_from([(), ("A",), ("B",), ("A", "B
         (CRASHED, snapshot(pod("c"), pod("d", restarts=1), **DONE), RELAPSE),
         (CRASHED, snapshot(pod("c"), pod("e", restarts=1), **DONE), RELAPSE),
         (CRASHED, snapshot(pod("c"), pod("e"), **DONE), SUCCESS),
+        # Pods that an autoscaler has added, or that took the place of others.
+        (WEDGED, snapshot(pod("c"), pod("d"), pod("e", "unready"), **DONE), STARTS),
+        (WEDGED, snapshot(pod("c"), pod("e", "pending"), **DONE), STARTS),
+        (OK, snapshot(pod("c"), pod("d"), pod("e", "unready"), **DONE), STARTS),
+        (WEDGED, snapshot(pod("c", "unready"), pod("d"), pod("e", "unready"), **DONE), LATER_A_RELAPSE),
+        (WEDGED, snapshot(pod("c", restarts=1), pod("d"), pod("e", "unready"), **DONE), LATER_A_RELAPSE),
+        (WEDGED, snapshot(pod("c"), pod("d"), pod("e", "unready", restarts=1), **DONE), LATER_A_RELAPSE),
         # Somebody else's change.
         (WEDGED, snapshot(pod("e"), pod("f"), **ELSE), SUCCESS),
         (WEDGED, snapshot(pod("c"), pod("e", "pull"), **ELSE), CHANGED),
