@@ -23,7 +23,7 @@ def _rule(words: tuple[str, ...], pattern: str, shown: str = MASK, flags: int = 
 
 _I = re.IGNORECASE
 _AS_I = {0x131: "i", 0x307: None}  # what the patterns take for an i, and folding does not
-_NAMES = ("pass", "pwd", "secret", "token", "key", "credent", "auth", "cookie", "sig", "session", "sid", "jwt")
+_NAMES = ("pass", "pw", "secret", "token", "key", "credent", "auth", "cookie", "sig", "session", "sid", "jwt")
 _FORMS = (
     (("eyj",), r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     (("akia", "asia"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
@@ -73,6 +73,12 @@ _TOOLS = tuple(
 _OTHERS: tuple[_Rule, ...] = (
     (("@",), without_user_info),
     _rule(("@tcp(", "@unix("), r"(?<![\w.-])[\w.-]{1,64}:[^\s@\"']{1,256}(?=@(?:tcp|unix)\()", MASK, _I),
+    _rule(
+        ("jdbc:oracle:", "sqlplus"),
+        rf"(\b(?:jdbc:oracle:\w{{2,8}}:|sqlplus{_WITHIN})[^\s/@\"'\\]{{1,128}}\\{{0,7}}/)(?:\\{{0,7}}\"[^\"\n]{{1,256}}\"|[^\s\"']{{1,256}})(?=@)",
+        r"\g<1>***",
+        _I,
+    ),
     _rule(("hooks.",), r"(\bhooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/)[\w/-]+", r"\1***", _I),
     _rule(("webhook",), r"(\b(?:discord(?:app)?\.com/api/webhooks|[\w-]{0,64}\.?webhook\.office\.com/webhookb2)/)[\w@/-]+", r"\1***", _I),
     *(_rule(words, form) for words, form in _FORMS),

@@ -12,7 +12,7 @@ _KEYS = "api|access|private|encrypt(?:ion)?|signing|account|master|shared|servic
 _WORDS = (
     r"passw(?:or)?d|passwort|passphrase|passcode|pwd|secret|credential|jwt|token(?!i[sz])"
     rf"|(?:{_KEYS})[ _.-]?key"
-    r"|(?<![a-z0-9])pass(?![a-z])|(?<=db|my|pg)pass(?![a-z])|(?-i:(?<=[a-z])Pass(?![a-z]))"
+    r"|(?<![a-z0-9])(?:pass|pw)(?![a-z])|(?<=db|my|pg)pass(?![a-z])|(?-i:(?<=[a-z])Pass(?![a-z]))"
     r"|(?<![a-z])(?:auth|cookie|session|sid|sig|signature)(?![a-z])|(?-i:(?<=[a-z])(?:Auth|Signature)(?![a-z]))"
 )
 _NAME = re.compile(_WORDS, re.IGNORECASE)
@@ -56,6 +56,11 @@ _ESCAPED = re.compile(rf"(?P<open>\\{{1,7}}[\"']){ENDS}" + r"(?P<inner>(?:[^\n\"
 _MASKED = re.compile(r"(?:\\{0,7}[\"'])?\*\*\*(?!\w)")
 _QUOTED = re.compile(rf"(?P<open>[\"']){ENDS}" + r"(?P<inner>(?:\\[^\n]|(?!(?P=open))[^\n\\])*)(?:(?P=open)|\\?(?=\n)|\\?\Z)")
 _BARE = re.compile(r"(?:[^\s,;&\"'\\]|\\(?![\"'\\]|\Z)|[,;&](?![\s\"']|[\w.-]{1,40}[=:]|\Z))+")
+# A password in a string such as `Server=db;Password=a b;Encrypt=true` ends at the semicolon, or with the whole string.
+_PASSWORD = re.compile(r"passw(?:or)?d|pwd", re.IGNORECASE)
+_IN_STRING = r"(?:[^;\n\"'\\]|\\(?![\"'\\]|\Z))"
+_TO_ITS_END = re.compile(rf"{_IN_STRING}+")
+_TO_THE_NEXT = re.compile(rf"{_IN_STRING}{{1,256}}(?=;[ \t]{{0,8}}[a-z][\w ]{{0,32}}=)", re.IGNORECASE)
 
 
 def names_a_secret(name: str) -> bool:
@@ -90,12 +95,23 @@ def _masked(text: str, pattern: re.Pattern[str]) -> str:
     while found:
         here = found.end()
         if names_a_secret(found["name"]) and not _MASKED.match(text, here):
-            whole, shown = _value(text, here)
+            whole, shown = _in_string(found) or _value(text, here)
             if whole and not _is_spared(found, whole):
                 parts += [text[at:here], shown]
                 here = at = here + len(whole)
         found = pattern.search(text, here)
     return "".join(parts) + text[at:] if parts else text
+
+
+def _in_string(found: re.Match[str]) -> tuple[str, str] | None:
+    """The password that begins here, and how it is shown, where it stands among other pairs `name=value;`; None anywhere else."""
+    if found.re is not _ASSIGNED or found["sign"] != "=" or not _PASSWORD.fullmatch(found["name"]):
+        return None
+    text = found.string
+    earlier = text[max(found.start() - 256, 0) : found.start()].rpartition("\n")[2].rstrip(" \t")
+    follows = earlier.endswith(";") and "=" in earlier[:-1].rpartition(";")[2]
+    value = (_TO_ITS_END if follows else _TO_THE_NEXT).match(text, found.end())
+    return (value[0], MASK) if value else None
 
 
 def _value(text: str, at: int) -> tuple[str, str]:
