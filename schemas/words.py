@@ -89,7 +89,10 @@ class OperationState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an approved action ended; `unknown` means that nobody can say whether the side effect happened."""
+    """How an approved action ended; `unknown` means that nobody can say whether the side effect happened.
+
+    `withdrawn`: its incident was over before it began, so that it was not needed any more.
+    """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -97,6 +100,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     DRY_RUN_BLOCKED = "dry_run_blocked"
     SHADOWED = "shadowed"
+    WITHDRAWN = "withdrawn"
 
 
 class Verdict(StrEnum):

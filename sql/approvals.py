@@ -59,6 +59,11 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     signers: tuple[str, ...] = ()
     basis: str = ""
 
+    @property
+    def by_person(self) -> bool:
+        """Whether a person proposed it, and proved to be that person: it may be about an incident that is over."""
+        return bool(self.inputs.get("situation", {}).get("person"))
+
 
 class SignatureRow(msgspec.Struct, frozen=True, kw_only=True):
     """One person's signature or rejection: who, when, where from, and what they said. `vote` is the id of the vote's event."""
@@ -102,8 +107,12 @@ UPDATE approvals SET state = $2, decided_at = $3, expires_at = coalesce($4, expi
 WHERE id = $1 AND state = 'waiting' RETURNING id
 """
 _BUSY = """
-SELECT id FROM approvals
+SELECT id FROM approvals a
 WHERE (place = $1 OR target_key = $2) AND NOT observation AND finished_at IS NULL AND state IN ('waiting', 'approved') AND expires_at > $3
+  AND (state = 'waiting'
+       OR coalesce((inputs::json #>> '{situation,person}')::boolean, false)
+       OR EXISTS (SELECT FROM incidents i WHERE i.id = a.incident AND i.state IN ('INVESTIGATING', 'MITIGATING'))
+       OR EXISTS (SELECT FROM operations o WHERE o.approval = a.id AND o.state = 'running'))
 ORDER BY requested_at LIMIT 1
 """
 _AUTOMATIC = """
@@ -202,7 +211,10 @@ async def signatures_of(connection: Connection, approval: str) -> list[Signature
 
 
 async def busy_with(connection: Connection, *, place: str, target: str, now: datetime) -> str | None:
-    """The oldest approval that waits, or is approved and not finished, for the incident's target or the action's; observations aside."""
+    """The oldest approval that waits, or is approved and not finished, for the incident's target or the action's; observations aside.
+
+    One that was approved and had not begun when its incident ended is not begun any more, and keeps nobody away.
+    """
     busy: str | None = await connection.fetchval(_BUSY, place, target, now)
     return busy
 

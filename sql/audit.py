@@ -1,6 +1,6 @@
 """The audit log: a row for everything that is tried on the world, from its first moment, and how it ended.
 
-A row begins as `pending` and ends as success, failed, retried, refused, dry_run, shadowed, unknown or rolled_back. One
+A row begins as `pending` and ends as success, failed, retried, refused, withdrawn, dry_run, shadowed, unknown or rolled_back. One
 operation has a row for each attempt, `OPERATION#ATTEMPT`.
 """
 
@@ -15,7 +15,7 @@ import msgspec
 from schemas.text import clean
 from sql.database import Connection
 
-AuditState = Literal["pending", "success", "failed", "retried", "refused", "dry_run", "shadowed", "unknown", "rolled_back"]
+AuditState = Literal["pending", "success", "failed", "retried", "refused", "withdrawn", "dry_run", "shadowed", "unknown", "rolled_back"]
 
 ERROR_LIMIT = 2_000  # characters
 STDERR_LIMIT = 8_000

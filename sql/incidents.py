@@ -82,7 +82,7 @@ INSERT INTO incident_timeline (incident, event, what, by, at) VALUES ($1, $2, $3
 """
 _MITIGATING = """
 UPDATE incidents SET state = 'MITIGATING', executed = true, automatic = automatic AND $2, succeeded = NULL
- WHERE id = $1 AND state IN ('INVESTIGATING', 'MITIGATING')
+ WHERE id = $1 AND state IN ('INVESTIGATING', 'MITIGATING') RETURNING id
 """
 _OUTCOME = """
 UPDATE incidents SET succeeded = $2, effectiveness = coalesce($3, effectiveness), notes = CASE WHEN $4 = '' THEN notes ELSE $4 END
@@ -128,13 +128,13 @@ async def firing_signals(connection: Connection, incident: str) -> int:
     return int(count or 0)
 
 
-async def mark_mitigating(connection: Connection, incident: str, automatic: bool = True) -> None:
+async def mark_mitigating(connection: Connection, incident: str, automatic: bool = True) -> bool:
     """Something is being done about it: for who is about to change the world (an observation is no mitigation).
 
-    `automatic` says that no person signed. How an earlier attempt ended counts no more. An incident that is not open is left
-    as it is.
+    `automatic` says that no person signed. How an earlier attempt ended counts no more. False for an incident that is not open,
+    which is left as it is; an open one cannot end before the transaction does.
     """
-    await connection.execute(_MITIGATING, incident, automatic)
+    return await connection.fetchval(_MITIGATING, incident, automatic) is not None
 
 
 async def mark_rejected(connection: Connection, incident: str) -> None:

@@ -32,22 +32,23 @@ from schemas.words import CheckResult, OperationState, Outcome, Tier
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.database import Connection, Database
 from sql.evidence import store_snapshot
-from sql.incidents import add_timeline, mark_mitigating
+from sql.incidents import IncidentRow, add_timeline, mark_mitigating
 from sql.operations import Lease, Operation, start_operation
-from stages.execute.authority import is_shadowed, refusal
+from stages.execute.authority import is_shadowed, is_wanted, refusal
 from stages.execute.classify import is_transient
 from stages.execute.ending import Ending, ended, later
 from stages.execute.options import ExecuteOptions
 
-_UNTOUCHED = (Outcome.REFUSED, Outcome.FAILED, Outcome.DRY_RUN_BLOCKED)
+_UNTOUCHED = (Outcome.REFUSED, Outcome.FAILED, Outcome.DRY_RUN_BLOCKED, Outcome.WITHDRAWN)
 """Endings that say that nothing was changed."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """The right to make one attempt: the approval with its signatures, the operation as it was found, and the lease."""
+    """The right to make one attempt: the approval with its signatures and its incident, the operation as it was found, and the lease."""
 
     approval: ApprovalRow
     signatures: Sequence[SignatureRow]
+    incident: IncidentRow | None
     operation: Operation
     lease: Lease
     attempt: int
@@ -124,14 +125,16 @@ class Attempt:
             return ended(Outcome.REFUSED, error=reason)
         if is_shadowed(self.claim.approval):
             return ended(Outcome.SHADOWED, output=f"shadow mode: {describe(self._action)} was not run")
-        return None
+        return None if is_wanted(self.claim.approval, self.claim.incident) else self._withdrawn()
+
+    def _withdrawn(self) -> Ending:
+        return ended(Outcome.WITHDRAWN, error=f"its incident is over, and nothing is done any more: {describe(self._action)}")
 
     async def _act(self) -> Ending:
         before = None if self.has_before else await self._observe()
         if not is_observation(self._action) and (blocked := self._blocked(await self._world.preflight(self._action))):
             return blocked
-        await self._start(before)
-        return await self._apply()
+        return await self._start(before) or await self._apply()
 
     async def _observe(self) -> Snapshot | None:
         """The state before: of the workload, where the action is about one of its pods, for that is what must be well afterwards."""
@@ -173,10 +176,17 @@ class Attempt:
         names = {check.name for check in failed}
         return isinstance(self._action, EvictPod) and "disruption_budget" in names and names <= {"disruption_budget", "dry_run"}
 
-    async def _start(self, before: Snapshot | None) -> None:
-        """Commits `running`, before the world is touched. Raises Retry when the lease was lost."""
+    async def _start(self, before: Snapshot | None) -> Ending | None:
+        """Commits `running`, before the world is touched; the ending when the incident is over by now.
+
+        Raises Retry when the lease was lost.
+        """
         claim, at = self.claim, self._clock()
         async with self._database.transaction() as connection:
+            if not is_observation(self._action):
+                is_open = await mark_mitigating(connection, claim.approval.incident, claim.approval.automatic)
+                if not is_open and not claim.approval.by_person:
+                    return self._withdrawn()
             if before is not None:
                 await self._keep_before(connection, before)
             begun = await start_operation(
@@ -184,11 +194,10 @@ class Attempt:
             )
             if not begun:
                 raise Retry(1.0, f"another executor took over operation {claim.operation.id}")
-            if not is_observation(self._action):
-                await mark_mitigating(connection, claim.approval.incident, claim.approval.automatic)
             what = f"attempt {claim.attempt} begins: {describe(self._action)}"
             await add_timeline(connection, incident=claim.approval.incident, event=claim.event, at=at, by=claim.by, what=what)
         self.begun_at = at
+        return None
 
     async def _keep_before(self, connection: Connection, snapshot: Snapshot) -> None:
         await store_snapshot(connection, id=self.claim.before, incident=self.claim.approval.incident, phase="before", snapshot=snapshot)

@@ -8,6 +8,7 @@ from datetime import datetime
 from schemas.action import action_hash, is_observation, needs_grant
 from schemas.words import ApprovalState, Choice, Mode
 from sql.approvals import ApprovalRow, SignatureRow, fold_name
+from sql.incidents import IncidentRow
 
 
 def refusal(approval: ApprovalRow, signatures: Sequence[SignatureRow], now: datetime, grant: float = 600.0) -> str:
@@ -34,6 +35,11 @@ def refusal(approval: ApprovalRow, signatures: Sequence[SignatureRow], now: date
 def is_shadowed(approval: ApprovalRow) -> bool:
     """Whether nothing runs in the mode that the approval was decided in."""
     return approval.mode is Mode.SHADOW
+
+
+def is_wanted(approval: ApprovalRow, incident: IncidentRow | None) -> bool:
+    """Whether it is still to be done: once the incident is over, only what a person proposed, such as taking an action back."""
+    return approval.by_person or (incident is not None and incident.is_open)
 
 
 def _missing(approval: ApprovalRow, signatures: Sequence[SignatureRow]) -> str:

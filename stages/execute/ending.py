@@ -16,6 +16,7 @@ _AUDIT: dict[Outcome, AuditState] = {
     Outcome.REFUSED: "refused",
     Outcome.DRY_RUN_BLOCKED: "dry_run",
     Outcome.SHADOWED: "shadowed",
+    Outcome.WITHDRAWN: "withdrawn",
 }
 _LEDGER = {Outcome.SUCCEEDED: OperationState.SUCCEEDED, Outcome.UNKNOWN: OperationState.UNKNOWN}
 

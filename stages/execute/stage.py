@@ -23,7 +23,7 @@ from schemas.words import ApprovalState
 from sql.approvals import ApprovalRow, get_approval, signatures_of
 from sql.audit import audit_close, audit_open
 from sql.database import Connection, Database
-from sql.incidents import add_timeline
+from sql.incidents import add_timeline, get_incident
 from sql.operations import (
     LeaseHeld,
     Operation,
@@ -138,9 +138,15 @@ class ExecuteStage:
             incident=approval.incident,
             input=msgspec.json.encode(approval.action).decode(),
         )
-        signatures = await signatures_of(connection, approval.id)
         return Claim(
-            approval=approval, signatures=signatures, operation=operation, lease=lease, attempt=number, event=event.id, by=context.by
+            approval=approval,
+            signatures=await signatures_of(connection, approval.id),
+            incident=await get_incident(connection, approval.incident),
+            operation=operation,
+            lease=lease,
+            attempt=number,
+            event=event.id,
+            by=context.by,
         )
 
     async def _refuse_news(self, event: ActionApproved | ExecutionRetryDue, context: Context, why: str) -> None:

@@ -58,7 +58,7 @@ def _refusals(event: VoteCast, context: Context, row: ApprovalRow, options: Gate
 
 async def _over(connection: Connection, row: ApprovalRow) -> str:
     """Why the incident ends the time to sign; what a person proposes may be about one that is over."""
-    if row.inputs.get("situation", {}).get("person"):
+    if row.by_person:
         return ""
     incident = await incidents.get_incident(connection, row.incident)
     return "" if incident is not None and incident.is_open else "its incident is not open any more"

@@ -32,6 +32,7 @@ _OUTCOMES = {
     Outcome.REFUSED: "REFUSED, nothing was changed",
     Outcome.DRY_RUN_BLOCKED: "STOPPED BY ITS DRY RUN, nothing was changed",
     Outcome.SHADOWED: "NOT RUN (shadow)",
+    Outcome.WITHDRAWN: "WITHDRAWN, not run",
 }
 _VERDICTS = {
     Verdict.SUCCESS: "HEALED",
