@@ -14,6 +14,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One preflight check, really run or said not to have been. `missing` names what is lacking, such as a permission.
 
     `warning` is set on one that passed, and found what whoever signs must know nevertheless, which `detail` says.
+    `subject` tells checks of one name apart, such as the permission that was asked for; it is not written where there is none.
     """
 
     name: str
@@ -21,6 +22,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     missing: str = ""
     warning: bool | msgspec.UnsetType = msgspec.UNSET
+    subject: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def about(self) -> tuple[str, str]:
+        """What makes it the same check as one that was run at another time."""
+        return self.name, self.subject or ""
 
 
 class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):

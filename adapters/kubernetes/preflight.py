@@ -112,13 +112,13 @@ async def _permission(client: Client, permission: Permission) -> Check:
     try:
         status = parse(await client.request("POST", ACCESS_REVIEWS.path(), body=body), AccessReview).status
     except AdapterError as error:
-        return Check(name="permission", result=CheckResult.NOT_CHECKED, detail=clean(f"{what}: {error}", 300))
+        return Check(name="permission", subject=what, result=CheckResult.NOT_CHECKED, detail=clean(f"{what}: {error}", 300))
     if status.allowed:
-        return Check(name="permission", result=CheckResult.PASSED, detail=what)
+        return Check(name="permission", subject=what, result=CheckResult.PASSED, detail=what)
     if status.evaluation_error:
         detail = clean(f"{what}: {status.evaluation_error}", 300)
-        return Check(name="permission", result=CheckResult.NOT_CHECKED, detail=detail)
-    return Check(name="permission", result=CheckResult.FAILED, detail=f"the identity in use may not {what}", missing=what)
+        return Check(name="permission", subject=what, result=CheckResult.NOT_CHECKED, detail=detail)
+    return Check(name="permission", subject=what, result=CheckResult.FAILED, detail=f"the identity in use may not {what}", missing=what)
 
 
 async def _target(client: Client, action: Action) -> tuple[Check, Tree | None]:

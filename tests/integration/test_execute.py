@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.ports import World
 from bus.handler import Reject, Retry
 from schemas.action import DeletePod, Investigate, RollBackWorkload, ScaleWorkload, action_hash
 from schemas.events import ApprovalExpired, ExecutionFinished, ExecutionRetryDue, ExecutionStarted
-from schemas.evidence import Check
 from schemas.target import Kind, Target
 from schemas.words import ApprovalState, CheckResult, IncidentState, Mode, OperationState, Outcome
 from sql import approvals
@@ -179,19 +179,36 @@ async def test_a_target_that_was_replaced_since_is_refused(scene: Healing, stage
 
 async def test_what_was_checked_at_approval_and_cannot_be_checked_now_waits(scene: Healing) -> None:
     target = await scene.deploy("api", "sim/web:ok")
-    row = await scene.approve(restart(target), checks=(Check(name="permission", result=CheckResult.PASSED),))
+    row = await scene.approve(restart(target), checks=(await scene.world.preflight(restart(target))).checks)
     world = _Unchecked(scene.world)
     outputs = await scene.handle(ExecuteStage(scene.database, world), scene.announce(row))
     assert only(outputs, ExecutionRetryDue).attempt == 2
     assert "apply" not in world.calls
 
 
+async def test_what_could_not_be_checked_at_approval_either_is_no_news(scene: Healing) -> None:
+    target = await scene.deploy("api", "sim/web:ok")
+    world = _Unchecked(scene.world, "patch deployments.apps in shop")
+    checks = (await world.preflight(restart(target))).checks
+    assert {check.result for check in checks if check.name == "permission"} == {CheckResult.PASSED, CheckResult.NOT_CHECKED}
+    row = await scene.approve(restart(target), checks=checks, signers=["ann"])
+    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    assert finished.outcome is Outcome.SUCCEEDED
+
+
 class _Unchecked(Unsteady):
-    """The cluster cannot answer questions about permissions."""
+    """The cluster cannot answer what is asked of it: nothing at all, or about one subject."""
+
+    def __init__(self, world: World, subject: str = "") -> None:
+        super().__init__(world)
+        self.subject = subject
 
     async def preflight(self, action: Any) -> Any:
         found = await super().preflight(action)
-        checks = tuple(msgspec.structs.replace(check, result=CheckResult.NOT_CHECKED) for check in found.checks)
+        checks = tuple(
+            msgspec.structs.replace(check, result=CheckResult.NOT_CHECKED) if self.subject in ("", check.subject) else check
+            for check in found.checks
+        )
         return msgspec.structs.replace(found, checks=checks)
 
 
