@@ -11,7 +11,6 @@ from schemas.action import (
     CordonNode,
     DeletePod,
     EvictPod,
-    Investigate,
     RerunJob,
     RestartWorkload,
     RollBackWorkload,
@@ -24,10 +23,10 @@ from schemas.evidence import BlastRadius
 from schemas.target import Kind
 from schemas.words import Tier
 
-_REACH: dict[type, int] = {Investigate: 0, UncordonNode: 0, CordonNode: 5, DeletePod: 5, EvictPod: 5, RestartWorkload: 5, RerunJob: 5}
+_REACH: dict[type, int] = {UncordonNode: 0, CordonNode: 5, DeletePod: 5, EvictPod: 5, RestartWorkload: 5, RerunJob: 5}
 _OTHER_REACH = 10
 _LOSS, _SERVICE, _SERVICES, _BUDGET = 50, 3, 15, 20
-_DATA = {"none": 0, "read only": 0, "write": 10, "destructive": 30}
+_DATA = {"none": 0, "write": 10, "destructive": 30}
 _TIERS = ((90, Tier.BLOCKED), (60, Tier.DUAL), (30, Tier.HUMAN), (0, Tier.AUTO))
 
 
@@ -55,12 +54,12 @@ def blast_radius(action: Action, facts: Facts) -> BlastRadius:
     """The blast radius of an action with these facts.
 
     score = reach + loss + services + budget + data, 100 at most:
-    reach      0 investigate, uncordon · 5 cordon, delete, evict, restart, rerun, scale up, bounds that take no pod away ·
+    reach      0 uncordon · 5 cordon, delete, evict, restart, rerun, scale up, bounds that take no pod away ·
                10 roll back, limit, scale down, lower bounds
     loss       50 * healthy pods that may be away at once / healthy pods (0 when none is healthy: nothing is left to lose)
     services   3 for each service in front, 15 at most
     budget     20 when more healthy pods may be away at once than the disruption budgets allow
-    data       0 none or read only · 10 write (pods with persistent volumes) · 30 destructive (a pod that nothing makes again)
+    data       0 none · 10 write (pods with persistent volumes) · 30 destructive (a pod that nothing makes again)
     tier: auto below 30, human below 60, dual below 90, blocked from 90.
     What was not measured counts as the most that it could be, so it can raise the score and never lower it.
     """

@@ -18,6 +18,7 @@ from adapters.kubernetes.objects import ApiResources, ControllerRevision, Job, M
 from adapters.kubernetes.resources import (
     AUTOSCALERS,
     CONTROLLER_REVISIONS,
+    EVENTS,
     JOBS,
     PODS,
     REPLICASETS,
@@ -100,7 +101,7 @@ def permissions(action: Action) -> tuple[Permission, ...]:
 
     match action:
         case Investigate():
-            return (may("get"),)
+            return (may("get"), *_looks_around(target, place))
         case DeletePod():
             return (may("get"), may("delete"))
         case EvictPod():
@@ -115,6 +116,17 @@ def permissions(action: Action) -> tuple[Permission, ...]:
             return (may("get"), scaler, scaler._replace(verb="patch"))
         case _:
             return (may("get"), may("patch"))
+
+
+def _looks_around(target: Target, place: str) -> tuple[Permission, ...]:
+    """What a look reads beside the target itself: the events, and the pods with their logs, where the target has any."""
+    events = Permission("list", EVENTS, target.namespace or "default")
+    if target.kind is Kind.NAMESPACE:
+        return (events,)
+    if target.kind is Kind.NODE:
+        return (events, Permission("list", PODS))
+    log = Permission("get", PODS, place, subresource="log")
+    return (events, log) if target.kind is Kind.POD else (events, Permission("list", PODS, place), log)
 
 
 def check_kind(action: Action) -> None:

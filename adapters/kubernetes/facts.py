@@ -26,7 +26,6 @@ from schemas.action import (
     CordonNode,
     DeletePod,
     EvictPod,
-    Investigate,
     RerunJob,
     RollBackWorkload,
     ScaleWorkload,
@@ -40,7 +39,7 @@ from schemas.words import CheckResult
 
 T = TypeVar("T")
 _SINGLE_POD = (DeletePod, EvictPod)
-_TOUCHES_NO_POD = (Investigate, RerunJob, CordonNode, UncordonNode)
+_TOUCHES_NO_POD = (RerunJob, CordonNode, UncordonNode)
 
 
 class Measured(NamedTuple):
@@ -170,8 +169,6 @@ class Surroundings:
         return not (isinstance(self._action, ScaleWorkload) and self._action.replicas == 0)
 
     def _data(self, pods: list[Pod] | None, workload: Workload | None) -> str | None:
-        if isinstance(self._action, Investigate):
-            return "read only"
         if isinstance(self._action, _TOUCHES_NO_POD):
             return "none"
         if isinstance(self._action, _SINGLE_POD) and not self._returns():

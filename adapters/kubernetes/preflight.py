@@ -37,9 +37,9 @@ from schemas.action import (
     SetMemoryLimit,
     UncordonNode,
 )
-from schemas.evidence import Check, GitOps
+from schemas.evidence import BlastRadius, Check, GitOps
 from schemas.text import clean
-from schemas.words import CheckResult
+from schemas.words import CheckResult, Tier
 
 _REHEARSAL = "dry-run"
 _BUDGET = "room in the disruption budget"
@@ -49,7 +49,8 @@ async def preflight(client: Client, action: Action) -> Preflight:
     """All checks, at once where they do not need each other. Changes nothing.
 
     A target that is not there is a failed check with the nearest names, and an empty UID. Raises Refused for an action that
-    makes no sense for its target, and Transient when the API server gave no answer at all about the target.
+    makes no sense for its target, and Transient when the API server gave no answer at all about the target. Of a look, which
+    changes nothing, there is only to be known whether its target is there and may be seen.
     """
     check_kind(action)
     action = msgspec.structs.replace(action, target=live_target(action.target))
@@ -61,6 +62,9 @@ async def preflight(client: Client, action: Action) -> Preflight:
         await asyncio.gather(reviews, return_exceptions=True)
         raise
     uid = str(live["metadata"]["uid"]) if live else ""
+    if isinstance(action, Investigate):
+        touched = BlastRadius(score=0, tier=Tier.AUTO, data_impact="read only")
+        return Preflight(target=action.target, uid=uid, checks=(target_check, *await reviews), blast=touched)
     around = Surroundings(client, action, live)
     granted, (dry_check, diff), surroundings = await asyncio.gather(reviews, _dry_run(client, action, live), around.measure())
     gitops, kept = _kept_by(action, live)
@@ -78,7 +82,7 @@ async def preflight(client: Client, action: Action) -> Preflight:
 
 def _kept_by(action: Action, live: Tree | None) -> tuple[GitOps | None, tuple[Check, ...]]:
     """Who would revert the change: the GitOps tool of the object, and the checks that tell of it and of a controller above it."""
-    if live is None or isinstance(action, Investigate | DeletePod | EvictPod | RerunJob):
+    if live is None or isinstance(action, DeletePod | EvictPod | RerunJob):
         return None, ()
     metadata = msgspec.convert(live["metadata"], Metadata)
     found, owner = gitops_of(metadata), metadata.controller
@@ -150,8 +154,6 @@ async def _dry_run(client: Client, action: Action, live: Tree | None) -> tuple[C
     """A server-side dry run of the very request, and what it would change."""
     if live is None:
         return Check(name="dry_run", result=CheckResult.NOT_CHECKED, detail="the target could not be read"), ""
-    if isinstance(action, Investigate):
-        return Check(name="dry_run", result=CheckResult.PASSED, detail="nothing would be changed"), ""
     annotations = live["metadata"].get("annotations") or {}
     try:
         for last in (False, False, True):

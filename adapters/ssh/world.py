@@ -78,7 +78,8 @@ class HostsWorld:
         remote = self._remote(action.target)
         if is_observation(action):
             connection = await _connection(remote)
-            return Preflight(target=action.target, uid="", checks=(connection,), blast=BlastRadius(score=0, tier=Tier.AUTO))
+            touched = BlastRadius(score=0, tier=Tier.AUTO, data_impact="read only")
+            return Preflight(target=action.target, uid="", checks=(connection,), blast=touched)
         try:
             deed = deed_of(action, remote)
         except Refused as error:

@@ -150,7 +150,7 @@ def _holds(situation: Situation, options: GateOptions, needed: int, deciding: De
     if situation.gitops is not None and options.gitops is GitOpsPolicy.REFUSE and is_in_repository(situation.action):
         yield "gitops", f"{situation.gitops} keeps it as its repository says and would revert this; the settings refuse that"
     failed = [check for check in situation.checks if check.result is CheckResult.FAILED]
-    if failed:
+    if failed and not is_observation(situation.action):  # a look sees what it may, and says what it may not
         yield "preflight", "; ".join(_said(check) for check in failed)
     if situation.busy_with:
         yield "one_at_a_time", f"approval {situation.busy_with} for the same target is not finished"

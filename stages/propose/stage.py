@@ -151,21 +151,22 @@ class ProposeStage:
     async def _checked(self, case: Case, suggestion: Suggestion) -> _Answer:
         """The suggestion with its preflight. One that fails it gives way to what it has for that case.
 
-        One that the world refuses outright becomes an investigation and a question.
+        One that the world refuses outright becomes an investigation and a question. Raises what preflight raises, and Refused of
+        an investigation.
         """
-        if is_observation(suggestion.action):
-            return _Answer(case=case, suggestion=suggestion, question=suggestion.question, reason=suggestion.reasons[0])
         try:
             preflight = await self._world.preflight(suggestion.action)
         except Refused as error:
+            if is_observation(suggestion.action):
+                raise
             wanted = describe(suggestion.action)
             refused = investigate(case, f"Wanted: {wanted}. It is refused: {error}", question=f"How else can {case.target} be healed?")
-            return _Answer(case=case, suggestion=refused, question=refused.question, reason=refused.reasons[0])
+            return await self._checked(case, refused)
         failed = [check for check in preflight.checks if check.result is CheckResult.FAILED]
         if failed and suggestion.otherwise is not None:
             return await self._checked(case, _instead(suggestion, suggestion.otherwise, failed))
         action = msgspec.structs.replace(suggestion.action, target=preflight.target)
-        suggestion = msgspec.structs.replace(suggestion, action=action)
+        suggestion = msgspec.structs.replace(suggestion, action=action, reasons=(*suggestion.reasons, *_unseen(action, failed)))
         return _Answer(case=case, suggestion=suggestion, preflight=preflight, question=suggestion.question, reason=suggestion.reasons[0])
 
 
@@ -181,6 +182,13 @@ def _instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> 
     """The second best, which says why it is not the first."""
     why = "; ".join(check.detail or check.name for check in failed)
     return msgspec.structs.replace(second, reasons=(*second.reasons, f"Better would be to {describe(first.action)}, but: {why}."))
+
+
+def _unseen(action: Action, failed: Sequence[Check]) -> tuple[str, ...]:
+    """What a look will not see, for it is put forward all the same."""
+    if not failed or not is_observation(action):
+        return ()
+    return (f"Not everything can be looked at: {'; '.join(check.detail or check.name for check in failed)}.",)
 
 
 def _asks_for_next(event: Event) -> bool:

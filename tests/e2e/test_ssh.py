@@ -357,6 +357,7 @@ async def test_a_host_that_is_away_gives_a_snapshot_in_which_nothing_was_measure
 async def test_an_observation_reports_and_changes_nothing(host: TestHost, world: HostsWorld) -> None:
     action = Investigate(target=TARGET)
     preflight = await world.preflight(action)
+    assert named(preflight.checks, "host can be asked").result is CheckResult.PASSED
     applied = await world.apply(action, operation=OPERATION, token=1, uid=preflight.uid)
     assert "8 of 8 sensors answered" in applied.output
     assert not host.marks.exists()

@@ -15,7 +15,7 @@ from bus.handler import Reject, Retry
 from ops.sandbox.kubectl import settled, unready, waiting
 from schemas.action import Action, Investigate, RestartWorkload, RollBackWorkload, ScaleWorkload, SetMemoryLimit, is_observation
 from schemas.event import Output
-from schemas.events import ActionProposed, IncidentOpened, IncidentResolved, IncidentUpdated, PeopleAsked
+from schemas.events import ActionApproved, ActionProposed, IncidentOpened, IncidentResolved, IncidentUpdated, PeopleAsked
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Disposition, Severity, SignalStatus, Source
 from sql.database import Database
@@ -23,6 +23,7 @@ from sql.evidence import get_snapshot
 from stages.propose import ProposeOptions, ProposeStage
 from stages.propose.case import Case, Suggestion
 from tests.integration.healing import Healing, Unsteady, healing_scene, only
+from tests.integration.scene import gate
 
 
 @pytest.fixture
@@ -93,6 +94,25 @@ async def test_what_no_restart_heals_is_put_to_people(scene: Healing, stage: Pro
     assert isinstance(proposal.action, Investigate)
     assert asked.subject == proposal.id
     assert "api" in asked.question
+    place = "in shop"
+    asked_for = {f"get deployments.apps {place}", f"list pods {place}", f"list events {place}", f"get pods/log {place}"}
+    assert {check.subject for check in proposal.checks if check.name == "permission"} == asked_for
+    assert any(check.name == "target" for check in proposal.checks)
+    assert {check.result for check in proposal.checks} == {CheckResult.PASSED}
+    assert proposal.target_uid
+    assert (proposal.blast and proposal.blast.score) == 0
+
+
+async def test_what_a_look_may_not_see_is_said_and_it_looks_all_the_same(scene: Healing, stage: ProposeStage) -> None:
+    target = await scene.deploy("api", "sim/web:pull")
+    await scene.kubectl.until(target, waiting("ImagePullBackOff"))
+    scene.sandbox.denied.add("get pods/log")
+    proposal = proposed(await scene.handle(stage, await opened(scene, target)))
+    assert [check.missing for check in proposal.checks if check.result is CheckResult.FAILED] == ["get pods/log in shop"]
+    assert "Not everything can be looked at: the identity in use may not get pods/log in shop" in " ".join(proposal.reasons)
+    (approved,) = await scene.handle(gate(scene), proposal)
+    assert isinstance(approved, ActionApproved)
+    assert approved.automatic
 
 
 @pytest.mark.parametrize(("limit", "action"), [("100Mi", SetMemoryLimit), ("12Gi", RestartWorkload)])

@@ -198,6 +198,9 @@ def test_assist_has_a_person_sign_every_change_but_lets_it_look() -> None:
     assert (rule(mode=Mode.ASSIST).needed, rule(mode=Mode.ASSIST).rule) == (1, "assist")
     look = rule(mode=Mode.ASSIST, action=LOOK, severity=Severity.P0, checks=(), blast=None)
     assert (look.automatic, look.rule) == (True, "observation")
+    failed = (Check(name="permission", result=CheckResult.FAILED, missing="get pods/log in shop"),)
+    assert rule(mode=Mode.ASSIST, action=LOOK, checks=failed).automatic
+    assert rule(mode=Mode.ASSIST, action=RESTART, checks=failed).held
 
 
 def test_shadow_says_what_would_have_been_done() -> None:
@@ -333,7 +336,6 @@ def test_law_only_what_is_safe_in_every_way_runs_alone(case: Situation) -> None:
     if ruling.automatic:
         assert case.incident in (IncidentState.INVESTIGATING, IncidentState.MITIGATING)
         assert case.mode is not Mode.SHADOW
-        assert all(check.result is not CheckResult.FAILED for check in case.checks)
     if ruling.automatic and case.action == RESTART:
         assert case.mode is Mode.AUTO
         assert case.blast is not None

@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from adapters.kubernetes.blast import Facts, blast_radius, lost_pods, tier_of
 from adapters.kubernetes.objects import Workload
-from schemas.action import Action, CordonNode, DeletePod, Investigate, RestartWorkload, RollBackWorkload, ScaleWorkload
+from schemas.action import Action, CordonNode, DeletePod, RestartWorkload, RollBackWorkload, ScaleWorkload
 from schemas.target import Kind, Target
 from schemas.words import Tier
 
 TARGET = Target(cluster="c", kind=Kind.DEPLOYMENT, name="api", namespace="shop")
 ACTIONS: list[Action] = [
-    Investigate(target=TARGET),
     RestartWorkload(target=TARGET),
     RollBackWorkload(target=TARGET, to_revision=1),
     ScaleWorkload(target=TARGET, replicas=3),
@@ -30,7 +29,7 @@ facts = st.builds(
     services=st.lists(st.text("ab", min_size=1), max_size=6, unique=True).map(tuple),
     budgets=st.just(True),
     headroom=st.none() | small,
-    data=st.sampled_from(["none", "read only", "write", "destructive"]),
+    data=st.sampled_from(["none", "write", "destructive"]),
     pods=small,
     replicas=small,
     start_seconds=st.none() | st.floats(1, 60),
