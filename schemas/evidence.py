@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from schemas.target import Target
+from schemas.usage import UsageView
 from schemas.words import CheckResult, Health, Tier, Worse
 
 
@@ -23,11 +24,6 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     missing: str = ""
     warning: bool | msgspec.UnsetType = msgspec.UNSET
     subject: str | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def about(self) -> tuple[str, str]:
-        """What makes it the same check as one that was run at another time."""
-        return self.name, self.subject or ""
 
 
 class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
@@ -369,7 +365,8 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What all sensors together saw of one target at one time. A sensor that failed leaves its part empty and says why.
 
-    `owners` is the chain of controllers above the target, the nearest first; `nodes` are those that its pods are on.
+    `owners` is the chain of controllers above the target, the nearest first; `nodes` are those that its pods are on; `usage` is
+    asked for in an investigation only.
     """
 
     target: Target
@@ -395,6 +392,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     owners: tuple[OwnerView, ...] = ()
     metrics: tuple[MetricView, ...] = ()
     alerts: tuple[AlertView, ...] = ()
+    usage: tuple[UsageView, ...] = ()
 
     @property
     def last_available(self) -> RevisionView | None:

@@ -28,6 +28,7 @@ from adapters.kubernetes.objects import (
     Pod,
     Selector,
     Service,
+    Usage,
     Workload,
 )
 from adapters.kubernetes.resources import (
@@ -35,7 +36,9 @@ from adapters.kubernetes.resources import (
     CONTROLLER_REVISIONS,
     EVENTS,
     JOBS,
+    NODE_USAGE,
     NODES,
+    POD_USAGE,
     PODS,
     REPLICASETS,
     SERVICES,
@@ -111,12 +114,14 @@ class Look:
         if target.kind is Kind.NODE:
             path_of(target)
             return await self._client.read_all(PODS.path(), Pod, query={"fieldSelector": f"spec.nodeName={target.name}"})
-        if target.kind is Kind.JOB:
-            selector: Selector | None = Selector(match_labels={"job-name": target.name})
-        else:
-            selector = (await self.workload()).spec.selector
-        listed, owned = await asyncio.gather(self._selected(PODS.path(target.namespace), Pod, selector), self._owned())
+        listed, owned = await asyncio.gather(self._selected(PODS.path(target.namespace), Pod, await self._pod_selector()), self._owned())
         return [pod for pod in listed if (owner := pod.metadata.controller) is not None and owned(pod, owner)]
+
+    async def _pod_selector(self) -> Selector | None:
+        """What the pods of a workload or a Job are found by."""
+        if self.target.kind is Kind.JOB:
+            return Selector(match_labels={"job-name": self.target.name})
+        return (await self.workload()).spec.selector
 
     async def _owned(self) -> Callable[[Pod, OwnerReference], bool]:
         """Whether a pod with this owner is the target's, or one of its ReplicaSets': by UID, or by name where these may not be listed."""
@@ -149,6 +154,33 @@ class Look:
         if self.target.kind is Kind.POD:
             return (await self.pods())[0].metadata.labels or {}
         return ((await self.workload()).spec.template.get("metadata") or {}).get("labels") or {}
+
+    async def usage(self) -> list[Usage]:
+        """What the metrics API tells of the target's pods, or of the node that it is.
+
+        Raises NotFound where this server has no such API: most clusters get it by an extension, the metrics server.
+        """
+        target = self.target
+        try:
+            if target.kind is Kind.NODE:
+                return [await self._client.read(NODE_USAGE.path("", target.name), Usage)]
+            if target.kind is Kind.POD:
+                return [await self._client.read(POD_USAGE.path(target.namespace, target.name), Usage)]
+            listed, pods = await asyncio.gather(
+                self._selected(POD_USAGE.path(target.namespace), Usage, await self._pod_selector()), self.pods()
+            )
+        except NotFound as missing:
+            raise await self._without_usage(missing) from missing
+        names = {pod.metadata.name for pod in pods}
+        return [item for item in listed if item.metadata.name in names]
+
+    async def _without_usage(self, missing: NotFound) -> NotFound:
+        """Why nothing is told of what the target uses: the API is not there, or it knows no such object."""
+        try:
+            await self._client.read(f"/apis/{POD_USAGE.group}", ApiGroup)
+        except NotFound:
+            return NotFound(f"this cluster serves no {POD_USAGE.group}")
+        return missing
 
     async def services(self) -> list[str]:
         """Names of the services whose selector matches the target's pods, in order."""

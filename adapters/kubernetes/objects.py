@@ -372,6 +372,19 @@ class ApiVersion(Object, frozen=True):
     version: str
 
 
+class ContainerUsage(Object, frozen=True):
+    name: str
+    usage: dict[str, str] = {}
+
+
+class Usage(Object, frozen=True):
+    """What the metrics API tells of a pod, by container, or of a node as a whole."""
+
+    metadata: Metadata
+    containers: list[ContainerUsage] | None = None
+    usage: dict[str, str] = {}
+
+
 class ApiGroup(Object, frozen=True):
     versions: list[ApiVersion]
     preferred_version: ApiVersion | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-_QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{0,9})?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
-_FACTORS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("0.001")}
+_QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{0,9})?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
+_FACTORS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("1e-3"), "u": Decimal("1e-6"), "n": Decimal("1e-9")}
 _FACTORS |= {letter: Decimal(1000**power) for power, letter in enumerate("kMGTPE", 1)}
 _FACTORS |= {f"{letter}i": Decimal(1024**power) for power, letter in enumerate("KMGTPE", 1)}
 

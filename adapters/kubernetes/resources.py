@@ -68,6 +68,8 @@ EVENTS = Resource("", "v1", "events")
 NODES = Resource("", "v1", "nodes", namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
 AUTOSCALERS = Resource("autoscaling", "v1", "horizontalpodautoscalers")
+POD_USAGE = Resource("metrics.k8s.io", "v1beta1", "pods")
+NODE_USAGE = Resource("metrics.k8s.io", "v1beta1", "nodes", namespaced=False)
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False)
 
 BY_KIND: dict[Kind, Resource] = {

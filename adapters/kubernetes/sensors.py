@@ -29,6 +29,7 @@ from adapters.kubernetes.views import (
     pod_view,
     replicaset_views,
     revision_number,
+    usage_views,
     workload_view,
 )
 from schemas.evidence import NodeView, Sensor, Snapshot
@@ -43,12 +44,15 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _See = Callable[[], Awaitable[dict[str, Any]]]
 
 
-async def observe(client: Client, target: Target, *, at: datetime, seconds: float = SENSOR_SECONDS) -> Snapshot:
-    """A snapshot of the target; `seconds` bounds each sensor. It never raises an AdapterError."""
+async def observe(client: Client, target: Target, *, at: datetime, seconds: float = SENSOR_SECONDS, with_usage: bool = False) -> Snapshot:
+    """A snapshot of the target; `seconds` bounds each sensor. It never raises an AdapterError.
+
+    `with_usage` adds the sensor `top`, which many clusters have no answer for.
+    """
     look = Look(client, target)
     sensors = Sensors(look)
     try:
-        results = await asyncio.gather(*(_timed(name, run, seconds) for name, run in sensors.by_name().items()))
+        results = await asyncio.gather(*(_timed(name, run, seconds) for name, run in sensors.by_name(with_usage=with_usage).items()))
     finally:
         await look.end()
     found: dict[str, Any] = {}
@@ -98,8 +102,12 @@ class Sensors:
         """The sensor that tells whether the target exists."""
         return "workload" if self._target.kind.is_workload else self._target.kind.lower()
 
-    def by_name(self) -> dict[str, _See]:
+    def by_name(self, *, with_usage: bool = False) -> dict[str, _See]:
         """The sensors that apply to this kind of target."""
+        see = self._of_state()
+        return {**see, "top": self._see_usage} if with_usage and self._target.kind is not Kind.NAMESPACE else see
+
+    def _of_state(self) -> dict[str, _See]:
         kind = self._target.kind
         see: dict[str, _See]
         if kind.is_workload:
@@ -130,6 +138,12 @@ class Sensors:
         """All of them, those that are not ready first: one that is left out would count as gone, and its restarts as none."""
         views = sorted((pod_view(pod) for pod in await self._look.pods()), key=lambda view: (view.ready, view.name))
         return {"pods": (*views[:_PODS_IN_FULL], *(in_short(view) for view in views[_PODS_IN_FULL:]))}
+
+    async def _see_usage(self) -> dict[str, Any]:
+        """What the containers of the pods use, or the node; those with most memory first."""
+        views = [view for item in await self._look.usage() for view in usage_views(item)]
+        views.sort(key=lambda view: (-(view.memory or 0), view.of, view.container))
+        return {"usage": tuple(views)}
 
     async def _see_revisions(self) -> dict[str, Any]:
         workload = await self._look.workload()

@@ -1,4 +1,4 @@
-"""What a snapshot shows, as people read it: what get, describe, events and logs would show, in one bounded text. Pure functions."""
+"""What a snapshot shows, as people read it: what get, describe, top, events and logs would show, in one bounded text. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from schemas.diagnosis import wants_more, why_blind
 from schemas.evidence import JobView, NodeView, PodView, RevisionView, Snapshot, WorkloadView
+from schemas.target import Kind
 from schemas.text import clean
 
 _LINES, _WIDTH, _SIZE = 60, 240, 4000
-_PODS, _EVENTS, _CONDITIONS, _REVISIONS, _LOGS, _LOG_LINES = 10, 8, 6, 5, 3, 5
+_PODS, _EVENTS, _CONDITIONS, _REVISIONS, _LOGS, _LOG_LINES, _USAGE = 10, 8, 6, 5, 3, 5, 10
 
 
 def summary(snapshot: Snapshot) -> str:
@@ -34,6 +35,7 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
     yield from (_of_pod(pod) for pod in snapshot.pods[:_PODS])
     if len(snapshot.pods) > _PODS:
         yield f"… and {len(snapshot.pods) - _PODS} more pods"
+    yield from _top(snapshot)
     yield from (_of_node(node) for node in snapshot.nodes)
     for event in snapshot.events[:_EVENTS]:
         yield f"event {event.reason} on {event.about} ({event.count} times): {event.message}"
@@ -87,6 +89,20 @@ def _of_pod(pod: PodView) -> str:
     reason = f", {pod.reason} {pod.message}".rstrip() if pod.reason else ""
     leaving = ", being deleted" if pod.deleting else ""
     return f"pod {pod.name}{where}: {pod.phase}, {', '.join(states) or 'no containers'}, {restarts} restarts{ended}{reason}{leaving}"
+
+
+def _top(snapshot: Snapshot) -> Iterator[str]:
+    """What is used now; of what nothing is told, that is said too."""
+    for view in snapshot.usage[:_USAGE]:
+        cpu = "not known" if view.cpu is None else f"{view.cpu * 1000:.4g}m"
+        memory = "not known" if view.memory is None else f"{view.memory / 2**20:.4g} MiB"
+        yield f"top {view.of}{f'/{view.container}' if view.container else ''}: cpu {cpu}, memory {memory}"
+    if len(snapshot.usage) > _USAGE:
+        yield f"… and {len(snapshot.usage) - _USAGE} more that use less memory"
+    if snapshot.saw("top") and snapshot.target.kind is not Kind.NODE:
+        told = {view.of for view in snapshot.usage}
+        if untold := sum(pod.name not in told for pod in snapshot.pods):
+            yield f"top: nothing is told of {untold} of its pods"
 
 
 def _of_node(node: NodeView) -> str:

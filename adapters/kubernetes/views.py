@@ -22,9 +22,10 @@ from adapters.kubernetes.objects import (
     OwnerReference,
     Pod,
     Template,
+    Usage,
     Workload,
 )
-from adapters.kubernetes.quantities import number_of
+from adapters.kubernetes.quantities import exact, number_of
 from schemas.evidence import (
     AutoscalerView,
     BudgetView,
@@ -40,6 +41,7 @@ from schemas.evidence import (
 )
 from schemas.target import Kind
 from schemas.text import clean, clean_labels
+from schemas.usage import UsageView
 
 REVISION = "deployment.kubernetes.io/revision"
 POD_HASH = "pod-template-hash"
@@ -182,6 +184,19 @@ def template_of(revision: ControllerRevision) -> Template:
     template: Template = dict(((revision.data or {}).get("spec") or {}).get("template") or {})
     template.pop("$patch", None)
     return template
+
+
+def usage_views(item: Usage) -> tuple[UsageView, ...]:
+    """What a node uses, or each container of a pod."""
+    name = item.metadata.name
+    if item.containers is None:
+        return (_usage_view(name, "", item.usage),)
+    return tuple(_usage_view(name, clean(each.name, 80), each.usage) for each in item.containers)
+
+
+def _usage_view(of: str, container: str, usage: dict[str, str]) -> UsageView:
+    cpu = exact(usage.get("cpu"))
+    return UsageView(of=of, container=container, cpu=None if cpu is None else float(cpu), memory=number_of(usage.get("memory")))
 
 
 def pod_view(pod: Pod) -> PodView:

@@ -51,6 +51,9 @@ class KubernetesWorld:
 
     async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:  # noqa: ARG002 - all pods are seen
         """See World. A target of kind Unknown is looked up by its name first; `exists` is None where it cannot be told."""
+        return await self._observe(target)
+
+    async def _observe(self, target: Target, *, with_usage: bool = False) -> Snapshot:
         at = self._clock()
         if target.kind is Kind.UNKNOWN:
             found = await self._known(target, at)
@@ -58,7 +61,7 @@ class KubernetesWorld:
                 return found
             target = found
         seconds = min(self._sensor_seconds, self._total_seconds)
-        return await observe(self._client, target, at=at, seconds=seconds)
+        return await observe(self._client, target, at=at, seconds=seconds, with_usage=with_usage)
 
     async def _known(self, target: Target, at: datetime) -> Target | Snapshot:
         """The target that a bare name means, or a snapshot that says why there is none."""
@@ -79,7 +82,7 @@ class KubernetesWorld:
     async def apply(self, action: Action, *, operation: str, token: int, uid: str) -> Applied:
         """See World, and `adapters.kubernetes.operations`."""
         if isinstance(action, Investigate):
-            return Applied(output=summary(await self.observe(action.target)))
+            return Applied(output=summary(await self._observe(action.target, with_usage=True)))
         return await apply(self._client, action, operation=operation, token=token, uid=uid)
 
     async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:

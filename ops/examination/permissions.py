@@ -9,7 +9,9 @@ from adapters.kubernetes.resources import (
     DEPLOYMENTS,
     EVENTS,
     JOBS,
+    NODE_USAGE,
     NODES,
+    POD_USAGE,
     PODS,
     REPLICASETS,
     SERVICES,
@@ -37,6 +39,9 @@ _LOOKED_AT = (
 READS: tuple[Permission, ...] = (
     *(Permission(verb, resource) for resource in _LOOKED_AT for verb in ("get", "list")),
     Permission("get", PODS, subresource="log"),
+    Permission("get", POD_USAGE),
+    Permission("list", POD_USAGE),
+    Permission("get", NODE_USAGE),
 )
 """What evidence, preflight and verification look at."""
 

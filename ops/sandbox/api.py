@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from ops.sandbox.cluster import Cluster
 from ops.sandbox.deployments import end_pod
 from ops.sandbox.faults import ApiFault
-from ops.sandbox.kubelet import log_of
+from ops.sandbox.kubelet import log_of, usage_of_node, usage_of_pod
 from ops.sandbox.patches import patched
 from ops.sandbox.selectors import by_fields, by_labels
 from ops.sandbox.sets import covers
-from ops.sandbox.store import BUDGETS, NAMESPACES, PODS, RESOURCES, Resource, Tree
+from ops.sandbox.store import BUDGETS, NAMESPACES, NODE_USAGE, NODES, POD_USAGE, PODS, RESOURCES, Resource, Tree
 
 _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 _REVIEWS = "selfsubjectaccessreviews"
@@ -123,6 +123,8 @@ class Api:
     def _do(self, asked: Asked, query: dict[str, str], content: str, tree: Any) -> tuple[int, Any]:
         dry = query.get("dryRun") == "All"
         match asked.verb, asked.subresource:
+            case "list" | "get", "" if asked.resource in (POD_USAGE, NODE_USAGE):
+                return 200, self._usage(asked, query)
             case "list", "":
                 return 200, self._list(asked, query)
             case "get", "log":
@@ -153,6 +155,22 @@ class Api:
             meta |= {"continue": str(first + limit), "remainingItemCount": len(items) - first - limit}
         items = items[first : first + limit] if limit else items[first:]
         return {"kind": f"{asked.resource.kind}List", "apiVersion": asked.resource.api_version, "metadata": meta, "items": items}
+
+    def _usage(self, asked: Asked, query: dict[str, str]) -> Tree:
+        """What the metrics server of a cluster tells: of pods that run, and of nodes."""
+        labels = by_labels(query.get("labelSelector", ""))
+        if asked.resource is NODE_USAGE:
+            pods = self._store.all(PODS)
+            found = [usage_of_node(node, pods) for node in self._store.all(NODES) if labels(node)]
+        else:
+            running = (pod for pod in self._store.all(PODS, asked.namespace) if pod["status"].get("phase") == "Running")
+            found = [usage_of_pod(pod) for pod in running if labels(pod)]
+        if not asked.name:
+            return {"kind": f"{asked.resource.kind}List", "apiVersion": asked.resource.api_version, "metadata": {}, "items": found}
+        named = next((item for item in found if item["metadata"]["name"] == asked.name), None)
+        if named is None:
+            raise ApiFault("NotFound", f'{asked.resource.label} "{asked.name}" not found')
+        return named
 
     def _change(self, asked: Asked, content: str, tree: Any, *, dry: bool) -> Tree:
         before = self._store.get(asked.resource, asked.namespace, asked.name)

@@ -241,3 +241,23 @@ def log_of(pod: Tree, container: str) -> str:
     lines += [f"fatal: {ended['reason']}, exit code {ended['exitCode']}"] if ended else []
     lines += ["health check: no answer from the worker"] if "running" in status["state"] and not status["ready"] else []
     return "\n".join(lines) + "\n"
+
+
+_CONTAINER_CORES, _CONTAINER_KIBIBYTES = 0.005, 20_480
+
+
+def usage_of_pod(pod: Tree) -> Tree:
+    """What the containers of a pod that run would use; every one the same."""
+    statuses = pod["status"].get("containerStatuses", [])
+    containers = [{"name": each["name"], "usage": _usage(1)} for each in statuses if "running" in each["state"]]
+    return {"metadata": {key: pod["metadata"][key] for key in ("name", "namespace")}, "containers": containers}
+
+
+def usage_of_node(node: Tree, pods: list[Tree]) -> Tree:
+    """What all pods on a node would use."""
+    here = [usage_of_pod(pod) for pod in pods if pod["spec"].get("nodeName") == node["metadata"]["name"]]
+    return {"metadata": {"name": node["metadata"]["name"]}, "usage": _usage(sum(len(each["containers"]) for each in here))}
+
+
+def _usage(containers: int) -> Tree:
+    return {"cpu": f"{round(containers * _CONTAINER_CORES * 1e9)}n", "memory": f"{containers * _CONTAINER_KIBIBYTES}Ki"}

@@ -54,9 +54,11 @@ REVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 JOBS = Resource("batch", "v1", "jobs", "Job")
 BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 AUTOSCALERS = Resource("autoscaling", "v1", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+POD_USAGE = Resource("metrics.k8s.io", "v1beta1", "pods", "PodMetrics")
+NODE_USAGE = Resource("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", namespaced=False)
 RESOURCES = _known(
     *(NAMESPACES, NODES, PODS, SERVICES, EVENTS, CONFIG_MAPS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS),
-    *(REVISIONS, JOBS, BUDGETS, AUTOSCALERS),
+    *(REVISIONS, JOBS, BUDGETS, AUTOSCALERS, POD_USAGE, NODE_USAGE),
 )
 _WORKLOADS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
 

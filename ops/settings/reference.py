@@ -171,7 +171,7 @@ def document() -> str:
 def _permissions() -> str:
     from ops.examination.permissions import WRITES
 
-    rows = ["| get, list, and the logs of pods | evidence before an action, checks, verification |"]
+    rows = ["| get, list, the logs of pods, and what they use (metrics.k8s.io) | evidence, checks, verification, investigations |"]
     rows += [f"| {permission} | {purpose} |" for permission, purpose in WRITES]
     return _PERMISSIONS.format(writes="\n".join(rows))
 

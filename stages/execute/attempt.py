@@ -158,8 +158,8 @@ class Attempt:
             return ended(Outcome.REFUSED, error=_said(failed))
         if preflight.blast.tier is Tier.BLOCKED:
             return ended(Outcome.REFUSED, error=f"its blast radius is in the blocked tier now (score {preflight.blast.score} of 100)")
-        passed = {check.about for check in self.claim.approval.checks if check.result is CheckResult.PASSED}
-        unsure = [check for check in preflight.checks if check.result is CheckResult.NOT_CHECKED and check.about in passed]
+        passed = {(check.name, check.subject) for check in self.claim.approval.checks if check.result is CheckResult.PASSED}
+        unsure = [check for check in preflight.checks if check.result is CheckResult.NOT_CHECKED and (check.name, check.subject) in passed]
         if unsure:
             error = f"what was checked when it was approved cannot be checked now: {_said(unsure)}"
             return self._later(error, touched=False) or ended(Outcome.REFUSED, error=error)

@@ -7,6 +7,7 @@ import pytest
 from adapters.errors import TargetMissing
 from adapters.kubernetes.resources import AUTOSCALERS, JOBS
 from ops.sandbox.kubectl import settled, unready, waiting
+from schemas.action import Investigate
 from schemas.evidence import Snapshot
 from schemas.target import Kind, Target
 from tests.cluster.conftest import Place
@@ -236,3 +237,41 @@ async def test_a_hostile_name_shapes_no_path(place: Place, name: str) -> None:
         with pytest.raises(TargetMissing) as raised:
             await place.world.owner(Target(cluster="", kind=kind, name=name, namespace=place.namespace))
         assert "\x1b" not in str(raised.value)
+
+
+def top_of(output: str) -> list[str]:
+    """The lines of an investigation that tell of usage, or why it was not seen."""
+    return [line for line in output.splitlines() if line.startswith(("top", "not seen: top"))]
+
+
+async def test_an_investigation_tells_what_is_used_or_that_nothing_tells_it(place: Place) -> None:
+    target = await place.kubectl.deploy(place.namespace, "web", "sim/web:ok", replicas=2)
+    await place.kubectl.until(target, settled)
+    pod = (await place.kubectl.pods(target))[0]
+    one = Target(cluster="", kind=Kind.POD, namespace=place.namespace, name=pod["metadata"]["name"])
+    node = Target(cluster="", kind=Kind.NODE, name=pod["spec"]["nodeName"])
+    found = {}
+    for about in (target, one, node):
+        applied = await place.world.apply(Investigate(target=about), operation="op", token=1, uid="")
+        found[about.kind] = top_of(applied.output)
+    if place.sandbox is None:
+        assert set(map(tuple, found.values())) == {("not seen: top: this cluster serves no metrics.k8s.io",)}
+        return
+    assert len(found[Kind.DEPLOYMENT]) == 2
+    assert found[Kind.POD] == [f"top {one.name}/web: cpu 5m, memory 20 MiB"]
+    assert [line.startswith(f"top {node.name}: cpu ") for line in found[Kind.NODE]] == [True]
+
+    place.sandbox.denied.add("list pods.metrics.k8s.io")
+    applied = await place.world.apply(Investigate(target=target), operation="op", token=1, uid="")
+    (said,) = top_of(applied.output)
+    assert said.startswith("not seen: top:")
+    assert "forbidden" in said
+
+
+async def test_usage_of_what_has_none_is_not_seen_where_it_is_served(place: Place) -> None:
+    if place.sandbox is None:
+        pytest.skip("this control plane serves no metrics.k8s.io")
+    target = await place.kubectl.deploy(place.namespace, "web", "sim/web:pull")
+    await place.kubectl.until(target, waiting("ImagePullBackOff"))
+    applied = await place.world.apply(Investigate(target=target), operation="op", token=1, uid="")
+    assert top_of(applied.output) == ["top: nothing is told of 1 of its pods"]

@@ -106,7 +106,8 @@ async def test_every_action_is_done_under_the_roles(real: Place, deploy: Deploy,
                 found = await world.preflight(action)
                 permissions = [check for check in found.checks if check.name == "permission"]
                 assert [check for check in permissions if check.result is not CheckResult.PASSED] == [], action
-                await world.apply(action, operation=f"{real.namespace}-{number}", token=token + number, uid=found.uid)
+                applied = await world.apply(action, operation=f"{real.namespace}-{number}", token=token + number, uid=found.uid)
+                assert "forbidden" not in applied.output, action
                 await real.kubectl.until(web, settled)
         finally:
             clear = {"metadata": {"annotations": dict.fromkeys((OPERATION, TOKEN, EARLIER))}, "spec": {"unschedulable": None}}

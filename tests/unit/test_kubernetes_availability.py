@@ -213,6 +213,8 @@ def test_the_basis_of_scaling_bounds_and_cordoning() -> None:
         (128, 128),
         ("100m", 1),
         ("2500m", 3),
+        ("1500000000n", 2),
+        ("250u", 1),
         ("lots", None),
         (None, None),
         ("", None),

@@ -99,7 +99,7 @@ def test_room_that_could_not_be_read_is_not_checked() -> None:
     assert room_check(Room(Decimal(0), Decimal(0)), 1, []).result is CheckResult.FAILED, "no node takes pods at all"
 
 
-@given(st.integers(0, 10**15), st.sampled_from(["", "k", "M", "G", "Ki", "Mi", "Gi", "m"]))
+@given(st.integers(0, 10**15), st.sampled_from(["", "k", "M", "G", "Ki", "Mi", "Gi", "m", "u", "n"]))
 def test_a_quantity_is_rounded_up_and_never_down(number: int, unit: str) -> None:
     value, rounded = exact(f"{number}{unit}"), number_of(f"{number}{unit}")
     assert value is not None

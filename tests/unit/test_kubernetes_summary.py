@@ -14,6 +14,7 @@ from schemas.evidence import (
     Sensor,
     Snapshot,
 )
+from schemas.usage import UsageView
 from tests.unit.snapshots import NOW, TARGET, autoscaler, pod, snapshot
 
 
@@ -31,6 +32,7 @@ def test_it_tells_what_get_describe_events_and_logs_would_show() -> None:
         owners=(OwnerView(kind="Shop", name="main", uid="u"),),
         events=(EventView(reason="BackOff", message="restarting", about="pod/api", count=7),),
         logs={"api-1-abcde/web": "starting\nfatal: no database"},
+        usage=(UsageView(of="api-1-abcde", container="web", cpu=0.0123, memory=20 * 2**20),),
     )
 
     text = summary(seen)
@@ -47,6 +49,7 @@ def test_it_tells_what_get_describe_events_and_logs_would_show() -> None:
         "node node-1: not ready, cordoned, 1 of its pods",
         "event BackOff on pod/api (7 times): restarting",
         "log api-1-abcde/web: fatal: no database",
+        "top api-1-abcde/web: cpu 12.3m, memory 20 MiB",
     ):
         assert words in text, words
 
@@ -66,3 +69,16 @@ def test_it_is_bounded_and_printable_and_says_what_was_not_seen() -> None:
     assert "hunter22" not in text
     unseen = Snapshot(target=TARGET, at=NOW, sensors=(Sensor(name="workload", seconds=0.1, error="forbidden"),))
     assert summary(unseen).splitlines() == ["deployment shop/api: could not be looked at", "not seen: workload: forbidden"]
+
+
+def test_what_is_not_told_of_usage_is_never_shown_as_none() -> None:
+    used = (UsageView(of="api-1", container="web", cpu=None, memory=2**20),)
+    looked = (Sensor(name="top", seconds=0.1),)
+    text = summary(snapshot(pod("api-1"), pod("api-2"), pod("api-3"), usage=used, sensors=looked))
+    assert "top api-1/web: cpu not known, memory 1 MiB" in text
+    assert "top: nothing is told of 2 of its pods" in text
+
+    unseen = (Sensor(name="top", seconds=0.1, error="this cluster serves no metrics.k8s.io"),)
+    text = summary(snapshot(pod("api-1"), sensors=unseen))
+    assert "not seen: top: this cluster serves no metrics.k8s.io" in text
+    assert "told of" not in text
