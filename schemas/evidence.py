@@ -81,9 +81,10 @@ class PodView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RevisionView(msgspec.Struct, frozen=True, kw_only=True):
     """One revision of a workload. `available` counts its pods now.
 
-    `was_available`: True when it is known that all its pods were available once, False when its rollout is known to have failed,
-    None when nothing is known; `availability` says from what. `same` says that its pods are specified as those of the current
-    revision, as after a restart: going back to it changes nothing. `template` is a short hash of how its pods are specified.
+    `was_available`: True when it is known that all its pods were available once, False when its rollout is known to have failed or
+    an earlier action rolled back from it, None when nothing is known; `availability` says from what. `same` says that its pods are
+    specified as those of the current revision, as after a restart: going back to it changes nothing. `template` is a short hash of
+    how its pods are specified.
     """
 
     revision: int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.kubernetes.objects import Pod, RollingUpdate, Strategy, Workload
-from adapters.kubernetes.views import desired_of
+from adapters.kubernetes.objects import Pod, Workload
+from adapters.kubernetes.rollouts import desired_of, unavailable_at_once
 from schemas.action import (
     Action,
     CordonNode,
@@ -138,33 +138,9 @@ def lost_pods(action: Action, workload: Workload, kind: Kind, healthy: int) -> i
         case SetAutoscalerBounds():
             return max(0, healthy - action.maximum)
         case RestartWorkload() | RollBackWorkload() | SetMemoryLimit():
-            return max(0, min(healthy, healthy - (desired - _unavailable(workload, kind, desired))))
+            return max(0, min(healthy, healthy - (desired - unavailable_at_once(workload, kind, desired))))
         case _:
             return 0
-
-
-def _unavailable(workload: Workload, kind: Kind, desired: int) -> int:
-    """How many pods a rolling update may take away at once, in pods."""
-    strategy = (workload.spec.strategy if kind is Kind.DEPLOYMENT else workload.spec.update_strategy) or Strategy()
-    if strategy.type == "Recreate":
-        return desired
-    if strategy.type == "OnDelete":
-        return 0
-    rolling = strategy.rolling_update or RollingUpdate()
-    if kind is not Kind.DEPLOYMENT:
-        return max(1, _share(rolling.max_unavailable, desired, 1))
-    surge = _share(rolling.max_surge, desired, "25%", up=True)
-    unavailable = _share(rolling.max_unavailable, desired, "25%")
-    return unavailable if surge or unavailable else 1  # Kubernetes goes on by one where both come out as none
-
-
-def _share(value: int | str | None, of: int, default: int | str, *, up: bool = False) -> int:
-    """A number, or a percentage of `of`, rounded down (or up)."""
-    value = default if value is None else value
-    if isinstance(value, int):
-        return value
-    percent = int(value.rstrip("%")) if value.rstrip("%").isdigit() else 100
-    return -(-of * percent // 100) if up else of * percent // 100
 
 
 def start_seconds(pods: list[Pod]) -> float | None:

@@ -6,15 +6,16 @@ Preflight sends it as a server-side dry run, apply sends the same for real.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from adapters.errors import Refused, TargetMissing
-from adapters.kubernetes.availability import completed_revision, completed_set, with_note
+from adapters.errors import AdapterError, Refused, TargetMissing
+from adapters.kubernetes.availability import AVAILABLE, ROLLED_BACK, whole_revision, with_note
 from adapters.kubernetes.client import MERGE_PATCH, Client
 from adapters.kubernetes.marks import OPERATION, marked
-from adapters.kubernetes.objects import ApiResources, ControllerRevision, Job, Metadata, Selector, Workload
+from adapters.kubernetes.objects import ApiResources, ControllerRevision, Job, Metadata, Pod, Selector, Workload
 from adapters.kubernetes.resources import (
     AUTOSCALERS,
     CONTROLLER_REVISIONS,
@@ -26,8 +27,9 @@ from adapters.kubernetes.resources import (
     path_of,
     resource_of,
 )
+from adapters.kubernetes.rollouts import revision_number
 from adapters.kubernetes.trees import Tree, merge_patch
-from adapters.kubernetes.views import POD_HASH, revision_number, template_of
+from adapters.kubernetes.views import POD_HASH, template_of
 from schemas.action import (
     Action,
     CordonNode,
@@ -168,22 +170,26 @@ async def change_of(client: Client, action: Action, live: Tree, *, operation: st
             return _rerun(action.target, live, operation, token)
         case _:
             wanted = await _wanted(client, action, live, operation)
-            if wanted == live:
+            if wanted.get("spec") == live.get("spec"):
                 raise Refused(f"invalid: {action.target} is already as {action.verb} would make it; nothing would change")
             return _patch(action, live, wanted, operation, token)
 
 
 async def _wanted(client: Client, action: Action, live: Tree, operation: str) -> Tree:
-    """The object as the action wants it, without marks."""
+    """The object as the action wants it, without marks, but with a note on the revision that it replaces: see `availability`."""
     wanted = copy.deepcopy(live)
     spec = wanted.setdefault("spec", {})
+    if isinstance(action, RestartWorkload | SetMemoryLimit):
+        _note(wanted, AVAILABLE, await _sound_revision(client, live))
     match action:
         case RestartWorkload():
             meta = spec["template"].setdefault("metadata", {})
             # The operation's id, where kubectl writes the time: repeating it changes nothing.
             meta["annotations"] = {**(meta.get("annotations") or {}), OPERATION: operation}
         case RollBackWorkload():
-            spec["template"] = await _template(client, action, live)
+            templates = await _templates(client, action.target, live)
+            spec["template"] = _template(action, templates)
+            _note(wanted, ROLLED_BACK, _current(live, templates))
         case ScaleWorkload():
             if action.replicas < 0:
                 raise Refused(f"invalid: {action.replicas} replicas")
@@ -228,41 +234,61 @@ def refuse_unless_failed(action: RerunJob, live: Tree) -> None:
         raise Refused(f"invalid: {action.target} {state}: running it again would do its work twice")
 
 
-def _replaced(action: Action, live: Tree) -> str:
-    """The revision that the change replaces, where it is known to have been fully available: see `availability`."""
-    if not isinstance(action, RestartWorkload | RollBackWorkload | SetMemoryLimit):
-        return ""
+def _note(wanted: Tree, key: str, revision: str) -> None:
+    meta = wanted["metadata"]
+    meta["annotations"] = with_note(meta.get("annotations") or {}, key, revision)
+
+
+async def _sound_revision(client: Client, live: Tree) -> str:
+    """The revision that all pods are of, where they are all available now and none has ever restarted; empty where that is not seen."""
     workload = msgspec.convert(live, Workload)
-    return completed_set(workload) if action.target.kind is Kind.DEPLOYMENT else completed_revision(workload)
+    name = whole_revision(workload)
+    if not name:
+        return ""
+    try:
+        pods = await client.read_all(PODS.path(workload.metadata.namespace), Pod, query=_selected(live))
+    except AdapterError:
+        return ""
+    return "" if any(status.restart_count for pod in pods for status in pod.status.container_statuses or ()) else name
+
+
+def _current(live: Tree, numbers: Iterable[int]) -> str:
+    """The number of the revision that the workload is at, which is the highest; empty while its controller has not seen it yet."""
+    workload = msgspec.convert(live, Workload)
+    return str(max(numbers)) if workload.status.observed_generation == workload.metadata.generation else ""
 
 
 def _patch(action: Action, live: Tree, wanted: Tree, operation: str, token: int) -> Change:
     """A merge patch that holds only for the very object and version that was read: anything else answers 409."""
     meta = wanted["metadata"]
-    meta["annotations"] = marked(with_note(meta.get("annotations") or {}, _replaced(action, live)), operation, token)
+    meta["annotations"] = marked(meta.get("annotations") or {}, operation, token)
     patch = merge_patch(live, wanted)
     patch["metadata"] |= {"uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"]}
     return Change(method="PATCH", path=subject_path(action), body=patch, content=MERGE_PATCH, wanted=wanted)
 
 
-async def _template(client: Client, action: RollBackWorkload, live: Tree) -> Tree:
-    """The pod template of the revision to go back to, as `kubectl rollout undo` takes it. Raises TargetMissing."""
-    target = action.target
-    metadata = msgspec.convert(live["metadata"], Metadata)
-    selector = msgspec.convert(live["spec"].get("selector") or {}, Selector).query()
-    query = {"labelSelector": selector} if selector else {}
-    templates: dict[int, Tree] = {}
+async def _templates(client: Client, target: Target, live: Tree) -> dict[int, Tree]:
+    """The pod templates of the workload's revisions, by number."""
+    uid, query = live["metadata"]["uid"], _selected(live)
     if target.kind is Kind.DEPLOYMENT:
-        for item in await client.read_all(REPLICASETS.path(target.namespace), Workload, query=query):
-            number = revision_number(item)
-            if number is not None and _owned_by(item.metadata, metadata.uid):
-                templates[number] = item.spec.template
-    else:
-        revisions = await client.read_all(CONTROLLER_REVISIONS.path(target.namespace), ControllerRevision, query=query)
-        templates = {item.revision: template_of(item) for item in revisions if _owned_by(item.metadata, metadata.uid)}
+        sets = await client.read_all(REPLICASETS.path(target.namespace), Workload, query=query)
+        owned = [(revision_number(item), item.spec.template) for item in sets if _owned_by(item.metadata, uid)]
+        return {number: template for number, template in owned if number is not None}
+    revisions = await client.read_all(CONTROLLER_REVISIONS.path(target.namespace), ControllerRevision, query=query)
+    return {item.revision: template_of(item) for item in revisions if _owned_by(item.metadata, uid)}
+
+
+def _selected(live: Tree) -> dict[str, str]:
+    """The query for what the workload selects."""
+    selector = msgspec.convert(live["spec"].get("selector") or {}, Selector).query()
+    return {"labelSelector": selector} if selector else {}
+
+
+def _template(action: RollBackWorkload, templates: dict[int, Tree]) -> Tree:
+    """The pod template of the revision to go back to, as `kubectl rollout undo` takes it. Raises TargetMissing."""
     if action.to_revision not in templates:
         known = ", ".join(str(number) for number in sorted(templates)) or "none"
-        raise TargetMissing(f"{target} has no revision {action.to_revision}; there are: {known}")
+        raise TargetMissing(f"{action.target} has no revision {action.to_revision}; there are: {known}")
     return _without_hash(templates[action.to_revision])
 
 

@@ -18,9 +18,9 @@ from adapters.kubernetes.client import READ_SECONDS, Client
 from adapters.kubernetes.look import Look
 from adapters.kubernetes.objects import Autoscaler, Budget, Metadata, Pod, Workload
 from adapters.kubernetes.owner import find_owner
+from adapters.kubernetes.rollouts import desired_of, revision_number
 from adapters.kubernetes.room import containers_after, free_room, requested, room_check
 from adapters.kubernetes.trees import Tree
-from adapters.kubernetes.views import desired_of, revision_number
 from schemas.action import (
     Action,
     CordonNode,
@@ -119,7 +119,7 @@ class Surroundings:
         else:
             revisions, pods = await asyncio.gather(look.controller_revisions(), look.pods())
             by_name = {item.metadata.name: item.revision for item in revisions}
-            known = of_revisions(workload, revisions, pods)
+            known = of_revisions(workload, look.target.kind, revisions, pods)
             current = by_name.get(workload.status.update_revision) or max((item.revision for item in revisions), default=None)
         return Revisions(current, {number: known[name] for name, number in by_name.items() if number is not None and name in known})
 
@@ -229,8 +229,10 @@ class Surroundings:
         if revisions is None:
             return [Check(name=name, result=CheckResult.NOT_CHECKED, detail="the revisions could not be read")]
         known = revisions.known.get(number)
-        if known is None:
+        if known is None or known.rolled_back:
             detail = f"whether revision {number} was ever fully available is not known"
+            if known is not None:
+                detail = f"whether revision {number} works is in doubt: {known.why}"
             return [Check(name=name, result=CheckResult.NOT_CHECKED, detail=detail)]
         if known.available:
             return [Check(name=name, result=CheckResult.PASSED, detail=f"revision {number} was fully available: {known.why}")]

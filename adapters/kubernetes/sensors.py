@@ -17,6 +17,7 @@ from adapters.kubernetes.client import Client
 from adapters.kubernetes.errors import Forbidden, NotFound
 from adapters.kubernetes.gitops import gitops_of
 from adapters.kubernetes.look import Look
+from adapters.kubernetes.rollouts import revision_number
 from adapters.kubernetes.views import (
     autoscaler_view,
     budget_view,
@@ -28,7 +29,6 @@ from adapters.kubernetes.views import (
     owner_view,
     pod_view,
     replicaset_views,
-    revision_number,
     usage_views,
     workload_view,
 )
@@ -152,7 +152,8 @@ class Sensors:
             views = replicaset_views(sets, revision_number(workload), of_sets(workload, sets))
         else:
             revisions, pods = await asyncio.gather(self._look.controller_revisions(), self._look.pods())
-            views = controller_revision_views(revisions, pods, workload.status.update_revision, of_revisions(workload, revisions, pods))
+            known = of_revisions(workload, self._target.kind, revisions, pods)
+            views = controller_revision_views(revisions, pods, workload.status.update_revision, known)
         return {"revisions": views[:_REVISIONS]}
 
     async def _see_services(self) -> dict[str, Any]:

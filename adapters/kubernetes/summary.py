@@ -75,7 +75,7 @@ def _around(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _of_revision(view: RevisionView) -> str:
-    said = {True: "was fully available", False: "never became available", None: "whether it ever worked is not known"}
+    said = {True: "was fully available", False: "did not work", None: "whether it ever worked is not known"}
     current = " (current)" if view.current else ""
     why = f": {view.availability}" if view.availability else ""
     return f"revision {view.revision}{current}: {', '.join(view.images)}; {said[view.was_available]}{why}"

@@ -26,6 +26,7 @@ from adapters.kubernetes.objects import (
     Workload,
 )
 from adapters.kubernetes.quantities import exact, number_of
+from adapters.kubernetes.rollouts import desired_of, revision_number
 from schemas.evidence import (
     AutoscalerView,
     BudgetView,
@@ -43,7 +44,6 @@ from schemas.target import Kind
 from schemas.text import clean, clean_labels
 from schemas.usage import UsageView
 
-REVISION = "deployment.kubernetes.io/revision"
 POD_HASH = "pod-template-hash"
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _EXCERPT = 300
@@ -82,19 +82,6 @@ def workload_view(workload: Workload, kind: Kind) -> WorkloadView:
 def _served(observed: int, ready: int, kind: Kind) -> int:
     """Available pods where the field is absent: none for a Deployment; an older StatefulSet controller counts ready ones only."""
     return ready if kind is Kind.STATEFULSET and observed else 0
-
-
-def desired_of(workload: Workload, kind: Kind) -> int:
-    """How many pods the workload should have; an absent `replicas` means 1."""
-    if kind is Kind.DAEMONSET:
-        return workload.status.desired_number_scheduled
-    return 1 if workload.spec.replicas is None else workload.spec.replicas
-
-
-def revision_number(workload: Workload) -> int | None:
-    """The revision in the annotation of a Deployment or a ReplicaSet, if it is one."""
-    text = (workload.metadata.annotations or {}).get(REVISION, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _progress_failed(workload: Workload) -> str:

@@ -91,7 +91,7 @@ def last_good(snapshot: Snapshot) -> RevisionView | None:
     """The revision to go back to, of those with other images and without the fault, or None.
 
     First one that still serves, then one that is known to have been fully available, then one that lasted, then the newest. A
-    revision whose rollout is known to have failed is none.
+    revision whose rollout is known to have failed, or that an earlier action rolled back from, is none.
     """
     current = current_revision(snapshot)
     if current is None:

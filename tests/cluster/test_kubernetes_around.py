@@ -8,11 +8,12 @@ import pytest
 
 from adapters.errors import AdapterError
 from adapters.kubernetes import ways
+from adapters.kubernetes.availability import AVAILABLE
 from adapters.kubernetes.client import Client
 from adapters.kubernetes.errors import TooMany
 from adapters.kubernetes.objects import Anything
 from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, PODS, Resource, budgets
-from ops.sandbox.kubectl import settled, waiting
+from ops.sandbox.kubectl import settled, unready, waiting
 from schemas.action import (
     Action,
     Investigate,
@@ -26,6 +27,7 @@ from schemas.diagnosis import wants_more, why_blind
 from schemas.evidence import Check, GitOps
 from schemas.target import Kind, Target
 from schemas.words import CheckResult
+from stages.propose.rollout import last_good
 from tests.cluster.conftest import Place
 
 CONFIG_MAPS = Resource("", "v1", "configmaps")
@@ -106,6 +108,66 @@ async def test_what_kubernetes_forgot_is_not_known_but_what_was_noted_in_time_is
     await place.kubectl.until(target, waiting("CrashLoopBackOff"))
 
     assert await known(place, target) == {4: None, 3: None, 2: True, 1: None}, "the restart noted what it replaced"
+
+
+async def test_a_revision_that_was_rolled_back_from_is_never_the_last_good_one(place: Place) -> None:
+    """A container that works for seconds completes its rollout: that says nothing for it later."""
+    target = await deployed(place, "sim/web:v1", replicas=1)
+    uid = (await place.kubectl.get(BY_KIND[target.kind], place.namespace, "api"))["metadata"]["uid"]
+    await place.kubectl.set_image(target, "sim/web:wedge-2s")
+    await place.kubectl.until(target, settled)
+    await place.kubectl.until(target, unready)
+    first = last_good(await place.world.observe(target))
+    assert first is not None
+    assert first.images == ("sim/web:v1",)
+
+    back = RollBackWorkload(target=target, to_revision=first.revision)
+    await place.world.apply(back, operation="operation-1", token=1, uid=uid)
+    await place.kubectl.until(target, settled)
+    await place.kubectl.set_image(target, "sim/web:wedge-3s")
+    await place.kubectl.until(target, settled)
+    await place.kubectl.until(target, unready)
+
+    snapshot = await place.world.observe(target)
+    second = last_good(snapshot)
+    assert second is not None
+    assert (second.revision, second.images) == (3, ("sim/web:v1",))
+    assert {view.revision: view.was_available for view in snapshot.revisions} == {4: True, 3: None, 2: False}
+    assert snapshot.last_available is None, "nobody may be told that the revision that was left had worked"
+    check = of((await place.world.preflight(RollBackWorkload(target=target, to_revision=2))).checks, "revision")
+    assert (check.result, check.detail) == (
+        CheckResult.NOT_CHECKED,
+        "whether revision 2 works is in doubt: an earlier action rolled back from it",
+    ), "a person may still take a rollback back"
+
+
+@pytest.mark.parametrize("kind", [Kind.STATEFULSET, Kind.DAEMONSET])
+async def test_what_was_rolled_back_from_is_known_of_the_other_workloads_too(place: Place, kind: Kind) -> None:
+    target = await deployed(place, kind=kind)
+    await place.kubectl.set_image(target, "sim/web:v2")
+    await place.kubectl.until(target, settled)
+    uid = (await place.kubectl.get(BY_KIND[kind], place.namespace, "api"))["metadata"]["uid"]
+
+    await place.world.apply(RollBackWorkload(target=target, to_revision=1), operation="operation-1", token=1, uid=uid)
+    await place.kubectl.until(target, settled)
+
+    assert (await known(place, target))[2] is False
+    await place.kubectl.set_image(target, "sim/web:v2")
+    await place.kubectl.until(target, settled)
+    assert (await known(place, target))[4] is not False, "it was brought again"
+
+
+@pytest.mark.parametrize("image", ["sim/web:flap", "sim/web:wedge-2s"])
+async def test_what_has_restarted_or_is_not_available_when_it_is_replaced_is_not_noted(place: Place, image: str) -> None:
+    target = await deployed(place, image, replicas=1)
+    uid = (await place.kubectl.get(BY_KIND[target.kind], place.namespace, "api"))["metadata"]["uid"]
+    if image.endswith("2s"):
+        await place.kubectl.until(target, unready)
+
+    await place.world.apply(RestartWorkload(target=target), operation="operation-1", token=1, uid=uid)
+
+    annotations = (await place.kubectl.get(BY_KIND[target.kind], place.namespace, "api"))["metadata"]["annotations"]
+    assert AVAILABLE not in annotations
 
 
 async def test_a_rollout_that_was_completed_counts_though_its_pods_broke_later(place: Place) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.kubernetes.availability import AVAILABLE, noted, of_revisions, of_sets, with_note
+from adapters.kubernetes.availability import AVAILABLE, ROLLED_BACK, noted, of_revisions, of_sets, whole_revision, with_note
 from adapters.kubernetes.basis import basis_of
 from adapters.kubernetes.gitops import gitops_check, gitops_of
 from adapters.kubernetes.objects import ControllerRevision, Metadata, Pod, Workload
@@ -25,20 +25,23 @@ from schemas.action import (
     SetMemoryLimit,
 )
 from schemas.evidence import GitOps, RevisionView
+from schemas.target import Kind
 from schemas.words import CheckResult
 from tests.unit.snapshots import TARGET, snapshot
 
 NAMES = st.from_regex(r"api-[a-z0-9]{4}", fullmatch=True)
 
 
-def deployment(replicas: int = 2, *, reason: str = "", named: str = "", notes: str = "") -> Workload:
+def deployment(replicas: int = 2, *, reason: str = "", named: str = "", notes: str = "", left: str = "") -> Workload:
     conditions = [{"type": "Progressing", "status": "True", "reason": reason, "message": f'ReplicaSet "{named}" words.'}] if reason else []
-    tree = {"metadata": {"name": "api", "annotations": {AVAILABLE: notes}}, "spec": {"template": {}, "replicas": replicas}}
+    annotations = {AVAILABLE: notes, ROLLED_BACK: left}
+    tree = {"metadata": {"name": "api", "annotations": annotations}, "spec": {"template": {}, "replicas": replicas}}
     return msgspec.convert(tree | {"status": {"conditions": conditions}}, Workload)
 
 
-def replica_set(name: str, wanted: int, available: int) -> Workload:
-    tree = {"metadata": {"name": name}, "spec": {"template": {}, "replicas": wanted}, "status": {"availableReplicas": available}}
+def replica_set(name: str, wanted: int, available: int, number: int = 0) -> Workload:
+    meta = {"name": name, "annotations": {"deployment.kubernetes.io/revision": str(number)}}
+    tree = {"metadata": meta, "spec": {"template": {}, "replicas": wanted}, "status": {"availableReplicas": available}}
     return msgspec.convert(tree, Workload)
 
 
@@ -52,6 +55,28 @@ def test_a_set_all_of_whose_pods_are_available_is_known() -> None:
 
 def test_a_set_that_was_replaced_or_is_only_partly_available_is_not_known() -> None:
     assert known(deployment(), replica_set("api-1", 0, 0), replica_set("api-2", 2, 1)) == {}
+
+
+def test_a_set_that_never_had_nearly_all_of_the_pods_is_not_known() -> None:
+    sets = replica_set("good", 8, 8), replica_set("half", 2, 2), replica_set("newest", 3, 0)
+    assert known(deployment(10), *sets) == {"good": True}, "a rollout by the usual strategy leaves 8 of 10"
+    assert known(deployment(10), replica_set("one", 1, 1)) == {}
+
+
+def test_where_a_rollout_may_take_all_pods_a_set_must_have_all_of_them() -> None:
+    tree = {"metadata": {"name": "api"}, "spec": {"template": {}, "replicas": 2, "strategy": {"type": "Recreate"}}}
+    recreated = msgspec.convert(tree, Workload)
+    assert known(recreated, replica_set("api-1", 1, 1)) == {}
+    assert known(recreated, replica_set("api-1", 2, 2)) == {"api-1": True}
+
+
+def test_what_was_rolled_back_from_is_none_to_go_back_to_until_somebody_brings_it_again() -> None:
+    left = deployment(notes="api-2", left="2,7")
+    (found,) = of_sets(left, [replica_set("api-2", 2, 2, number=2)]).values()
+    assert (found.available, found.rolled_back) == (False, True)
+    assert known(left, replica_set("api-2", 2, 2, number=9)) == {"api-2": True}
+    of_old = msgspec.convert({"metadata": {"name": "api-3", "annotations": {ROLLED_BACK: "3"}}, "spec": {"template": {}}}, Workload)
+    assert known(deployment(), of_old, replica_set("api-1", 0, 0, number=3)) == {"api-1": False}, "the sets keep what an undo takes away"
 
 
 def test_the_end_of_a_rollout_is_known_also_after_its_pods_broke() -> None:
@@ -77,13 +102,30 @@ def test_notes_are_read_from_the_deployment_and_from_its_sets() -> None:
 def test_the_newest_eight_notes_are_kept_once_each(names: list[str]) -> None:
     annotations: dict[str, str] = {"team": "shop"}
     for name in names:
-        annotations = with_note(annotations, name)
-    assert noted(annotations) == tuple(dict.fromkeys(reversed(names)))[:8]
+        annotations = with_note(annotations, AVAILABLE, name)
+    assert noted(annotations, AVAILABLE) == tuple(dict.fromkeys(reversed(names)))[:8]
     assert annotations["team"] == "shop"
 
 
 def test_nothing_is_noted_of_nothing() -> None:
-    assert with_note({"a": "b"}, "") == {"a": "b"}
+    assert with_note({"a": "b"}, AVAILABLE, "") == {"a": "b"}
+
+
+def status_of(**changed: Any) -> Workload:
+    """A Deployment at generation 3 whose rollout was completed, with all that it wants; `changed` are fields of its status."""
+    conditions = [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": 'ReplicaSet "api-2" words.'}]
+    counts = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2, "observedGeneration": 3}
+    tree = {"metadata": {"name": "api", "generation": 3}, "spec": {"template": {}, "replicas": changed.pop("wanted", 2)}}
+    return msgspec.convert(tree | {"status": counts | {"conditions": conditions} | changed}, Workload)
+
+
+def test_a_revision_is_whole_only_while_every_pod_is_of_it_and_available() -> None:
+    assert whole_revision(status_of()) == "api-2"
+    counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
+    for field in counts:
+        assert whole_revision(status_of(**{field: 1})) == "", field
+    assert whole_revision(status_of(wanted=3)) == ""
+    assert whole_revision(status_of(wanted=0, **dict.fromkeys(counts[:4], 0))) == ""
 
 
 def stateful(current: str, update: str) -> Workload:
@@ -102,14 +144,21 @@ def pod(revision: str, *, ready: bool) -> Pod:
 
 
 def test_the_current_revision_of_a_stateful_set_was_complete_unless_it_is_the_first() -> None:
-    assert set(of_revisions(stateful("db-2", "db-3"), revisions("db-1", "db-2", "db-3"), [])) == {"db-2"}
-    assert of_revisions(stateful("db-1", "db-2"), revisions("db-1", "db-2"), []) == {}
-    assert of_revisions(stateful("db-2", "db-2"), revisions("db-1", "db-2"), []) == {}
+    assert set(of_revisions(stateful("db-2", "db-3"), Kind.STATEFULSET, revisions("db-1", "db-2", "db-3"), [])) == {"db-2"}
+    assert of_revisions(stateful("db-1", "db-2"), Kind.STATEFULSET, revisions("db-1", "db-2"), []) == {}
+    assert of_revisions(stateful("db-2", "db-2"), Kind.STATEFULSET, revisions("db-1", "db-2"), []) == {}
 
 
 def test_pods_tell_of_their_revision_only_all_together() -> None:
     pods = [pod("db-1", ready=True), pod("db-2", ready=True), pod("db-2", ready=False)]
-    assert set(of_revisions(stateful("db-1", "db-2"), revisions("db-1", "db-2"), pods)) == {"db-1"}
+    assert set(of_revisions(stateful("db-1", "db-2"), Kind.STATEFULSET, revisions("db-1", "db-2"), pods)) == {"db-1"}
+
+
+def test_a_stateful_sets_revision_with_fewer_pods_than_a_rollout_leaves_is_not_known() -> None:
+    three = msgspec.convert({"metadata": {"name": "db"}, "spec": {"template": {}, "replicas": 3}}, Workload)
+    one, two = [pod("db-1", ready=True)], [pod("db-1", ready=True), pod("db-1", ready=True)]
+    assert of_revisions(three, Kind.STATEFULSET, revisions("db-1", "db-2"), one) == {}
+    assert set(of_revisions(three, Kind.STATEFULSET, revisions("db-1", "db-2"), two)) == {"db-1"}
 
 
 def test_the_last_available_revision_is_the_newest_known_one_and_not_the_one_before() -> None:
