@@ -102,10 +102,12 @@ def _left(noting: Iterable[Workload], numbers: Mapping[str, int | None]) -> dict
 
 
 def pods_by_revision(pods: Iterable[Pod]) -> dict[str, tuple[int, int]]:
-    """How many pods of each ControllerRevision are ready, and how many there are; pods that are being deleted aside."""
+    """How many pods of each ControllerRevision are ready, and how many there are, by name; pods that are being deleted aside."""
     counts: dict[str, tuple[int, int]] = {}
     for pod in pods:
         name = (pod.metadata.labels or {}).get(REVISION_HASH, "")
+        if (owner := pod.metadata.controller) is not None and owner.kind == "DaemonSet":
+            name = f"{owner.name}-{name}"  # its pods carry the hash alone, those of a StatefulSet the whole name
         if name and pod.metadata.deletion_timestamp is None:
             ready, total = counts.get(name, (0, 0))
             counts[name] = (ready + pod.ready, total + 1)

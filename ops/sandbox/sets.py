@@ -95,7 +95,7 @@ class Sets:
 
     def _daemon(self, item: Tree) -> None:
         """One pod on every node that is up; a new template reaches as many at a time as may be unavailable."""
-        revision = self._revision(item)
+        revision = self._revision(item).removeprefix(f"{item['metadata']['name']}-")  # its pods carry the hash alone
         template = item["spec"]["template"]
         nodes = [
             node["metadata"]["name"]
