@@ -65,8 +65,11 @@ class World(Protocol):
         """
         ...
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
-        """Whether the operation's side effect is there: True, False, or None when it cannot be told."""
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
+        """Whether the operation's side effect is there: True, False, or None when it cannot be told.
+
+        `token` is the fencing token of its first attempt, 0 where that is not known.
+        """
         ...
 
     async def close(self) -> None: ...

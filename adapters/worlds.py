@@ -49,8 +49,8 @@ class Worlds:
     async def apply(self, action: Action, *, operation: str, token: int, uid: str) -> Applied:
         return await self.world_of(action.target).apply(action, operation=operation, token=token, uid=uid)
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
-        return await self.world_of(action.target).find(action, operation=operation, uid=uid)
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
+        return await self.world_of(action.target).find(action, operation=operation, uid=uid, token=token)
 
     async def close(self) -> None:
         """Closes every world, also when one of them fails to; the first failure is raised then."""

@@ -41,6 +41,7 @@ WHERE target = $1 AND token = $2 AND expires_at > clock_timestamp() RETURNING to
 _START = """
 UPDATE operations
 SET state = 'running', attempts = $4, token = $2, started_at = coalesce(started_at, $3),
+    first_token = CASE WHEN first_token = 0 THEN $2 ELSE first_token END,
     before = CASE WHEN before = '' THEN $5 ELSE before END
 WHERE id = $1 AND state IN ('pending', 'running') AND token <= $2 RETURNING id
 """
@@ -57,7 +58,8 @@ WHERE id = $1 AND state IN ('pending', 'running') AND token <= $2 RETURNING id
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the ledger.
 
-    `attempts` is the number of the newest attempt that began the side effect, `before` a snapshot's id. `awaits` is the id of
+    `attempts` is the number of the newest attempt that began the side effect, `first_token` the fencing token of the first one (0:
+    none did), `before` a snapshot's id. `awaits` is the id of
     the one event that may drive the operation on: a second announcement of the same approval, forged or not, moves nothing.
     """
 
@@ -70,6 +72,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     state: OperationState
     attempts: int
     token: int
+    first_token: int
     awaits: str
     before: str
     opened_at: datetime

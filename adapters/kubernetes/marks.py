@@ -21,12 +21,16 @@ def marked(annotations: Mapping[str, str], operation: str, token: int) -> dict[s
     return {**annotations, OPERATION: operation, TOKEN: str(token)} | ({EARLIER: ",".join(earlier)} if earlier else {})
 
 
-def carries(annotations: Mapping[str, str], operation: str) -> bool | None:
-    """Whether the operation left its mark: True, False, or None when so many came later that the mark may be forgotten."""
+def carries(annotations: Mapping[str, str], operation: str, token: int = 0) -> bool | None:
+    """Whether the operation left its mark: True, False, or None when so many came later that the mark may be forgotten.
+
+    No mark is forgotten where the newest is older than `token`, the lowest that the operation may have left (0: not known):
+    tokens on an object only grow.
+    """
     earlier = [word for word in annotations.get(EARLIER, "").split(",") if word]
     if annotations.get(OPERATION) == operation or operation in earlier:
         return True
-    return None if len(earlier) >= _KEPT else False
+    return None if len(earlier) >= _KEPT and not 0 < token_of(annotations) < token else False
 
 
 def token_of(annotations: Mapping[str, str]) -> int:

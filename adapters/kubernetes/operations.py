@@ -49,7 +49,7 @@ async def apply(client: Client, action: Action, *, operation: str, token: int, u
         except Conflict:
             continue
         except ServerFault as fault:
-            return await _after_fault(client, action, operation, uid, fault)
+            return await _after_fault(client, action, fault, operation=operation, uid=uid, token=token)
         except NotFound as gone:
             raise _vanished(action, gone) from gone
         return Applied(output=f"{describe(action)}: done")
@@ -93,7 +93,7 @@ async def _marked(client: Client, action: Action, live: Tree, operation: str, to
 
 async def _rerun_there(client: Client, action: RerunJob, operation: str, conflict: Conflict) -> Applied:
     """A Job of that name exists: ours, or by an accident somebody else's."""
-    ours = await find(client, action, operation=operation, uid="")
+    ours = await find(client, action, operation=operation, uid="", token=0)
     if ours:
         return Applied(output=f"{describe(action)}: was done already", repeated=True)
     if ours is None:
@@ -101,13 +101,13 @@ async def _rerun_there(client: Client, action: RerunJob, operation: str, conflic
     raise Refused(f"exists: {conflict}") from conflict
 
 
-async def _after_fault(client: Client, action: Action, operation: str, uid: str, fault: ServerFault) -> Applied:
+async def _after_fault(client: Client, action: Action, fault: ServerFault, *, operation: str, uid: str, token: int) -> Applied:
     """The server said 5xx to a write, which does not say that it was not done: the mark does.
 
     A write that still lands later, after the mark was not seen, changes the object's version: the next try sees it.
     """
     try:
-        there = await find(client, action, operation=operation, uid=uid)
+        there = await find(client, action, operation=operation, uid=uid, token=token)
     except AdapterError as error:
         raise OutcomeUnknown(f"{fault}; and it could not be looked for: {error}") from fault
     if there:
@@ -124,10 +124,11 @@ def _vanished(action: Action, gone: NotFound) -> AdapterError:
     return TargetMissing(f"{action.target} was deleted at the same time: {gone}")
 
 
-async def find(client: Client, action: Action, *, operation: str, uid: str) -> bool | None:
-    """Whether the operation's side effect is there.
+async def find(client: Client, action: Action, *, operation: str, uid: str, token: int) -> bool | None:
+    """Whether the operation's side effect is there; `token` is the fencing token of its first attempt, 0 where that is not known.
 
-    Changed objects carry its mark, a Deployment's past too: see `traces`. True says that it happened, also when somebody has
+    Changed objects carry its mark, a Deployment's past too: see `traces`. They keep nine marks: where there are nine, and another
+    operation came after the first attempt, its own may be forgotten. True says that it happened, also when somebody has
     undone it since. Deletes and evictions leave no mark: a pod with the UID that is there and stays says no; one that is gone
     or going may have been deleted by anyone, so that says None. So does a Job that is not there: it may have been made, and
     have been removed since, by the time to live of its template or by somebody. An observation leaves nothing to find: False.
@@ -150,5 +151,5 @@ async def find(client: Client, action: Action, *, operation: str, uid: str) -> b
     if isinstance(action, DeletePod | EvictPod):
         return None if metadata.deletion_timestamp is not None else False
     if isinstance(found, Workload):
-        return (await trace(client, found, operation)).done
-    return carries(metadata.annotations or {}, operation)
+        return (await trace(client, found, operation, token)).done
+    return carries(metadata.annotations or {}, operation, token)

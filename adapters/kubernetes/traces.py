@@ -25,21 +25,25 @@ class Trace(NamedTuple):
     token: int
 
 
-async def trace(client: Client, deployment: Workload, operation: str) -> Trace:
-    """What a Deployment and its ReplicaSets say of an operation. Raises what `Client.read` raises for a read, but Forbidden."""
+async def trace(client: Client, deployment: Workload, operation: str, token: int = 0) -> Trace:
+    """What a Deployment and its ReplicaSets say of an operation whose lowest token is `token`, 0 where that is not known.
+
+    Raises what `Client.read` raises for a read, but Forbidden.
+    """
     own = deployment.metadata.annotations or {}
-    newest, done = token_of(own), carries(own, operation)
+    newest, done = token_of(own), carries(own, operation, token)
     if done:
         return Trace(True, newest)
     try:
         past = [item.metadata.annotations or {} for item in await _sets(client, deployment)]
     except Forbidden:
         return Trace(None, newest)
-    said = [carries(annotations, operation) for annotations in past]
+    said = [carries(annotations, operation, token) for annotations in past]
     highest = max((token_of(annotations) for annotations in past), default=0)
     if any(said):
         return Trace(True, max(newest, highest))
-    doubtful = done is None or None in said or highest > newest
+    restored = highest > newest and highest >= token  # what the Deployment forgot is older than the operation otherwise
+    doubtful = done is None or None in said or restored
     return Trace(None if doubtful else False, max(newest, highest))
 
 

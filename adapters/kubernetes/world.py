@@ -85,9 +85,9 @@ class KubernetesWorld:
             return Applied(output=summary(await self._observe(action.target, with_usage=True)))
         return await apply(self._client, action, operation=operation, token=token, uid=uid)
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
         """See World, and `adapters.kubernetes.operations`."""
-        return await self._in_time(find(self._client, action, operation=operation, uid=uid), f"looking at {action.target}")
+        return await self._in_time(find(self._client, action, operation=operation, uid=uid, token=token), f"looking at {action.target}")
 
     async def _in_time(self, work: Awaitable[T], what: str) -> T:
         try:

@@ -103,7 +103,7 @@ class HostsWorld:
             return Applied(output=summary(await self.observe(action.target)))
         return await deed_of(action, remote).apply(operation=operation, token=token, uid=uid)
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:  # noqa: ARG002 - a host keeps every mark
         """Whether this operation's side effect happened; what can be known of it is said in `Restart.find` and `Chore.find`.
 
         Raises TargetMissing, and Transient when the host did not answer.

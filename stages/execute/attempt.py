@@ -60,6 +60,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         """The id of the snapshot from before the operation."""
         return self.operation.before or derived_id(self.operation.id, "execute", 1)
 
+    @property
+    def first_token(self) -> int:
+        """The fencing token under which the side effect was first begun, at this attempt if at none before."""
+        return self.operation.first_token or self.lease.token
+
 
 class Attempt:
     """Runs one claim to its ending.
@@ -111,7 +116,9 @@ class Attempt:
     async def _look_for(self, doubt: str) -> Ending | None:
         """Whether the side effect is there; None when it surely is not."""
         try:
-            found = await self._world.find(self._action, operation=self.claim.operation.id, uid=self.claim.approval.target_uid)
+            found = await self._world.find(
+                self._action, operation=self.claim.operation.id, uid=self.claim.approval.target_uid, token=self.claim.first_token
+            )
         except AdapterError as error:
             doubt = f"{doubt}, and it cannot be looked for: {error}"
             return self._later(doubt, touched=True) or ended(Outcome.UNKNOWN, error=doubt)

@@ -61,7 +61,7 @@ class NoopWorld:
         self._restarted.add(action.target.key)
         return Applied(output="nothing was done, as agreed")
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
         return action.target.key in self._restarted
 
     async def close(self) -> None:

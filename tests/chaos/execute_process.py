@@ -82,8 +82,8 @@ class DyingWorld(Unsteady):
             raise OutcomeUnknown("the connection broke")
         return applied
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
-        return None if self._fault == "untold" else await super().find(action, operation=operation, uid=uid)
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
+        return None if self._fault == "untold" else await super().find(action, operation=operation, uid=uid, token=token)
 
 
 async def the_world(where: str) -> Worlds:

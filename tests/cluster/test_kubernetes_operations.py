@@ -234,6 +234,20 @@ async def test_an_operation_is_found_after_others_came(place: Place) -> None:
     assert (annotations[OPERATION], annotations[TOKEN], annotations[EARLIER]) == ("operation-3", "3", "operation-2,operation-1")
 
 
+async def test_what_came_after_all_marks_is_not_in_doubt_however_many_there_are(place: Place) -> None:
+    target = await deployed(place)
+    uid = await uid_of(place, target)
+    for number in range(1, 12):
+        await done(place, ScaleWorkload(target=target, replicas=1 + number % 2), f"operation-{number}", number)
+    action = RestartWorkload(target=target)
+
+    assert await place.world.find(action, operation="operation-12", uid=uid, token=12) is False
+    assert await place.world.find(action, operation="operation-11", uid=uid, token=11) is True
+    assert await place.world.find(action, operation="operation-1", uid=uid, token=1) is None, "it was done, and its mark is forgotten"
+    assert await place.world.find(action, operation="operation-12", uid=uid) is None, "when it began is not known"
+    await done(place, action, "operation-12", 12)
+
+
 async def test_a_lower_token_is_fenced_off(place: Place) -> None:
     target = await deployed(place)
     uid = await uid_of(place, target)

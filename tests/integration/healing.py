@@ -182,8 +182,8 @@ class Unsteady:
         done: Applied = await self._through("apply", lambda: self.world.apply(action, operation=operation, token=token, uid=uid))
         return done
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
-        found: bool | None = await self._through("find", lambda: self.world.find(action, operation=operation, uid=uid))
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
+        found: bool | None = await self._through("find", lambda: self.world.find(action, operation=operation, uid=uid, token=token))
         return found
 
     async def close(self) -> None:

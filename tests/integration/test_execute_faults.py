@@ -11,6 +11,7 @@ import pytest
 
 from adapters.errors import AdapterError, OutcomeUnknown, Refused, Transient
 from bus.handler import Reject, Retry
+from ops.sandbox.kubectl import settled
 from schemas.action import DeletePod, ScaleWorkload
 from schemas.event import Delayed, Output
 from schemas.events import ExecutionFinished, ExecutionRetryDue, ExecutionStarted
@@ -152,6 +153,45 @@ async def test_a_request_that_arrives_late_is_found_and_not_repeated(scene: Heal
     finished = only(await scene.handle(stage, retry), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
     assert await scene.generation(target) == generation + 1
+    assert world.calls.count("apply") == 1
+
+
+async def scaled(scene: Healing, target: Target, times: int) -> None:
+    """Other operations on the target, each to its end."""
+    for number in range(times):
+        row = await scene.approve(ScaleWorkload(target=target, replicas=2 + number % 2))
+        finished = only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+        assert finished.outcome is Outcome.SUCCEEDED
+    await scene.kubectl.until(target, settled)
+
+
+async def test_a_lost_request_is_known_as_lost_after_however_many_operations(scene: Healing, world: Unsteady, target: Target) -> None:
+    await scaled(scene, target, 10)
+    row = await scene.approve(restart(target))
+    generation = await scene.generation(target)
+    stage = ExecuteStage(scene.database, world)
+    world.before["apply"] = [LOST]
+    retry = due(scene, await scene.handle(stage, scene.announce(row)))
+    assert await scene.generation(target) == generation
+    finished = only(await scene.handle(stage, retry), ExecutionFinished)
+    assert finished.outcome is Outcome.SUCCEEDED
+    assert await scene.generation(target) == generation + 1
+
+
+async def test_what_was_done_before_so_many_others_that_its_mark_is_forgotten_is_not_repeated(
+    scene: Healing, world: Unsteady, target: Target
+) -> None:
+    row = await scene.approve(restart(target))
+    generation = await scene.generation(target)
+    stage = ExecuteStage(scene.database, world)
+    world.after["apply"] = [LOST]
+    world.before["find"] = [Transient("connection refused")]
+    retry = due(scene, await scene.handle(stage, scene.announce(row)))
+    await scaled(scene, target, 10)
+    finished = only(await scene.handle(stage, retry), ExecutionFinished)
+    assert finished.outcome is Outcome.UNKNOWN
+    assert "cannot be told" in finished.error
+    assert await scene.generation(target) == generation + 11
     assert world.calls.count("apply") == 1
 
 

@@ -45,7 +45,7 @@ class OneHost:
         self.done.append(action)
         return Applied(output="done")
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
         return None
 
     async def close(self) -> None:

@@ -106,6 +106,7 @@ async def test_an_older_token_writes_nothing_once_a_newer_one_has_begun(database
         operation = await get_operation(connection, "a")
     assert operation is not None
     assert (operation.state, operation.token, operation.before, operation.error) == (OperationState.RUNNING, new.token, "s", "")
+    assert operation.first_token == old.token
 
 
 async def test_an_end_is_an_end(database: Database) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.kubernetes.marks import EARLIER, OPERATION, carries, marked, token_of
+from adapters.kubernetes.marks import EARLIER, OPERATION, TOKEN, carries, marked, token_of
 from adapters.kubernetes.resources import is_name
 from adapters.kubernetes.trees import difference, merge_patch
 from ops.sandbox.patches import merged
@@ -102,6 +102,18 @@ def test_what_may_be_forgotten_is_not_denied() -> None:
     assert len(annotations[EARLIER].split(",")) == 8
     assert carries(annotations, "operation-0") is None
     assert carries(annotations, "operation-5") is True
+
+
+def test_nothing_is_forgotten_of_an_operation_that_began_after_the_newest_mark() -> None:
+    annotations: dict[str, str] = {}
+    for number in range(1, 13):
+        annotations = marked(annotations, f"operation-{number}", number)
+    assert carries(annotations, "operation-13", 13) is False
+    assert carries(annotations, "operation-1", 1) is None
+    assert carries(annotations, "operation-0", 12) is None, "what began together with the newest is in doubt"
+    assert carries(annotations, "operation-5", 99) is True
+    for text in ("", "none"):
+        assert carries(annotations | {TOKEN: text}, "operation-13", 13) is None, "a token that somebody removed says nothing"
 
 
 @given(st.text(max_size=30))

@@ -42,8 +42,8 @@ class Recorder:
         self.asked.append(("apply", (operation, token, uid)))
         return Applied(output=self.name)
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
-        self.asked.append(("find", (operation, uid)))
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
+        self.asked.append(("find", (operation, token, uid)))
         return None
 
     async def close(self) -> None:
@@ -74,8 +74,8 @@ async def test_every_question_reaches_the_world_as_it_was_asked() -> None:
     action = Investigate(target=pod("second"))
     assert (await worlds.preflight(action)).uid == "second"
     assert (await worlds.apply(action, operation="o", token=3, uid="u")).output == "second"
-    assert await worlds.find(action, operation="o", uid="u") is None
-    assert second.asked == [("apply", ("o", 3, "u")), ("find", ("o", "u"))]
+    assert await worlds.find(action, operation="o", uid="u", token=2) is None
+    assert second.asked == [("apply", ("o", 3, "u")), ("find", ("o", 2, "u"))]
     assert first.asked == []
 
 
