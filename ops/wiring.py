@@ -106,7 +106,7 @@ def _gate(parts: Parts) -> Stage:
 def _execute(parts: Parts) -> Stage:
     from stages.execute.stage import ExecuteStage
 
-    return ExecuteStage(parts.database, parts.world, parts.settings.execute)
+    return ExecuteStage(parts.database, parts.world, parts.settings.execute, mode_of=parts.settings.gate.mode_of)
 
 
 def _verify(parts: Parts) -> Stage:

@@ -34,6 +34,11 @@ class Tier(StrEnum):
     DUAL = "dual"
     BLOCKED = "blocked"
 
+    @property
+    def signatures(self) -> int:
+        """How many people it asks for; for `blocked`, which no number of people can allow, the most that any other asks for."""
+        return {Tier.AUTO: 0, Tier.HUMAN: 1}.get(self, 2)
+
 
 class Mode(StrEnum):
     """shadow decides and records but runs nothing; assist has a person sign everything; auto lets trust decide."""
@@ -91,7 +96,7 @@ class OperationState(StrEnum):
 class Outcome(StrEnum):
     """How an approved action ended; `unknown` means that nobody can say whether the side effect happened.
 
-    `withdrawn`: its incident was over before it began, so that it was not needed any more.
+    `withdrawn`: its incident was over before it began, so that it was not needed any more, or a person rejected it until then.
     """
 
     SUCCEEDED = "succeeded"

@@ -64,6 +64,13 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a person proposed it, and proved to be that person: it may be about an incident that is over."""
         return bool(self.inputs.get("situation", {}).get("person"))
 
+    @property
+    def unproven(self) -> str:
+        """What whoever signs must know of a proposal that nobody is proven to have made; empty for a proven one."""
+        if self.inputs.get("situation", {}).get("proven"):
+            return ""
+        return "nothing proves that Mendstream or a person made this proposal: all that it says of itself is its own claim"
+
 
 class SignatureRow(msgspec.Struct, frozen=True, kw_only=True):
     """One person's signature or rejection: who, when, where from, and what they said. `vote` is the id of the vote's event."""
@@ -104,15 +111,20 @@ RETURNING vote
 """
 _SETTLE = """
 UPDATE approvals SET state = $2, decided_at = $3, expires_at = coalesce($4, expires_at)
-WHERE id = $1 AND state = 'waiting' RETURNING id
+WHERE id = $1 AND (state = 'waiting' OR (state = 'approved' AND $2 = 'rejected')) RETURNING id
 """
 _BUSY = """
-SELECT id FROM approvals a
-WHERE (place = $1 OR target_key = $2) AND NOT observation AND finished_at IS NULL AND state IN ('waiting', 'approved') AND expires_at > $3
-  AND (state = 'waiting'
-       OR coalesce((inputs::json #>> '{situation,person}')::boolean, false)
-       OR EXISTS (SELECT FROM incidents i WHERE i.id = a.incident AND i.state IN ('INVESTIGATING', 'MITIGATING'))
-       OR EXISTS (SELECT FROM operations o WHERE o.approval = a.id AND o.state = 'running'))
+SELECT id FROM (
+    SELECT a.id, a.requested_at FROM approvals a
+    WHERE (place = $1 OR target_key = $2) AND NOT observation AND finished_at IS NULL
+      AND state IN ('waiting', 'approved') AND expires_at > $3
+      AND (state = 'waiting'
+           OR coalesce((inputs::json #>> '{situation,person}')::boolean, false)
+           OR EXISTS (SELECT FROM incidents i WHERE i.id = a.incident AND i.state IN ('INVESTIGATING', 'MITIGATING')))
+    UNION ALL
+    SELECT a.id, a.requested_at FROM operations o JOIN approvals a ON a.id = o.approval
+    WHERE o.state = 'running' AND (a.place = $1 OR a.target_key = $2) AND NOT a.observation AND a.expires_at > $3
+) AS busy
 ORDER BY requested_at LIMIT 1
 """
 _AUTOMATIC = """
@@ -182,7 +194,7 @@ async def settle_approval(
     at: datetime,
     expires_at: datetime | None = None,
 ) -> bool:
-    """waiting → `state`; a new `expires_at` where one is given. False when it no longer waited: nothing was changed."""
+    """waiting → `state`, or approved → rejected; a new `expires_at` where one is given. False when it had ended: nothing was changed."""
     return await connection.fetchval(_SETTLE, id, state.value, at, expires_at) is not None
 
 
@@ -213,7 +225,8 @@ async def signatures_of(connection: Connection, approval: str) -> list[Signature
 async def busy_with(connection: Connection, *, place: str, target: str, now: datetime) -> str | None:
     """The oldest approval that waits, or is approved and not finished, for the incident's target or the action's; observations aside.
 
-    One that was approved and had not begun when its incident ended is not begun any more, and keeps nobody away.
+    One that was approved and had not begun when its incident ended is not begun any more, and keeps nobody away. One that was begun
+    does so until it has ended, also when it was rejected meanwhile.
     """
     busy: str | None = await connection.fetchval(_BUSY, place, target, now)
     return busy

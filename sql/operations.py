@@ -34,6 +34,7 @@ RETURNING token
 _LEFT = """
 SELECT operation, extract(epoch FROM expires_at - clock_timestamp())::float8 AS seconds FROM leases WHERE target = $1
 """
+_HELD = "SELECT true FROM leases WHERE operation = $1 AND expires_at > clock_timestamp() LIMIT 1"
 _RENEW = """
 UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $3)
 WHERE target = $1 AND token = $2 AND expires_at > clock_timestamp() RETURNING token
@@ -143,6 +144,11 @@ async def take_lease(connection: Connection, *, target: str, operation: str, hol
     if row is None:
         return LeaseHeld(operation="", seconds=0.0)
     return LeaseHeld(operation=row["operation"], seconds=max(row["seconds"], 0.0))
+
+
+async def is_held(connection: Connection, operation: str) -> bool:
+    """Whether an executor holds a lease for the operation at this moment."""
+    return await connection.fetchval(_HELD, operation) is not None
 
 
 async def renew_lease(connection: Connection, lease: Lease, *, seconds: float) -> bool:

@@ -84,7 +84,7 @@ ON CONFLICT (pattern) DO UPDATE SET score = $2, approvals = $3, rejections = $4,
 """
 _VERIFIED = "SELECT o.action FROM verifications v JOIN operations o ON o.id = v.operation WHERE v.operation = $1 AND v.verdict = $2"
 _EXECUTED = "SELECT action FROM operations WHERE id = $1 AND outcome = $2"
-_DECIDED = "SELECT action FROM approvals WHERE id = $1 AND state = $2 AND NOT automatic"
+_DECIDED = "SELECT action FROM approvals WHERE id = $1 AND state = $2 AND (state = 'rejected' OR NOT automatic)"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('trust/' || $1, 0))"
 
 

@@ -84,6 +84,8 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     row, inputs = dossier.approval, dossier.approval.inputs
     proposal, ruling = _part(inputs, "proposal"), _part(inputs, "ruling")
     yield "action", describe(row.action)
+    if row.unproven:
+        yield "NOT PROVEN", f"{row.unproven}; look at the target yourself before you sign"
     yield "target", f"{row.target} in cluster {row.target.cluster}"
     yield "warning", _lines(f"{_spoken(check)}: {check.detail}" for check in row.checks if check.warning is True)
     yield "state", _state(row, now)
@@ -91,16 +93,17 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     if dossier.incident is not None:
         firing = f"{dossier.incident.firing} still firing" if dossier.incident.firing else "no longer firing"
         yield "problem", f"{row.severity.value}: {dossier.incident.title} ({', '.join(dossier.incident.alerts)}; {firing})"
-    yield "why", _lines(proposal.get("reasons"))
-    yield "root cause", proposal.get("root_cause")
+    claims = ", as it claims" if row.unproven else ""
+    yield f"why{claims}", _lines(proposal.get("reasons"))
+    yield f"root cause{claims}", proposal.get("root_cause")
     yield "source", _source(row)
     yield "risk", row.risk.value
     yield "decided by", f"rule {row.rule}, mode {row.mode.value}, trust {row.trust_score}"
     yield "because", _lines(ruling.get("reasons"))
-    yield "blast radius", _blast(row.blast)
+    yield f"blast radius{claims}", _blast(row.blast)
     yield "evidence", _lines(in_short(dossier.evidence)) if dossier.evidence else "none was taken"
-    yield "checks", _lines(_check(check) for check in row.checks)
-    yield "change", row.diff
+    yield f"checks{claims}", _lines(_check(check) for check in row.checks)
+    yield f"change{claims}", row.diff
     if not is_observation(row.action):
         yield "undone by", _undone_by(dossier.way_back)
         yield "to undo", _to_undo(dossier.way_back)
@@ -110,6 +113,8 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     yield "approval", row.id
     if row.state is ApprovalState.WAITING:
         yield "to decide", f"mend approvals sign {row.id}   or   mend approvals reject {row.id}\n{_AS}"
+    elif row.state is ApprovalState.APPROVED and row.finished_at is None:
+        yield "to stop", f"mend approvals reject {row.id}   as long as it does not run"
 
 
 def _undone_by(back: WayBack) -> str:

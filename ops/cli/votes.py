@@ -54,7 +54,8 @@ async def cast(session: Session, approval: str, choice: Choice, *, person: str, 
         refuse_other(await installation.get(connection, NAME), session.place.partitions)
     if row is None:
         raise CommandFailed(f"there is no approval {approval}: `mend approvals ls` lists those that wait")
-    if row.state is not ApprovalState.WAITING:
+    stops = choice is Choice.REJECT and row.state is ApprovalState.APPROVED
+    if row.state is not ApprovalState.WAITING and not stops:
         said = f"{describe(row.action)} is {row.state.value} already: it takes no more votes"
         return Answer(approval=row.id, vote="", person=person, said=said, refused=True)
     time = now()
@@ -134,6 +135,7 @@ def _told(answer: Answer, event: Event, row: ApprovalRow) -> Answer:
         case ActionApproved():
             return replace(answer, said=f"signed as {answer.person}; approved: it will {what}", approved=True, missing=0)
         case ActionRejected():
-            return replace(answer, said=f"rejected as {event.person}: Mendstream will not {what}", missing=None)
+            will = "makes no further attempt to" if row.state is ApprovalState.APPROVED else "will not"
+            return replace(answer, said=f"rejected as {event.person}: Mendstream {will} {what}", missing=None)
         case _:
             return answer

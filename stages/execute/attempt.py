@@ -28,27 +28,31 @@ from schemas.evidence import Check, Snapshot
 from schemas.identity import derived_id
 from schemas.target import Kind
 from schemas.text import clean
-from schemas.words import CheckResult, OperationState, Outcome, Tier
-from sql.approvals import ApprovalRow, SignatureRow
+from schemas.words import CheckResult, Mode, OperationState, Outcome
+from sql.approvals import ApprovalRow, SignatureRow, get_approval, signatures_of
 from sql.database import Connection, Database
 from sql.evidence import store_snapshot
 from sql.incidents import IncidentRow, add_timeline, mark_mitigating
 from sql.operations import Lease, Operation, start_operation
-from stages.execute.authority import is_shadowed, is_wanted, refusal
+from stages.execute.authority import is_wanted, outgrown, refusal, rejected_by
 from stages.execute.classify import is_transient
 from stages.execute.ending import Ending, ended, later
 from stages.execute.options import ExecuteOptions
 
-_UNTOUCHED = (Outcome.REFUSED, Outcome.FAILED, Outcome.DRY_RUN_BLOCKED, Outcome.WITHDRAWN)
+_UNTOUCHED = (Outcome.REFUSED, Outcome.FAILED, Outcome.DRY_RUN_BLOCKED, Outcome.SHADOWED, Outcome.WITHDRAWN)
 """Endings that say that nothing was changed."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """The right to make one attempt: the approval with its signatures and its incident, the operation as it was found, and the lease."""
+    """The right to make one attempt: the approval with its signatures and its incident, the operation as it was found, and the lease.
+
+    `mode` is the present one of the target.
+    """
 
     approval: ApprovalRow
     signatures: Sequence[SignatureRow]
     incident: IncidentRow | None
+    mode: Mode
     operation: Operation
     lease: Lease
     attempt: int
@@ -91,7 +95,7 @@ class Attempt:
         if not self._doubtful or is_observation(self._action) or ending.outcome not in _UNTOUCHED:
             return ending
         # What was in doubt may have landed after the first look, and be the very reason why this attempt could not go on.
-        return await self._look_for(f"an earlier attempt was cut off, and this one ended so: {ending.error}") or ending
+        return await self._look_for(f"an earlier attempt was cut off, and this one ended so: {ending.error or ending.output}") or ending
 
     async def _attempted(self) -> Ending:
         """The ending of this attempt by itself, whatever an earlier one did meanwhile."""
@@ -127,12 +131,12 @@ class Attempt:
         return ended(Outcome.UNKNOWN, error=f"{doubt}: whether it happened cannot be told") if found is None else None
 
     def _authorize(self) -> Ending | None:
-        reason = refusal(self.claim.approval, self.claim.signatures, self._clock(), self._options.grant)
-        if reason:
-            return ended(Outcome.REFUSED, error=reason)
-        if is_shadowed(self.claim.approval):
-            return ended(Outcome.SHADOWED, output=f"shadow mode: {describe(self._action)} was not run")
-        return None if is_wanted(self.claim.approval, self.claim.incident) else self._withdrawn()
+        claim = self.claim
+        if reason := refusal(claim.approval, claim.signatures, self._clock(), claim.mode, self._options.grant):
+            return ended(Outcome.WITHDRAWN if rejected_by(claim.signatures) else Outcome.REFUSED, error=reason)
+        if claim.mode is Mode.SHADOW:
+            return ended(Outcome.SHADOWED, output=f"the mode is shadow now, in which nothing runs; not run: {describe(self._action)}")
+        return None if is_wanted(claim.approval, claim.incident) else self._withdrawn()
 
     def _withdrawn(self) -> Ending:
         return ended(Outcome.WITHDRAWN, error=f"its incident is over, and nothing is done any more: {describe(self._action)}")
@@ -163,13 +167,13 @@ class Attempt:
             return self._later(_said(failed), touched=False) or ended(Outcome.REFUSED, error=self._exhausted(_said(failed)))
         if failed:
             return ended(Outcome.REFUSED, error=_said(failed))
-        if preflight.blast.tier is Tier.BLOCKED:
-            return ended(Outcome.REFUSED, error=f"its blast radius is in the blocked tier now (score {preflight.blast.score} of 100)")
         passed = {(check.name, check.subject) for check in self.claim.approval.checks if check.result is CheckResult.PASSED}
         unsure = [check for check in preflight.checks if check.result is CheckResult.NOT_CHECKED and (check.name, check.subject) in passed]
         if unsure:
             error = f"what was checked when it was approved cannot be checked now: {_said(unsure)}"
             return self._later(error, touched=False) or ended(Outcome.REFUSED, error=error)
+        if reason := outgrown(self.claim.approval, self.claim.signatures, preflight.blast):
+            return ended(Outcome.REFUSED, error=reason)
         if preflight.uid != self.claim.approval.target_uid:
             target = self._action.target
             return ended(Outcome.REFUSED, error=f"{target} is not the one that was approved: its UID has changed since")
@@ -184,12 +188,15 @@ class Attempt:
         return isinstance(self._action, EvictPod) and "disruption_budget" in names and names <= {"disruption_budget", "dry_run"}
 
     async def _start(self, before: Snapshot | None) -> Ending | None:
-        """Commits `running`, before the world is touched; the ending when the incident is over by now.
+        """Commits `running`, before the world is touched; the ending when a person rejected it or the incident is over by now.
 
-        Raises Retry when the lease was lost.
+        The approval's lock keeps a rejection from coming between. Raises Retry when the lease was lost.
         """
         claim, at = self.claim, self._clock()
         async with self._database.transaction() as connection:
+            await get_approval(connection, claim.approval.id, lock=True)
+            if person := rejected_by(await signatures_of(connection, claim.approval.id)):
+                return ended(Outcome.WITHDRAWN, error=f"{person} rejected it")
             if not is_observation(self._action):
                 is_open = await mark_mitigating(connection, claim.approval.incident, claim.approval.automatic)
                 if not is_open and not claim.approval.by_person:

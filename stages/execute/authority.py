@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from schemas.action import action_hash, is_observation, needs_grant
-from schemas.words import ApprovalState, Choice, Mode
+from schemas.evidence import BlastRadius
+from schemas.words import ApprovalState, Choice, Mode, Tier
 from sql.approvals import ApprovalRow, SignatureRow, fold_name
 from sql.incidents import IncidentRow
 
 
-def refusal(approval: ApprovalRow, signatures: Sequence[SignatureRow], now: datetime, grant: float = 600.0) -> str:
+def refusal(approval: ApprovalRow, signatures: Sequence[SignatureRow], now: datetime, mode: Mode = Mode.AUTO, grant: float = 600.0) -> str:
     """Why the action must not run, as a sentence; empty when it may. Everything that is missing counts as no.
 
-    `grant` is how long, in seconds, an approval lets a host be changed.
+    `mode` is the present one, whatever it was when the gate decided; `grant` how long, in seconds, an approval lets a host be changed.
     """
+    if person := rejected_by(signatures):
+        return f"{person} rejected it"
     if approval.state is not ApprovalState.APPROVED or approval.decided_at is None:
         return f"the approval is {approval.state.value}, not approved"
     if now > approval.expires_at:
@@ -29,12 +32,27 @@ def refusal(approval: ApprovalRow, signatures: Sequence[SignatureRow], now: date
         return "the action or its target's UID is not what the approval's hash stands for: the row was changed after it was approved"
     if not approval.target_uid and not is_observation(approval.action):
         return "the approval names no UID of the object that would be changed"
-    return _missing(approval, signatures)
+    people = _people(approval, signatures)
+    if len(people) < approval.needed:
+        return f"it has {len(people)} of {approval.needed} signatures"
+    if mode is Mode.ASSIST and not people and not is_observation(approval.action):
+        return "the mode is assist now, in which a person signs every change, and nobody has signed this one"
+    return ""
 
 
-def is_shadowed(approval: ApprovalRow) -> bool:
-    """Whether nothing runs in the mode that the approval was decided in."""
-    return approval.mode is Mode.SHADOW
+def outgrown(approval: ApprovalRow, signatures: Sequence[SignatureRow], blast: BlastRadius) -> str:
+    """Why those who agreed are too few for the blast radius as it is now; empty when they are not."""
+    has, wanted = len(_people(approval, signatures)), blast.tier.signatures
+    measured = f"its blast radius is in the {blast.tier.value} tier now (score {blast.score} of 100)"
+    if blast.tier is Tier.BLOCKED:
+        return measured
+    wants = f"wants {wanted} signature{'s' if wanted > 1 else ''}"
+    return f"{measured}, which {wants}, and it has {has}: it must be approved again" if has < wanted else ""
+
+
+def rejected_by(signatures: Sequence[SignatureRow]) -> str:
+    """Who said no to it, also after it was approved; empty when nobody did."""
+    return next((one.person for one in signatures if one.choice is Choice.REJECT), "")
 
 
 def is_wanted(approval: ApprovalRow, incident: IncidentRow | None) -> bool:
@@ -42,12 +60,6 @@ def is_wanted(approval: ApprovalRow, incident: IncidentRow | None) -> bool:
     return approval.by_person or (incident is not None and incident.is_open)
 
 
-def _missing(approval: ApprovalRow, signatures: Sequence[SignatureRow]) -> str:
-    """Recounts the signatures: by different people, none of them the proposer, and not one against."""
-    against = [one.person for one in signatures if one.choice is Choice.REJECT]
-    if against:
-        return f"{against[0]} rejected it"
-    people = {fold_name(one.person) for one in signatures if one.choice is Choice.SIGN} - {fold_name(approval.proposer)}
-    if len(people) < approval.needed:
-        return f"it has {len(people)} of {approval.needed} signatures"
-    return ""
+def _people(approval: ApprovalRow, signatures: Sequence[SignatureRow]) -> set[str]:
+    """Recounts who signed: different people, and never the proposer."""
+    return {fold_name(one.person) for one in signatures if one.choice is Choice.SIGN} - {fold_name(approval.proposer)}

@@ -18,8 +18,9 @@ from schemas.action import describe, is_observation
 from schemas.event import Event, Output
 from schemas.events import ActionApproved, ExecutionFinished, ExecutionRetryDue, ExecutionStarted
 from schemas.identity import derived_id
+from schemas.target import Target
 from schemas.text import clean
-from schemas.words import ApprovalState
+from schemas.words import ApprovalState, Mode
 from sql.approvals import ApprovalRow, get_approval, signatures_of
 from sql.audit import audit_close, audit_open
 from sql.database import Connection, Database
@@ -44,22 +45,37 @@ from stages.genuine import require_due
 _OUTPUT_LIMIT = 2_000  # characters of what an event carries; the audit log keeps more
 
 
+def _auto(_: Target) -> Mode:
+    return Mode.AUTO
+
+
 def _holder() -> str:
     return secrets.token_hex(8)
 
 
 class ExecuteStage:
-    """The consumer group `execute`. `holder` gives a new name for each delivery, so that no two of them share a lease."""
+    """The consumer group `execute`.
+
+    `mode_of` tells the present mode of a target, which counts for what was approved before as well; without it the approval
+    alone decides. `holder` gives a new name for each delivery, so that no two of them share a lease.
+    """
 
     name = "execute"
     topics = ("decisions", "timers")
 
     def __init__(
-        self, database: Database, world: World, options: ExecuteOptions | None = None, *, holder: Callable[[], str] = _holder
+        self,
+        database: Database,
+        world: World,
+        options: ExecuteOptions | None = None,
+        *,
+        mode_of: Callable[[Target], Mode] = _auto,
+        holder: Callable[[], str] = _holder,
     ) -> None:
         self._database = database
         self._world = world
         self._options = options or ExecuteOptions()
+        self._mode_of = mode_of
         self._holder = holder
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
@@ -142,6 +158,7 @@ class ExecuteStage:
             approval=approval,
             signatures=await signatures_of(connection, approval.id),
             incident=await get_incident(connection, approval.incident),
+            mode=self._mode_of(approval.target),
             operation=operation,
             lease=lease,
             attempt=number,

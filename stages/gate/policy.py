@@ -15,7 +15,6 @@ from schemas.words import CheckResult, IncidentState, Mode, Risk, Severity, Tier
 from stages.gate.options import GateOptions, GitOpsPolicy
 
 _LOWER = {Risk.MEDIUM: Risk.LOW, Risk.HIGH: Risk.MEDIUM}
-_TIER_SIGNATURES = {Tier.AUTO: 0, Tier.HUMAN: 1, Tier.DUAL: 2}
 _OPEN = (IncidentState.INVESTIGATING, IncidentState.MITIGATING)
 PEOPLE_RULES = ("blocked", "gitops", "preflight")
 """The rules of holding that only people can do something about."""
@@ -166,11 +165,12 @@ def _demands(situation: Situation, options: GateOptions, before: Risk, after: Ri
     if situation.action.verb in options.signed:
         yield Demand(rule="signed", signatures=1, reason=f"a person signs every action of the kind '{situation.action.verb}'")
     if not situation.proven:
-        yield Demand(rule="unproven", signatures=1, reason="nothing proves that the proposal was told by propose")
+        reason = "nothing proves that the proposal was told by propose: what it says of itself is its own claim"
+        yield Demand(rule="unproven", signatures=2, reason=reason)
     source = "named by its source" if before is situation.named_risk else f"severity {situation.severity.value}"
     trusted = f", {after.value} by a trust of {situation.trust}" if after is not before else ""
     yield Demand(rule="risk", signatures=options.signatures.of(after), reason=f"risk {before.value} ({source}){trusted}")
-    yield from _blast_demands(situation.blast)
+    yield from _blast_demands(situation.blast if situation.proven else None)
     yield from _check_demands(situation.checks)
     if not situation.related:
         yield Demand(rule="other_target", signatures=1, reason="its target is not the one that the incident is about")
@@ -183,8 +183,7 @@ def _blast_demands(blast: BlastRadius | None) -> Iterator[Demand]:
     if blast is None:
         yield Demand(rule="blast_unmeasured", signatures=1, reason="its blast radius was not measured")
         return
-    demanded = _TIER_SIGNATURES.get(blast.tier, max(_TIER_SIGNATURES.values()))
-    yield Demand(rule="blast", signatures=demanded, reason=f"blast radius {blast.score} of 100, tier {blast.tier.value}")
+    yield Demand(rule="blast", signatures=blast.tier.signatures, reason=f"blast radius {blast.score} of 100, tier {blast.tier.value}")
     if blast.unmeasured:
         # The score counts such parts as the most that they could be; people are told, the tier decides.
         parts = clean(", ".join(blast.unmeasured), 300)

@@ -10,10 +10,11 @@ from schemas.action import describe
 from schemas.event import Output
 from schemas.events import ActionApproved, ActionRejected, ApprovalSigned, VoteCast, VoteRefused
 from schemas.text import clean
-from schemas.words import ApprovalState, Choice, Mode
+from schemas.words import ApprovalState, Choice, Mode, OperationState
 from sql import approvals, incidents
 from sql.approvals import ApprovalRow, SignatureRow, fold_name
 from sql.database import Connection
+from sql.operations import get_operation, is_held
 from stages.gate.options import GateOptions
 from stages.gate.proposals import note
 from stages.gate.votes import VoteKeys
@@ -29,7 +30,7 @@ async def count_vote(event: VoteCast, context: Context, connection: Connection, 
     row = await approvals.get_approval(connection, event.approval, lock=True)
     if row is None:
         return [_refused(event, context, "there is no such approval")]
-    refusal = next(_refusals(event, context, row, options), "") or await _over(connection, row)
+    refusal = next(_refusals(event, context, row, options), "") or await _over(connection, row) or await _begun(connection, row)
     if refusal:
         return [_refused(event, context, refusal)]
     if not await approvals.add_signature(connection, _signature(event)):
@@ -46,9 +47,10 @@ def _refusals(event: VoteCast, context: Context, row: ApprovalRow, options: Gate
         yield "the vote names no person"
     if event.action_hash != row.action_hash:
         yield "it was given for another action than the one that waits: look again, then sign"
-    if row.state is not ApprovalState.WAITING:
+    stops = event.choice is Choice.REJECT and row.state is ApprovalState.APPROVED
+    if row.state is not ApprovalState.WAITING and not stops:
         yield f"the approval is {row.state.value} and waits no longer"
-    elif context.now() >= row.expires_at:
+    elif not stops and context.now() >= row.expires_at:
         yield "the time to sign is over"
     if event.choice is Choice.SIGN and person == fold_name(row.proposer):
         yield "who proposed an action never signs it: another person must sign"
@@ -62,6 +64,18 @@ async def _over(connection: Connection, row: ApprovalRow) -> str:
         return ""
     incident = await incidents.get_incident(connection, row.incident)
     return "" if incident is not None and incident.is_open else "its incident is not open any more"
+
+
+async def _begun(connection: Connection, row: ApprovalRow) -> str:
+    """Why it is too late to stop what was approved; whatever makes another attempt of it sees the rejection first."""
+    operation = await get_operation(connection, row.id)
+    if operation is None:
+        return ""
+    if operation.ended:
+        return f"it has ended already ({operation.outcome}), and nothing is left to stop"
+    if operation.state is OperationState.RUNNING and await is_held(connection, operation.id):
+        return "it is being run right now, and what has begun is not stopped: reject it again if it is to be tried once more"
+    return ""
 
 
 def _signature(event: VoteCast) -> SignatureRow:

@@ -18,8 +18,14 @@ _CHECKS = 6
 
 
 def facts_of(row: ApprovalRow) -> list[str]:
-    """The lines about one approval: why, what would take it back, what it touches and changes, its way back, what was not checked."""
-    return [*_why(row), *_reverted(row), *_blast(row.blast), *_changes(row), *_undone(row), *_unchecked(row)]
+    """The lines about one approval: why, what would take it back, what it touches and changes, its way back, what was not checked.
+
+    Of a proposal that nothing proves, they are what it claims, and are called so.
+    """
+    lines = [*_why(row), *_reverted(row), *_blast(row.blast), *_changes(row), *_undone(row), *_unchecked(row)]
+    if not row.unproven:
+        return lines
+    return [f"NOT PROVEN: {row.unproven}; look at {row.target} yourself before you sign", *(f"it claims: {line}" for line in lines)]
 
 
 def way_back_of(row: ApprovalRow) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from schemas.action import RestartWorkload, RollBackWorkload
 from schemas.evidence import Check
 from schemas.secret import SecretUrl
 from schemas.target import Kind, Target
-from schemas.words import CheckResult, FailureClass, Risk
+from schemas.words import ApprovalState, CheckResult, FailureClass, Risk
 from sql.approvals import create_approval, finish_approval, get_approval
 from sql.database import Database
 from sql.failures import FailureRow, record_failure
@@ -141,6 +142,33 @@ def test_the_way_back_that_people_were_told_of_is_started_by_one_command(mend: M
     assert asyncio.run(image(mend.run.sandbox)) == "web:crash"
     mend("approvals", "sign", asked["approval"], "--as", "ben", MEND_PERSON_TOKEN=BEN)
     until(lambda: asyncio.run(image(mend.run.sandbox)) == "web:1.0", mend.log)
+
+
+async def keep_an_approved_restart(postgres: str, like: str) -> str:
+    """What the gate leaves behind of a restart that no executor has taken up."""
+    database = await Database(postgres, name="test", size=1).open()
+    try:
+        async with database.transaction() as connection:
+            row = await get_approval(connection, like)
+            assert row is not None
+            action, state = RestartWorkload(target=row.target), ApprovalState.APPROVED
+            row = msgspec.structs.replace(row, id=f"{like}-approved", proposal="of the restart", action=action, state=state)
+            await create_approval(connection, row)
+            return row.id
+    finally:
+        await database.close()
+
+
+def test_what_was_approved_and_has_not_begun_can_be_rejected(mend: Mend) -> None:
+    (waiting,) = mend.json("approvals", "ls")
+    approved = asyncio.run(keep_an_approved_restart(mend.run.postgres.reveal(), waiting["id"]))
+    reject = ("approvals", "reject", approved, "--as", "ana")
+    assert re.search(rf"^to stop +mend approvals reject {approved} ", mend.said("approvals", "show", approved), re.MULTILINE)
+    said = mend.said(*reject, MEND_PERSON_TOKEN=ANA)
+    assert said == "rejected as ana: Mendstream makes no further attempt to restart deployment shop/web\n"
+    shown = mend.json("approvals", "show", approved)
+    assert (shown["approval"]["state"], [vote["choice"] for vote in shown["signatures"]]) == ("rejected", ["reject"])
+    assert "is rejected already" in mend(*reject, code=1, MEND_PERSON_TOKEN=ANA).stdout
 
 
 def test_what_speaks_of_an_identity_that_will_not_act_is_not_told_as_checked() -> None:

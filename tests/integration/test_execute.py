@@ -14,7 +14,7 @@ from bus.handler import Reject, Retry
 from schemas.action import DeletePod, Investigate, RollBackWorkload, ScaleWorkload, action_hash
 from schemas.events import ApprovalExpired, ExecutionFinished, ExecutionRetryDue, ExecutionStarted
 from schemas.target import Kind, Target
-from schemas.words import ApprovalState, CheckResult, IncidentState, Mode, OperationState, Outcome
+from schemas.words import ApprovalState, CheckResult, IncidentState, OperationState, Outcome
 from sql import approvals
 from sql.database import Database
 from sql.errors import StoreUnavailable
@@ -226,15 +226,6 @@ async def test_looking_succeeds_and_changes_nothing(scene: Healing, stage: Execu
     assert incident.state is IncidentState.INVESTIGATING
 
 
-async def test_shadow_mode_says_what_it_did_not_do(scene: Healing, stage: ExecuteStage) -> None:
-    target = await scene.deploy("api", "sim/web:ok")
-    row = await scene.approve(restart(target), mode=Mode.SHADOW)
-    generation = await scene.generation(target)
-    finished = only(await scene.handle(stage, scene.announce(row)), ExecutionFinished)
-    assert finished.outcome is Outcome.SHADOWED
-    assert await scene.generation(target) == generation
-
-
 async def test_rolling_back_and_scaling_do_what_they_say(scene: Healing, stage: ExecuteStage) -> None:
     target = await scene.deploy("api", "sim/web:ok")
     await scene.kubectl.set_image(target, "sim/web:crash")
@@ -251,7 +242,7 @@ async def test_the_snapshot_before_a_pod_is_deleted_is_of_its_workload(scene: He
     await scene.kubectl.until(target, lambda _, pods: len(pods) == 1)
     pod = (await scene.world.observe(target)).pods[0]
     action = DeletePod(target=msgspec.structs.replace(target, kind=Kind.POD, name=pod.name), uid=pod.uid)
-    finished = only(await scene.handle(stage, scene.announce(await scene.approve(action))), ExecutionFinished)
+    finished = only(await scene.handle(stage, scene.announce(await scene.approve(action, signers=["ann"]))), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
     async with scene.database.connection() as connection:
         before = await get_snapshot(connection, finished.before)

@@ -199,7 +199,7 @@ async def test_what_cannot_be_found_out_is_unknown(scene: Healing, world: Unstea
     await scene.kubectl.until(target, lambda _, pods: len(pods) == 1)
     pod = (await scene.world.observe(target)).pods[0]
     action = DeletePod(target=msgspec.structs.replace(target, kind=Kind.POD, name=pod.name), uid=pod.uid)
-    row = await scene.approve(action)
+    row = await scene.approve(action, signers=["ann"])
 
     async def gone() -> None:
         await scene.kubectl.until(target, lambda _, pods: all(one["metadata"]["uid"] != pod.uid for one in pods))

@@ -164,7 +164,7 @@ async def test_a_forged_proposal_never_runs_alone(scene: Scene) -> None:
     await scene.back(genuine)
     changed = msgspec.structs.replace(genuine, action=ScaleWorkload(target=TARGET, replicas=0), risk=Risk.LOW)
     asked = only(await scene.handle(gate(scene), changed, backed=False), ApprovalRequested)
-    assert (asked.signatures, asked.rule) == (1, "unproven")
+    assert (asked.signatures, asked.rule) == (2, "unproven")
 
 
 async def test_a_forged_end_of_an_incident_withdraws_nothing(scene: Scene) -> None:

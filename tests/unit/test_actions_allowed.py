@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from adapters.errors import AdapterError, Failed, OutcomeUnknown, Refused, TargetMissing, Transient, UnknownCluster, WrongSettings
 from schemas.action import RestartWorkload, ScaleWorkload, action_hash
+from schemas.evidence import BlastRadius
 from schemas.target import Kind, Target
-from schemas.words import ApprovalState, Choice, Mode, Risk, Severity
+from schemas.words import ApprovalState, Choice, Mode, Risk, Severity, Tier
 from sql.approvals import ApprovalRow, SignatureRow
-from stages.execute.authority import is_shadowed, refusal
+from stages.execute.authority import outgrown, refusal
 from stages.execute.classify import is_transient
 from tests.unit.snapshots import NOW, TARGET
 
@@ -104,9 +105,31 @@ def test_signatures_are_counted_again(signatures: list[SignatureRow]) -> None:
     assert refusal(approval(), signatures, NOW)
 
 
-def test_shadow_mode_is_no_refusal_but_nothing_runs() -> None:
-    assert is_shadowed(approval(mode=Mode.SHADOW))
-    assert not is_shadowed(approval(mode=Mode.ASSIST))
+def test_the_present_mode_counts_and_not_the_one_of_the_decision() -> None:
+    alone = approval(needed=0, automatic=True, mode=Mode.AUTO)
+    assert "assist" in refusal(alone, [], NOW, Mode.ASSIST)
+    assert "assist" in refusal(alone, signed("mendstream"), NOW, Mode.ASSIST)
+    assert refusal(alone, signed("ann"), NOW, Mode.ASSIST) == ""
+    assert refusal(approval(mode=Mode.ASSIST), signed("ann", "bob"), NOW, Mode.AUTO) == ""
+
+
+@pytest.mark.parametrize(
+    ("tier", "people", "may"),
+    [
+        (Tier.AUTO, (), True),
+        (Tier.HUMAN, (), False),
+        (Tier.HUMAN, ("ann",), True),
+        (Tier.DUAL, ("ann",), False),
+        (Tier.DUAL, ("ann", "Ann "), False),
+        (Tier.DUAL, ("ann", "mendstream"), False),
+        (Tier.DUAL, ("ann", "bob"), True),
+        (Tier.BLOCKED, ("ann", "bob", "eve"), False),
+    ],
+)
+def test_a_larger_blast_radius_than_people_agreed_to_is_outgrown(tier: Tier, people: tuple[str, ...], may: bool) -> None:
+    said = outgrown(approval(), signed(*people), BlastRadius(score=1, tier=tier))
+    assert (said == "") is may
+    assert may or tier.value in said
 
 
 @pytest.mark.parametrize(

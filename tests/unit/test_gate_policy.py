@@ -123,13 +123,16 @@ def test_another_target_than_the_incidents_needs_a_person() -> None:
 
 
 def test_a_proposal_that_nothing_proves_needs_a_person() -> None:
-    assert (rule(proven=False).needed, rule(proven=False).rule) == (1, "unproven")
+    assert (rule(proven=False).needed, rule(proven=False).rule) == (2, "unproven")
 
 
-@pytest.mark.parametrize(("named", "signatures"), [(Risk.LOW, 1), (Risk.MEDIUM, 1), (Risk.CRITICAL, 2), (None, 1)])
-def test_a_proposal_that_nothing_proves_cannot_name_itself_harmless(named: Risk | None, signatures: int) -> None:
-    assert rule(severity=Severity.P0, named_risk=named, proven=False).needed == 2
-    assert rule(severity=Severity.P2, named_risk=named, proven=False).needed == signatures
+@pytest.mark.parametrize("named", [*Risk, None])
+@pytest.mark.parametrize("severity", list(Severity))
+def test_a_proposal_that_nothing_proves_cannot_name_itself_harmless(named: Risk | None, severity: Severity) -> None:
+    ruling = rule(severity=severity, named_risk=named, proven=False, blast=BlastRadius(score=0, tier=Tier.AUTO))
+    assert ruling.needed == 2
+    assert RISKS.index(ruling.risk_before) >= RISKS.index(AUTO.risks.of(severity))
+    assert "blast radius was not measured" in " ".join(ruling.reasons)
 
 
 POD = Target(cluster="prod", namespace="shop", kind=Kind.POD, name="api-7d9f8c6b5-x2x4z")
