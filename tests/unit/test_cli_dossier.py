@@ -41,7 +41,7 @@ def shown(action: Action, *checks: Check) -> dict[str, str]:
         rule="risk",
         mode=Mode.AUTO,
         trust_score=0,
-        inputs={},
+        inputs={"situation": {"proven": True}},
         evidence="",
         checks=checks,
     )
