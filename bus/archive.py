@@ -21,7 +21,8 @@ from bus.loop import StageLoop
 from bus.options import LoopOptions
 from bus.state import LoopState, log
 from bus.transport import RUNNING, Carrier, Delivery
-from schemas.event import Event, Output
+from schemas.codec import peek
+from schemas.event import ID_LIMIT, Event, Identifier, Output, Teller
 from schemas.events import TOPICS
 from schemas.identity import is_identifier, time_of
 
@@ -49,8 +50,9 @@ class ArchiveRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnreadableEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry that is no event, or that the store cannot take as one."""
+    """An entry that is no event, or that the store cannot take as one; `id` is what it calls itself, or empty."""
 
+    id: str
     topic: str
     partition: int
     entry: str
@@ -70,12 +72,14 @@ class EventStore(Protocol):
 
 
 class _Header(msgspec.Struct):
-    id: str
-    type: str
+    """An event's header, of whatever type; longer than it may be, it is none."""
+
+    id: Identifier
+    type: Identifier
     at: datetime
-    by: str
-    incident: str = ""
-    cause: str = ""
+    by: Teller
+    incident: Identifier = ""
+    cause: Identifier = ""
 
 
 _header = msgspec.json.Decoder(_Header).decode
@@ -209,4 +213,11 @@ def _row(delivery: Delivery) -> ArchiveRow | None:
 
 
 def _unreadable(delivery: Delivery) -> UnreadableEntry:
-    return UnreadableEntry(topic=delivery.topic, partition=delivery.partition, entry=delivery.id.decode(), body=delivery.body)
+    _, name, _ = peek(delivery.body)
+    return UnreadableEntry(
+        id=name if len(name) <= ID_LIMIT else "",
+        topic=delivery.topic,
+        partition=delivery.partition,
+        entry=delivery.id.decode(),
+        body=delivery.body,
+    )

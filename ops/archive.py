@@ -36,7 +36,9 @@ class Log:
         return await event_log.store(self._database, rows)
 
     async def store_unreadable(self, rows: Sequence[UnreadableEntry]) -> None:
-        unreadable = [event_log.UnreadableRow(topic=row.topic, partition=row.partition, entry=row.entry, body=row.body) for row in rows]
+        unreadable = [
+            event_log.UnreadableRow(id=row.id, topic=row.topic, partition=row.partition, entry=row.entry, body=row.body) for row in rows
+        ]
         await event_log.store_unreadable(self._database, unreadable)
 
     async def since(self, time: datetime) -> AsyncIterator[Sequence[tuple[str, int, bytes]]]:
@@ -67,6 +69,8 @@ class KeptOutputs:
         looked: list[outbox.Overdue] = []
         async with self._database.transaction() as connection:
             for row in await outbox.overdue(connection, now=self._clock(), grace=grace):
+                if row.error:
+                    _log.warning("the kept outputs of %s for %s cannot be read here: %s", row.stage, row.input, row.error)
                 try:
                     if row.lost:
                         await append(row.lost)

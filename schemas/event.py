@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
+
+KEY_LIMIT = 2048  # characters: a cluster, a namespace, a kind and a name, each as long as anybody's may be
+ID_LIMIT = 128  # characters
+
+Identifier = Annotated[str, msgspec.Meta(max_length=ID_LIMIT)]
+"""The id of an event or an incident. What is copied from event to event and indexed is bounded: no entry may grow the next one."""
+
+Teller = Annotated[str, msgspec.Meta(max_length=512)]
+"""Who told an event: `stage/host`, or a person."""
+
+Key = Annotated[str, msgspec.Meta(max_length=KEY_LIMIT)]
+"""What is kept in order."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type", gc=False):
@@ -18,17 +30,19 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type
     cause     id of the event that it answers, or empty
     by        `stage/host` or the person who told it
     v         version of the fields of this type
+
+    An entry with a longer header than these types allow is no event: it becomes a dead letter.
     """
 
     topic: ClassVar[str]
     version: ClassVar[int] = 1
 
-    id: str
-    key: str
+    id: Identifier
+    key: Key
     at: datetime
-    by: str
-    incident: str = ""
-    cause: str = ""
+    by: Teller
+    incident: Identifier = ""
+    cause: Identifier = ""
     v: int = 1
 
 

@@ -70,8 +70,9 @@ class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnreadableRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry that is no event, byte for byte."""
+    """An entry that is no event, byte for byte; `id` is what it calls itself, 128 characters at most, or empty."""
 
+    id: str
     topic: str
     partition: int
     entry: str
@@ -84,8 +85,8 @@ _STORE = f"""
 INSERT INTO event_log ({_COLUMNS}) SELECT * FROM unnest({_TYPES}, $10::int[], $11::text[]) ON CONFLICT DO NOTHING
 """
 _STORE_UNREADABLE = """
-INSERT INTO unreadable (topic, partition, entry, body) SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bytea[])
-ON CONFLICT DO NOTHING
+INSERT INTO unreadable (id, topic, partition, entry, body)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::bytea[]) ON CONFLICT DO NOTHING
 """
 _SELECT = f"SELECT {_COLUMNS.replace('told_by', 'told_by AS by')}, stored_at FROM event_log"
 _OF_INCIDENT = f"""
@@ -111,6 +112,7 @@ _SPANS = (timedelta(minutes=10), timedelta(hours=6), timedelta(days=7), timedelt
 """How far back the newest events are looked for, further only when too few were found: the index on `stored_at` serves short spans."""
 _ARCHIVED = "SELECT id FROM event_log WHERE id = ANY($1) AND born BETWEEN $2 AND $3"
 _ARCHIVED_ODD = "SELECT id FROM event_log WHERE id = ANY($1)"
+_KEPT_AS_BYTES = "SELECT id FROM unreadable WHERE id = ANY($1)"
 
 
 async def store(database: Database, rows: Sequence[Archived]) -> int:
@@ -147,14 +149,17 @@ def _time(time: datetime) -> datetime:
 
 async def store_unreadable(database: Database, rows: Sequence[UnreadableRow]) -> None:
     """Keeps what is no event, byte for byte, once. Raises StoreUnavailable."""
-    columns = [[getattr(row, name) for row in rows] for name in UnreadableRow.__struct_fields__]
+    columns: list[list[object]] = [
+        _texts(row.id for row in rows),
+        *([getattr(row, name) for row in rows] for name in UnreadableRow.__struct_fields__[1:]),
+    ]
     async with database.connection() as connection:
         await connection.execute(_STORE_UNREADABLE, *columns)
 
 
 async def unreadable(connection: Connection, limit: int = 100) -> list[UnreadableRow]:
     """What was no event, newest first."""
-    query = "SELECT topic, partition, entry, body FROM unreadable ORDER BY stored_at DESC LIMIT $1"
+    query = "SELECT id, topic, partition, entry, body FROM unreadable ORDER BY stored_at DESC LIMIT $1"
     return [UnreadableRow(**dict(row)) for row in await connection.fetch(query, limit)]
 
 
@@ -188,11 +193,16 @@ async def newest(connection: Connection, topic: str, limit: int, *, kind: str = 
 
 
 async def archived(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Which of the ids the log has. One that is not of our form carries no time, and is looked for in every partition."""
+    """Which of the ids the archive has read: in the log, or among what it could only keep as bytes.
+
+    An id that is not of our form carries no time, and is looked for in every partition of the log.
+    """
     times = {event: time_of(event) for event in ids if is_identifier(event)}
-    odd = [event for event in ids if event not in times and "\0" not in event]
+    plain = [event for event in ids if "\0" not in event]
+    odd = [event for event in plain if event not in times]
     rows = await connection.fetch(_ARCHIVED, list(times), min(times.values()), max(times.values())) if times else []
     rows += await connection.fetch(_ARCHIVED_ODD, odd) if odd else []
+    rows += await connection.fetch(_KEPT_AS_BYTES, plain)
     return {row["id"] for row in rows}
 
 

@@ -30,16 +30,18 @@ class Overdue(msgspec.Struct, frozen=True, kw_only=True):
     """Kept outputs of one input that were looked at because their time had come.
 
     `lost` are those that should be in the archive and are not: append them again, as they are. `again_at` is when to look
-    next, or None when the archive has everything.
+    next, or None when the archive has everything. `error` says why they could not be read: another version kept them, which
+    may also append them.
     """
 
     stage: str
     input: str
     lost: tuple[Event, ...]
     again_at: datetime | None
+    error: str = ""
 
 
-_READ = "SELECT outputs FROM outbox WHERE stage = $1 AND input = $2"
+_OUTPUTS = "SELECT outputs FROM outbox WHERE stage = $1 AND input = $2"
 _KEEP = "INSERT INTO outbox (stage, input, outputs, settled) VALUES ($1, $2, $3, $4)"
 _OVERDUE = """
 SELECT stage, input, outputs FROM outbox WHERE NOT settled AND check_at <= $1 ORDER BY check_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -75,7 +77,7 @@ async def kept(database: Database, stage: str, event_id: str) -> Sequence[Output
     Raises StoreUnavailable.
     """
     async with database.connection() as connection:
-        outputs = await connection.fetchval(_READ, stage, event_id)
+        outputs = await connection.fetchval(_OUTPUTS, stage, event_id)
     return None if outputs is None else [_output(item) for item in _decode(outputs)]
 
 
@@ -84,13 +86,13 @@ async def has_told(connection: Connection, stage: str, event: Event) -> bool:
 
     What somebody else put on a stream is not. Kept outputs are forgotten after a while: an old event cannot be proven any more.
     """
-    outputs = await connection.fetchval(_READ, stage, event.cause)
+    outputs = await connection.fetchval(_OUTPUTS, stage, event.cause)
     return outputs is not None and any(item.event == event for item in _decode(outputs))
 
 
 async def due_of(connection: Connection, stage: str, event: Event) -> datetime | None:
     """When this very event is due, where `stage` told it as a delayed one; None where it did not, or where it is forgotten."""
-    outputs = await connection.fetchval(_READ, stage, event.cause)
+    outputs = await connection.fetchval(_OUTPUTS, stage, event.cause)
     times = [] if outputs is None else [item.until for item in _decode(outputs) if item.event == event and item.until is not None]
     return datetime.fromtimestamp(times[0], UTC) if times else None
 
@@ -101,9 +103,22 @@ async def overdue(connection: Connection, *, now: datetime, grace: timedelta, li
     The rows stay locked until the transaction ends, so that two sweepers share the work: append what was lost, then `settle`.
     """
     before = now - grace
-    rows = [(row["stage"], row["input"], _decode(row["outputs"])) for row in await connection.fetch(_OVERDUE, before, limit)]
-    seen = await archived(connection, [item.event.id for _, _, kept in rows for item in kept])
-    return [_look(stage, event_id, kept, seen, now=now, before=before) for stage, event_id, kept in rows]
+    rows = [(row["stage"], row["input"], *_read(row["outputs"])) for row in await connection.fetch(_OVERDUE, before, limit)]
+    seen = await archived(connection, [item.event.id for _, _, kept, _ in rows for item in kept])
+    return [
+        Overdue(stage=stage, input=event_id, lost=(), again_at=now, error=error)
+        if error
+        else _look(stage, event_id, kept, seen, now=now, before=before)
+        for stage, event_id, kept, error in rows
+    ]
+
+
+def _read(outputs: str) -> tuple[list[_Kept], str]:
+    """Kept outputs, or why this version cannot read them: one such row must not keep the others waiting."""
+    try:
+        return _decode(outputs), ""
+    except msgspec.DecodeError as error:
+        return [], str(error)
 
 
 def _look(stage: str, event_id: str, items: Sequence[_Kept], seen: set[str], *, now: datetime, before: datetime) -> Overdue:

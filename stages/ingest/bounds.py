@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from schemas.event import KEY_LIMIT
 from schemas.events import SignalReceived
 from schemas.identity import is_identifier
 
@@ -14,7 +15,6 @@ LABEL_VALUE = 4096  # characters
 LABELS_TOTAL = 65536  # characters of all labels of one signal
 ANNOTATIONS_TOTAL = 524288  # characters of all annotations of one signal
 FINGERPRINT = 128  # characters
-KEY = 2048  # characters
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(days=1)  # how far a sender's clock may be ahead of ours
 LATEST_END = timedelta(days=3660)  # how far ahead an alert may say that it will end
@@ -33,8 +33,8 @@ def fault_of(signal: SignalReceived, now: datetime) -> Fault | None:
         return Fault("id", "id is not the text form of a UUIDv7")
     if not 0 < len(signal.fingerprint) <= FINGERPRINT or not signal.fingerprint.isprintable():
         return Fault("fingerprint", f"fingerprint must be 1 to {FINGERPRINT} printable characters")
-    if len(signal.key) > KEY or len(signal.source) > FINGERPRINT or len(signal.by) > FINGERPRINT:
-        return Fault("source", f"key is longer than {KEY} characters, or source or by than {FINGERPRINT}")
+    if len(signal.key) > KEY_LIMIT or len(signal.source) > FINGERPRINT or len(signal.by) > FINGERPRINT:
+        return Fault("source", f"key is longer than {KEY_LIMIT} characters, or source or by than {FINGERPRINT}")
     return _fault_of_times(signal, now) or _fault_of_labels(signal)
 
 

@@ -185,7 +185,7 @@ async def test_partitions_are_made_ahead_and_take_over_what_came_before_them(dat
 
 
 async def test_what_is_no_event_is_kept_byte_for_byte(database: Database) -> None:
-    row = UnreadableRow(topic="signals", partition=1, entry="5-0", body=b"\x00\xff{")
+    row = UnreadableRow(id="x", topic="signals", partition=1, entry="5-0", body=b"\x00\xff{")
     await event_log.store_unreadable(database, [row])
     await event_log.store_unreadable(database, [row])
     async with database.connection() as connection:
