@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from schemas.events import IncidentUpdated, SignalReceived
 from schemas.identity import is_identifier, time_of
 from sql.database import Connection, Database, Row
 
@@ -69,6 +70,14 @@ class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
         return datetime.fromtimestamp(int(self.entry.partition("-")[0]) / 1000, UTC)
 
 
+class IncidentLog(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of an incident, oldest first, and how many of it were too many to be among them, since when."""
+
+    events: list[LoggedEvent]
+    left_out: int = 0
+    since: datetime | None = None
+
+
 class UnreadableRow(msgspec.Struct, frozen=True, kw_only=True):
     """An entry that is no event, byte for byte; `id` is what it calls itself, 128 characters at most, or empty."""
 
@@ -90,8 +99,11 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::bytea[])
 """
 _SELECT = f"SELECT {_COLUMNS.replace('told_by', 'told_by AS by')}, stored_at FROM event_log"
 _OF_INCIDENT = f"""
-WITH RECURSIVE own AS (
-    {_SELECT} WHERE incident = $1 AND incident <> '' ORDER BY at, id LIMIT $2
+WITH RECURSIVE ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY repeats ORDER BY at, id) AS nth, count(*) OVER (PARTITION BY repeats) AS many
+      FROM (SELECT *, type = ANY($3) AS repeats FROM event_log WHERE incident = $1 AND incident <> '') AS of_incident
+), own AS (
+    {_SELECT.replace("event_log", "ranked")} ORDER BY repeats, least(nth, many - nth + 1), nth LIMIT $2
 ), above AS (
     SELECT DISTINCT cause, 1 AS step FROM own WHERE cause <> '' AND cause NOT IN (SELECT id FROM own)
     UNION
@@ -99,9 +111,15 @@ WITH RECURSIVE own AS (
 )
 SELECT * FROM own
 UNION
-{_SELECT} WHERE id IN (SELECT cause FROM above) AND incident <> $1
+{_SELECT} WHERE id IN (SELECT cause FROM above)
 ORDER BY at, id
 """
+_LEFT_OUT = """
+SELECT count(*) AS events, min(at) AS since FROM event_log e
+ WHERE incident = $1 AND incident <> '' AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS shown(id) WHERE shown.id = e.id)
+"""
+_REPEATS = (SignalReceived.__name__, IncidentUpdated.__name__)
+"""What a storm tells thousands of times about one incident."""
 _STORED = _SELECT + " WHERE (stored_at, id) > ($1, $2) ORDER BY stored_at, id LIMIT $3"
 _LATEST_FIRST = "split_part(entry, '-', 1)::bigint DESC, partition DESC, split_part(entry, '-', 2)::bigint DESC"
 _NEWEST = f"""
@@ -172,9 +190,18 @@ async def find_event(connection: Connection, event: str) -> LoggedEvent | None:
     return None if row is None else LoggedEvent(**dict(row))
 
 
-async def events_of_incident(connection: Connection, incident: str, limit: int = 5000) -> list[LoggedEvent]:
-    """The events of an incident, oldest first, `limit` at most, and before them the ones that they answer, such as the signal."""
-    return [LoggedEvent(**dict(row)) for row in await connection.fetch(_OF_INCIDENT, incident, limit)]
+async def events_of_incident(connection: Connection, incident: str, limit: int = 5000) -> IncidentLog:
+    """The events of an incident, oldest first, `limit` at most, and before them the ones that they answer, such as the signal.
+
+    Of more, what only repeats itself is left out first, and always from the middle: how it began and how it ended stays.
+    """
+    rows = await connection.fetch(_OF_INCIDENT, incident, limit, _REPEATS)
+    events = [LoggedEvent(**dict(row)) for row in rows]
+    if len(events) < limit:
+        return IncidentLog(events=events)
+    rest = await connection.fetchrow(_LEFT_OUT, incident, [event.id for event in events])
+    assert rest is not None, "a count is always a row"
+    return IncidentLog(events=events, left_out=rest["events"], since=rest["since"])
 
 
 async def stored_after(connection: Connection, time: datetime, id: str = "", limit: int = 500) -> list[LoggedEvent]:  # noqa: A002
@@ -193,16 +220,17 @@ async def newest(connection: Connection, topic: str, limit: int, *, kind: str = 
 
 
 async def archived(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Which of the ids the archive has read: in the log, or among what it could only keep as bytes.
+    """Which of the ids the archive has read: those in the log, and those of what it could only keep as bytes."""
+    kept = await connection.fetch(_KEPT_AS_BYTES, [event for event in ids if "\0" not in event])
+    return await logged(connection, ids) | {row["id"] for row in kept}
 
-    An id that is not of our form carries no time, and is looked for in every partition of the log.
-    """
+
+async def logged(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Which of the ids the log has. One that is not of our form carries no time, and is looked for in every partition."""
     times = {event: time_of(event) for event in ids if is_identifier(event)}
-    plain = [event for event in ids if "\0" not in event]
-    odd = [event for event in plain if event not in times]
+    odd = [event for event in ids if event not in times and "\0" not in event]
     rows = await connection.fetch(_ARCHIVED, list(times), min(times.values()), max(times.values())) if times else []
     rows += await connection.fetch(_ARCHIVED_ODD, odd) if odd else []
-    rows += await connection.fetch(_KEPT_AS_BYTES, plain)
     return {row["id"] for row in rows}
 
 

@@ -54,7 +54,7 @@ class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was done about an incident; `event` is the id of the event that says so."""
+    """One thing that was done about an incident; `event` is the id of the event that says so, empty for lines left out."""
 
     incident: str
     event: str
@@ -79,6 +79,12 @@ SELECT i.*, ARRAY(SELECT alert FROM incident_alerts a WHERE a.incident = i.id OR
 """
 _TIMELINE = """
 INSERT INTO incident_timeline (incident, event, what, by, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
+"""
+_TIMELINE_OF = """
+SELECT * FROM (
+    SELECT *, row_number() OVER (ORDER BY at, place) AS line, count(*) OVER () AS lines FROM incident_timeline WHERE incident = $1
+) AS numbered
+ WHERE line <= $2 OR line > lines - $3 ORDER BY line
 """
 _MITIGATING = """
 UPDATE incidents SET state = 'MITIGATING', executed = true, automatic = automatic AND $2, succeeded = NULL
@@ -158,9 +164,15 @@ async def add_timeline(connection: Connection, *, incident: str, event: str, at:
 
 
 async def timeline(connection: Connection, incident: str, limit: int = 1000) -> list[TimelineRow]:
-    """Everything that was done about it, oldest first, `limit` lines at most."""
-    query = "SELECT incident, event, at, by, what FROM incident_timeline WHERE incident = $1 ORDER BY at, place LIMIT $2"
-    return [TimelineRow(**dict(row)) for row in await connection.fetch(query, incident, limit)]
+    """Everything that was done about it, oldest first. Of more than `limit` lines, one in the middle says how many are left out."""
+    first = (limit + 1) // 2
+    rows = await connection.fetch(_TIMELINE_OF, incident, first, limit - first)
+    lines = [TimelineRow(**{name: row[name] for name in TimelineRow.__struct_fields__}) for row in rows]
+    left_out = rows[0]["lines"] - len(rows) if rows else 0
+    if left_out:
+        gap = TimelineRow(incident=incident, event="", at=lines[first - 1].at, by="", what=f"… {left_out:,} lines left out …")
+        lines.insert(first, gap)
+    return lines
 
 
 async def get_recurrence(connection: Connection, anomaly: str) -> RecurrenceRow | None:

@@ -68,7 +68,8 @@ def trace(
 ) -> None:
     """Shows cause and effect of an incident as a tree.
 
-    With the time between each cause and its effect.
+    With the time between each cause and its effect. Of more than 5,000 events some in the middle are left out, and a line says how many;
+    `mend streams tail` has them.
     """
     from ops.cli.story import line_of, record_of, tree_of
     from ops.errors import CommandFailed
@@ -87,17 +88,18 @@ def trace(
 
 async def _events_of(session: Session, incident: str) -> list[Entry]:
     """The events of an incident from the archive, and from the streams what the archive does not have yet."""
-    from ops.cli.story import entry_logged
-    from sql.event_log import events_of_incident
+    from ops.cli.story import entry_left_out, entry_logged
+    from sql.event_log import events_of_incident, logged
 
-    async with session.database() as database, database.connection() as connection:
-        rows = await events_of_incident(connection, incident)
-    found = [entry_logged(row, place="archive") for row in rows]
-    async with session.bus() as bus:
-        known = {entry.id for entry in found}
-        found += [entry for entry in await _recent(bus, incident) if entry.id not in known]
-        known = {entry.id for entry in found}
-        found += await _causes(bus, {entry.cause for entry in found if entry.cause} - known)
+    async with session.bus() as bus, session.database() as database, database.connection() as connection:
+        log = await events_of_incident(connection, incident)
+        found = [entry_logged(row, place="archive") for row in log.events]
+        recent = await _recent(bus, incident)
+        known = {entry.id for entry in found} | await logged(connection, [entry.id for entry in recent])
+        found += [entry for entry in recent if entry.id not in known]
+        found += await _causes(bus, {entry.cause for entry in found if entry.cause} - {entry.id for entry in found})
+    if log.left_out and log.since:
+        found.append(entry_left_out(incident, log.left_out, log.since))
     return found
 
 

@@ -89,6 +89,22 @@ def entry_logged(row: LoggedEvent, *, place: str) -> Entry:
     return Entry(**{name: getattr(row, name) for name in names}, body=row.body.encode(), place=place)
 
 
+def entry_left_out(incident: str, events: int, since: datetime) -> Entry:
+    """In the place of events that were too many to be shown: how many, and since when."""
+    return Entry(
+        id="",
+        type=f"({events:,} events left out)",
+        topic="",
+        incident=incident,
+        cause="",
+        by="",
+        at=since,
+        entered=since,
+        body=msgspec.json.encode({"left_out": events}),
+        place="archive",
+    )
+
+
 def summary_of(event: Event | None) -> str:
     """What an event says, in a few words."""
     if event is None:
@@ -146,7 +162,7 @@ def tree_of(entries: Sequence[Entry]) -> Iterator[Node]:
     children: dict[str, list[Entry]] = {}
     roots = []
     for entry in sorted(by_id.values(), key=lambda entry: (entry.known_at, entry.id)):
-        if entry.cause in by_id and entry.cause != entry.id:
+        if entry.cause and entry.cause in by_id and entry.cause != entry.id:
             children.setdefault(entry.cause, []).append(entry)
         else:
             roots.append(entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from schemas.codec import decode, encode
@@ -51,6 +52,11 @@ def signal(at: datetime = NOW, **labels: str) -> SignalReceived:
 
 def closed(cause: str, incident: str, at: datetime = NOW) -> IncidentClosed:
     return IncidentClosed(id=derived_id(cause, "ingest", 0), key="k", at=at, by="ingest/h", incident=incident, cause=cause, target=TARGET)
+
+
+def updated(cause: str, incident: str, at: datetime) -> IncidentUpdated:
+    told = {"id": derived_id(cause, "ingest", 0), "key": "k", "at": at, "by": "ingest/h", "incident": incident, "cause": cause}
+    return IncidentUpdated(**told, target=TARGET, severity=Severity.P2, alert="a", status=SignalStatus.FIRING, firing=1)  # type: ignore[arg-type]
 
 
 async def count(database: Database) -> int:
@@ -126,28 +132,36 @@ async def test_the_events_of_an_incident_come_with_what_they_answer(database: Da
     incident = new_id(NOW)
     first = signal()
     second = closed(first.id, incident, NOW + timedelta(seconds=1))
-    third = IncidentUpdated(
-        id=derived_id(second.id, "x", 0),
-        key="k",
-        at=NOW + timedelta(seconds=2),
-        by="x",
-        incident=incident,
-        cause=second.id,
-        target=TARGET,
-        severity=Severity.P2,
-        alert="a",
-        status=SignalStatus.FIRING,
-        firing=1,
-    )
+    third = updated(second.id, incident, NOW + timedelta(seconds=2))
     stranger = closed(new_id(NOW), new_id(NOW))
     await event_log.store(database, [entry(event) for event in (third, stranger, second, first)])
     async with database.connection() as connection:
-        events = await event_log.events_of_incident(connection, incident)
-        assert await event_log.events_of_incident(connection, "") == []
+        whole = await event_log.events_of_incident(connection, incident)
+        assert (await event_log.events_of_incident(connection, "")).events == []
         shorter = await event_log.events_of_incident(connection, incident, limit=1)
+    events = whole.events
     assert [event.id for event in events] == [first.id, second.id, third.id]
     assert [event.cause for event in events] == ["", first.id, second.id]
-    assert [event.id for event in shorter] == [first.id, second.id]
+    assert [event.id for event in shorter.events] == [first.id, second.id]
+    assert (whole.left_out, whole.since) == (0, None)
+    assert (shorter.left_out, shorter.since) == (1, third.at)
+
+
+async def test_of_a_storm_its_repetition_is_left_out_and_its_beginning_and_end_stay(database: Database) -> None:
+    """With the cause of everything that stays, though it be repetition itself."""
+    incident = new_id(NOW)
+    storm = [updated(signal().id, incident, NOW + timedelta(seconds=number)) for number in range(60)]
+    news = [closed(storm[30].id, incident, NOW + timedelta(seconds=number + 0.5)) for number in (1, 30, 59)]
+    news[1:] = [msgspec.structs.replace(event, id=derived_id(event.cause, "x", number)) for number, event in enumerate(news[1:])]
+    await event_log.store(database, [entry(event, number) for number, event in enumerate([*storm, *news])])
+    async with database.connection() as connection:
+        log = await event_log.events_of_incident(connection, incident, limit=7)
+        least = await event_log.events_of_incident(connection, incident, limit=2)
+    shown = [*storm[:2], news[0], storm[30], news[1], *storm[-2:], news[2]]
+    assert [event.id for event in log.events] == [event.id for event in sorted(shown, key=lambda event: event.at)]
+    assert (log.left_out, log.since) == (55, storm[2].at)
+    assert [event.id for event in least.events] == [news[0].id, storm[30].id, news[2].id]
+    assert (least.left_out, least.since) == (60, storm[0].at)
 
 
 async def test_archived_says_which_ids_the_log_has(database: Database) -> None:

@@ -77,6 +77,20 @@ async def test_a_timeline_keeps_a_line_once_in_the_order_of_its_times(database: 
     assert [(row.what, row.by) for row in rows] == [("first", "ann"), ("second", "ann"), ("third[2J", "ann")]
 
 
+async def test_of_a_long_timeline_the_beginning_and_the_end_are_told_and_how_much_is_not(database: Database) -> None:
+    incident = await opened(database)
+    async with database.connection() as connection:
+        for number in range(9):
+            at = NOW + timedelta(seconds=number)
+            await incidents.add_timeline(connection, incident=incident, event="e", at=at, by="ann", what=f"line {number}")
+        whole = await incidents.timeline(connection, incident, limit=9)
+        rows = await incidents.timeline(connection, incident, limit=5)
+        assert await incidents.timeline(connection, "nothing") == []
+    assert [row.what for row in whole] == [f"line {number}" for number in range(9)]
+    assert [row.what for row in rows] == ["line 0", "line 1", "line 2", "… 4 lines left out …", "line 7", "line 8"]
+    assert rows[3].at == rows[2].at
+
+
 async def test_an_outcome_is_kept_and_a_later_one_adds_to_it(database: Database) -> None:
     incident = await opened(database)
     async with database.connection() as connection:
