@@ -14,6 +14,7 @@ from schemas.action import describe
 from schemas.events import ActionApproved, ActionRejected, ApprovalSigned, VoteCast, VoteRefused
 from schemas.identity import new_id
 from schemas.secret import Secret
+from schemas.text import clean
 from schemas.words import ApprovalState, Choice
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def cast(session: Session, approval: str, choice: Choice, *, person: str, 
         person=person,
         choice=choice,
         origin=f"cli/{platform.node() or 'host'}",
-        comment=comment,
+        comment=clean(comment),
     )
     proven = VoteKeys(votes_key_of(session).reveal().encode()).sign(vote)
     async with session.bus() as bus:

@@ -5,12 +5,13 @@ The secrets are found by reflection over the settings, so that one that is added
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from ops.errors import SettingsWrong
 from ops.settings import Settings, load, secrets_in
 from ops.settings.shape import ANY_NAME, Leaf, leaves, secret_in
 from schemas.secret import Secret, SecretUrl
+from sql.database import Database
 from tests.integration.mend_process import ROOT, Mend, end, installation, until
+from tests.integration.test_cli import alert, break_workload
 
 pytestmark = pytest.mark.slow
 MARK = "s3nt1nel"
@@ -42,6 +45,7 @@ def sentinel_of(leaf: Leaf) -> str:
 def settings_text(folder: Path, urls: dict[tuple[str, ...], str]) -> str:
     """A `mend.toml` with a sentinel in every secret; `urls` are those of stores that must work."""
     lines = [f'data.folder = "{folder}/data"', "http.port = 0", 'log.level = "debug"', 'prometheus.ann.cluster_label = "cluster"']
+    lines.append("archive.trim_period = 3600.0")  # what was in a stream stays there to be looked at
     for leaf in SECRETS:
         path = ".".join("ann" if part == ANY_NAME else part for part in leaf.path)
         if leaf.path[-1] == "password":
@@ -220,10 +224,13 @@ def test_no_error_of_a_command_shows_one(mend: Mend) -> None:
     assert MARK not in shown.stderr
 
 
+FORGED = b'{"type": "' + f"{MARK}-of-http-token".encode() + b'", "id": 1}'
+
+
 async def test_no_dead_letter_tells_one(mend: Mend, redis_with_password: tuple[Path, str]) -> None:
     path, password = redis_with_password
     async with Redis(unix_socket_path=str(path), password=password) as client:
-        await client.xadd("mend:{0}:signals", {"e": b'{"type": "' + f"{MARK}-of-http-token".encode() + b'", "id": 1}'})
+        await client.xadd("mend:{0}:signals", {"e": FORGED})
         (letter,) = until(lambda: mend.json("dead", "ls"), mend.log)
         assert MARK not in mend.said("dead", "ls")
         assert MARK not in mend.said("dead", "show", letter["id"])
@@ -232,6 +239,47 @@ async def test_no_dead_letter_tells_one(mend: Mend, redis_with_password: tuple[P
     told = msgspec.json.decode(fields[b"e"])
     assert told.pop("original"), "the bytes are kept as they were"
     assert MARK not in msgspec.json.encode(told).decode()
+
+
+async def kept_in_redis(client: Redis) -> AsyncIterator[tuple[str, bytes]]:
+    """Every key and all that it holds, of whatever type; of a stream each entry, and the consumers of its groups."""
+    readers: dict[object, tuple[object, ...]] = {
+        b"stream": ("XRANGE", "-", "+"),
+        b"hash": ("HGETALL",),
+        b"zset": ("ZRANGE", 0, -1),
+        b"set": ("SMEMBERS",),
+        b"list": ("LRANGE", 0, -1),
+        b"string": ("GET",),
+    }
+    async for key in client.scan_iter(count=1000):
+        command, *more = readers[await client.type(key)]
+        yield "a key", key
+        for item in flat(await client.execute_command(str(command), key, *more)):  # type: ignore[no-untyped-call]
+            yield f"the key {key.decode()}", item
+
+
+def flat(answer: object) -> Iterator[bytes]:
+    """All texts of an answer of Redis, however nested."""
+    if isinstance(answer, dict):
+        answer = [*answer.items()]
+    if isinstance(answer, list | tuple | set):
+        for part in answer:
+            yield from flat(part)
+    elif isinstance(answer, bytes):
+        yield answer
+
+
+async def kept_in_postgres(database: Database) -> list[tuple[str, bytes]]:
+    """Every value of every row of every table, by its column."""
+    found: list[tuple[str, bytes]] = []
+    for (table,) in await database.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+        for row in await database.fetch(f'SELECT * FROM "{table}"'):
+            found += [
+                (f"{table}.{name}", value if isinstance(value, bytes) else str(value).encode())
+                for name, value in row.items()
+                if value is not None
+            ]
+    return found
 
 
 def test_metrics_show_none(mend: Mend) -> None:
@@ -244,6 +292,61 @@ def test_metrics_show_none(mend: Mend) -> None:
             body = error.read().decode()
         assert body
         assert MARK not in body
+
+
+async def test_no_stream_and_no_table_holds_one(mend: Mend, redis_with_password: tuple[Path, str]) -> None:
+    """All that is kept, byte for byte: of alerts, dead letters, and a vote by somebody with a token.
+
+    As they came stay the labels of a signal, which are its identity, and the bytes of what was no event.
+    """
+    await break_workload(mend.run.sandbox, "api")
+    mend("send-alert", "-", stdin=alert("KubePodCrashLooping", "api", "critical", f"api crashes with {MARK}-of-votes-key"))
+    (approval,) = until(lambda: mend.json("approvals", "ls"), mend.log)
+    (token,) = (sentinel_of(leaf) for leaf in SECRETS if leaf.path == ("people", ANY_NAME, "token"))
+    sign = ("approvals", "sign", approval["id"], "--as", "ann", "--comment", f"go, {MARK}-of-votes-key")
+    mend(*sign, MEND_PERSON_TOKEN=token)
+    until(lambda: "ApprovalSigned" in mend.said("trace", approval["incident"]), mend.log)
+    path, password = redis_with_password
+    async with Redis(unix_socket_path=str(path), password=password) as client:
+        kept = [part async for part in kept_in_redis(client)]
+    database = await Database(mend.run.postgres.reveal()).open()
+    tables = await kept_in_postgres(database)
+    await database.close()
+    assert {"the key mend:{0}:votes", "the key mend:{0}:dead"} <= {place for place, _ in kept}
+    assert {"event_log.body", "outbox.outputs", "approvals.inputs", "unreadable.body"} <= {place for place, _ in tables}
+    assert "ApprovalSigned" in {text.decode() for place, text in tables if place == "event_log.type"}
+    assert [(place, text) for place, text in [*kept, *tables] if tells(without_what_stays(text))] == []
+
+
+def without_what_stays(text: bytes) -> bytes:
+    """`text` without a signal's labels and the bytes in a dead letter; nothing of the forged entry."""
+    if text == FORGED:
+        return b""
+    try:
+        event = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return text
+    stays = {"SignalReceived": "labels", "DeadLettered": "original"}
+    if isinstance(event, dict) and event.get("type") in stays:
+        assert event.pop(stays[event["type"]])
+        return msgspec.json.encode(event)
+    return text
+
+
+def tells(text: bytes) -> bool:
+    """Whether the mark is in `text`, or in one of its encodings: base64 at any offset, hex, or percent signs."""
+    mark = MARK.encode()
+    encoded = {base64.b64encode(bytes(offset) + mark)[-(-offset * 4 // 3) :].rstrip(b"=")[:-1] for offset in range(3)}
+    forms = {mark, mark.hex().encode(), "".join(f"%{byte:02x}" for byte in mark).encode(), *(form.lower() for form in encoded)}
+    return any(form in text.lower() for form in forms)
+
+
+@pytest.mark.parametrize("before", [b"", b"a", b"ab"])
+def test_a_mark_is_found_however_it_is_encoded(before: bytes) -> None:
+    text = before + MARK.encode() + b"-of-x"
+    for told in (text, base64.b64encode(text), text.hex().upper().encode(), b"x%73%33%6E%74%31%6E%65%6c"):
+        assert tells(told), told
+    assert not tells(b"nothing of the kind")
 
 
 def test_only_the_owner_can_read_what_is_kept_of_them(mend: Mend) -> None:
