@@ -249,7 +249,9 @@ async def _sound_revision(client: Client, live: Tree) -> str:
         pods = await client.read_all(PODS.path(workload.metadata.namespace), Pod, query=_selected(live))
     except AdapterError:
         return ""
-    return "" if any(status.restart_count for pod in pods for status in pod.status.container_statuses or ()) else name
+    living = [pod for pod in pods if pod.metadata.deletion_timestamp is None]  # the pods themselves are ahead of the workload's counts
+    restarted = any(status.restart_count for pod in living for status in pod.status.container_statuses or ())
+    return name if all(pod.ready for pod in living) and not restarted else ""
 
 
 def _current(live: Tree, numbers: Iterable[int]) -> str:

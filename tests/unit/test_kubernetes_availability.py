@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.kubernetes.availability import AVAILABLE, ROLLED_BACK, noted, of_revisions, of_sets, whole_revision, with_note
+from adapters.kubernetes.availability import (
+    AVAILABLE,
+    ROLLED_BACK,
+    noted,
+    of_revisions,
+    of_sets,
+    pods_by_revision,
+    whole_revision,
+    with_note,
+)
 from adapters.kubernetes.basis import basis_of
 from adapters.kubernetes.gitops import gitops_check, gitops_of
 from adapters.kubernetes.objects import ControllerRevision, Metadata, Pod, Workload
@@ -152,6 +161,14 @@ def test_the_current_revision_of_a_stateful_set_was_complete_unless_it_is_the_fi
 def test_pods_tell_of_their_revision_only_all_together() -> None:
     pods = [pod("db-1", ready=True), pod("db-2", ready=True), pod("db-2", ready=False)]
     assert set(of_revisions(stateful("db-1", "db-2"), Kind.STATEFULSET, revisions("db-1", "db-2"), pods)) == {"db-1"}
+
+
+def test_pods_of_a_daemon_set_carry_only_the_hash_of_their_revision() -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "u", "controller": True}
+    meta = {"name": "agent-x", "labels": {"controller-revision-hash": "6b7d9c"}, "ownerReferences": [owner]}
+    status = {"conditions": [{"type": "Ready", "status": "True"}]}
+    one = msgspec.convert({"metadata": meta, "spec": {"containers": []}, "status": status}, Pod)
+    assert pods_by_revision([one]) == {"agent-6b7d9c": (1, 1)}
 
 
 def test_a_stateful_sets_revision_with_fewer_pods_than_a_rollout_leaves_is_not_known() -> None:
