@@ -54,7 +54,7 @@ class PartitionsChanged(OpsError):
 
 
 class StoppedEarly(OpsError):
-    """The process was told to stop before it had found its stores."""
+    """The process was told to stop before it had found its stores and its clusters."""
 
 
 class StageCrashed(OpsError):

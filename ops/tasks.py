@@ -5,11 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
-from ops.errors import StageCrashed
+from ops.errors import StageCrashed, StoppedEarly
+
+R = TypeVar("R")
 
 _log = logging.getLogger("mend.tasks")
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, R], what: str) -> R:
+    """What `work` gives. Raises what it raises, and StoppedEarly when `stop` is set before it ends: it is cancelled then."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise StoppedEarly(f"stopped while waiting for {what}")
+        return working.result()
+    finally:
+        stopped.cancel()
+        working.cancel()
+        await asyncio.wait([working])
 
 
 class Tasks:

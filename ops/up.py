@@ -22,7 +22,7 @@ from ops.process import AtOnce, Health, HealthPort, run_process
 from ops.runtime import votes_key
 from ops.settings import Loaded, Settings, secrets_in
 from ops.stores import Place, find_place, open_bus, open_database, require_addresses
-from ops.tasks import Tasks
+from ops.tasks import Tasks, unless_stopped
 from ops.wiring import (
     ARCHIVE,
     NEEDS_METRICS,
@@ -197,7 +197,7 @@ class Machine:
         if not needed:
             return None, None
         try:
-            worlds = await open_worlds(self.settings, sandbox=sandbox)
+            worlds = await unless_stopped(self.stop, open_worlds(self.settings, sandbox=sandbox), "the clusters")
         except (NoCluster, WrongSettings) as error:
             if needed != {"ingest"}:
                 raise

@@ -5,6 +5,8 @@ Nothing here imports a driver of the world before a stage that needs one is made
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ops.owners import LateOwners
     from sql.database import Database
 
+_log = logging.getLogger("mend.wiring")
 ARCHIVE = "archive"
 STAGES = ("ingest", "propose", "gate", "execute", "verify", "learn", "failure_watch", "notify", ARCHIVE)
 """The consumer groups, in the order in which an alert meets them."""
@@ -206,16 +209,17 @@ def ways_to_clusters(settings: Settings) -> dict[str, ClusterSettings]:
 async def open_worlds(settings: Settings, *, sandbox: str = "", clock: Callable[[], datetime] = now) -> Worlds:
     """The worlds of the settings, or the sandbox at this URL and nothing else. No request is made yet.
 
+    A cluster whose credentials are not to be had now is asked for them again whenever something is wanted of it.
     Raises NoCluster, SettingsWrong, and adapters.errors.WrongSettings for a kubeconfig that cannot be used.
     """
     from adapters.worlds import Worlds
 
     if sandbox:
         names = cluster_names(settings, sandbox=True)
-        world = await _cluster(ClusterSettings(server=sandbox), clock)
+        world = await _cluster("sandbox", ClusterSettings(server=sandbox), clock)
         return Worlds(clusters=dict.fromkeys(names, world), groups={}, cluster=names[0])
     ways = require_something_to_heal(settings)
-    clusters = {name: await _cluster(way, clock) for name, way in ways.items()}
+    clusters = await _clusters(ways, clock)
     return Worlds(clusters=clusters, groups=_host_groups(settings, clock), cluster=default_cluster(settings) if clusters else "")
 
 
@@ -244,11 +248,33 @@ def require_files_of_hosts(settings: Settings) -> None:
         raise SettingsWrong(wrong)
 
 
-async def _cluster(way: ClusterSettings, clock: Callable[[], datetime]) -> World:
+async def _clusters(ways: Mapping[str, ClusterSettings], clock: Callable[[], datetime]) -> dict[str, World]:
+    """All at once, for each may take seconds. When one is wrong, those that were opened are closed, and its error is raised."""
+    opened = await asyncio.gather(*(_cluster(name, way, clock) for name, way in ways.items()), return_exceptions=True)
+    wrong = [one for one in opened if isinstance(one, BaseException)]
+    worlds = [one for one in opened if not isinstance(one, BaseException)]
+    if wrong:
+        for world in worlds:
+            await world.close()
+        raise wrong[0]
+    return dict(zip(ways, worlds, strict=True))
+
+
+async def _cluster(name: str, way: ClusterSettings, clock: Callable[[], datetime]) -> World:
+    from adapters.errors import Transient
     from adapters.kubernetes import connect
+    from adapters.late import LateWorld
 
     kubeconfig = os.path.expanduser(way.kubeconfig)  # noqa: PTH111, ASYNC240 - may be a list of paths; nothing is read
-    return await connect(kubeconfig=kubeconfig, context=way.context, server=way.server, clock=clock)
+
+    async def opened() -> World:
+        return await connect(kubeconfig=kubeconfig, context=way.context, server=way.server, clock=clock)
+
+    try:
+        return await opened()
+    except Transient as error:
+        _log.warning("cluster %s is tried again when it is asked something: %s", name, error)
+        return LateWorld(opened)
 
 
 def _host_groups(settings: Settings, clock: Callable[[], datetime]) -> Mapping[str, World]:

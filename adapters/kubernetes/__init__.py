@@ -19,7 +19,7 @@ async def connect(*, kubeconfig: str = "", context: str = "", server: str = "", 
     """A world for one cluster: by `server` (a plain URL, such as the sandbox's), else by `kubeconfig`, else as a pod in it.
 
     No request is made: a cluster that is away shows when it is asked. Raises adapters.errors.WrongSettings, whose message
-    says what is wrong and what to do.
+    says what is wrong and what to do, and adapters.errors.Transient when the credentials are not to be had now.
     """
     from adapters.kubernetes import ways
 

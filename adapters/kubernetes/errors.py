@@ -25,6 +25,10 @@ class AnswerLost(Transient):
     """The request was sent and no answer came. Harmless for a read; a write turns it into OutcomeUnknown."""
 
 
+class NoCredentials(Transient):
+    """The program or the identity provider that gives the credentials failed or did not answer, so nothing was sent. Try later."""
+
+
 class Expired(Transient):
     """410: the place to go on in a long list is no longer kept. Begin the list again."""
 

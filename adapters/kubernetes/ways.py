@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ from urllib.parse import urlsplit
 
 from adapters.errors import WrongSettings
 from adapters.kubernetes.client import Client
+from adapters.kubernetes.errors import NoCredentials
 from schemas.text import clean
 
 _CONNECTIONS = 16
+_LOAD_SECONDS = 15.0  # for the whole kubeconfig: more than the program that it may name is given
 
 
 async def by_url(server: str) -> Client:
@@ -43,7 +46,10 @@ async def in_cluster() -> Client:
 
 
 async def by_kubeconfig(path: str, context: str = "") -> Client:
-    """One context of a kubeconfig file, the current one when `context` is empty. Raises WrongSettings.
+    """One context of a kubeconfig file, the current one when `context` is empty.
+
+    Raises WrongSettings, and NoCredentials when the program or the identity provider that it names does not give them now. Once
+    there is a client, whatever is wrong with new credentials is NoCredentials: the file was good, and may be again.
 
     `path` may be a list, as in KUBECONFIG: the files are merged as kubectl merges them.
     """
@@ -57,13 +63,16 @@ async def by_kubeconfig(path: str, context: str = "") -> Client:
         loaded: Any = load_kube_config
         await loaded(config_file=place, context=context or None, client_configuration=configuration, persist_config=False)
 
-    async def explained() -> None:
-        await _explained(load, place, context)
+    async def renew() -> None:
+        try:
+            await _explained(load, place, context)
+        except WrongSettings as error:
+            raise NoCredentials(f"the credentials cannot be renewed: {error}") from error
 
-    await explained()
+    await _explained(load, place, context)
     if urlsplit(str(configuration.host)).scheme not in ("http", "https"):
         raise WrongSettings(f"{place}: the cluster's `server` is not a URL: write it as https://HOST:PORT")
-    return _client(configuration, explained)
+    return _client(configuration, renew)
 
 
 def _existing(paths: str) -> str:
@@ -75,12 +84,24 @@ def _existing(paths: str) -> str:
 
 
 async def _explained(load: Callable[[], Awaitable[None]], place: str, context: str) -> None:
-    """Runs `load`; whatever is wrong with the file becomes one sentence, which never quotes the file's content."""
+    """Runs `load`; whatever is wrong with the file becomes one sentence, which never quotes the file's content.
+
+    Raises WrongSettings, and NoCredentials for what may pass by itself.
+    """
+    from aiohttp import ClientError
     from kubernetes_asyncio.config import ConfigException
     from yaml import YAMLError
 
+    from adapters.kubernetes.plugin import PluginFailed  # from here on, the library runs such programs in our way
+
     try:
-        await load()
+        async with asyncio.timeout(_LOAD_SECONDS):
+            await load()
+    except PluginFailed as error:
+        raise NoCredentials(f"{place} gives no credentials: {error}; try what the kubeconfig has under `exec` by hand") from error
+    except (TimeoutError, ClientError) as error:
+        why = clean(str(error), 150) or f"no answer within {_LOAD_SECONDS:g} s"
+        raise NoCredentials(f"{place} gives no credentials: its identity provider failed ({why}); is it reachable from here?") from error
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
