@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mend.api")
 _GRACE = 10  # seconds that requests under way get after a stop
 _WAITING = 256  # connections that wait to be accepted
-_CONNECTIONS = 1000  # open at once; a further one is told to try again
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -53,6 +52,8 @@ async def serve(application: Litestar, listener: socket.socket, stop: asyncio.Ev
     """Serves until `stop` is set, then lets requests under way end, for 10 seconds at most. The process keeps its signals."""
     import uvicorn
 
+    from ops.api.connections import LIMITS, BoundedConnection
+
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -64,9 +65,9 @@ async def serve(application: Litestar, listener: socket.socket, stop: asyncio.Ev
         access_log=False,
         server_header=False,
         lifespan="on",
-        limit_concurrency=_CONNECTIONS,
+        http=BoundedConnection,
         timeout_graceful_shutdown=_GRACE,
-        timeout_keep_alive=75,
+        timeout_keep_alive=int(LIMITS["idle"]),
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
