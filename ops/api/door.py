@@ -14,6 +14,7 @@ from adapters.alertmanager.webhook import InvalidPayload, parse
 from bus.errors import BusError
 from ops.api.problems import ProblemFound, away
 from schemas.event import Event
+from schemas.events import SignalReceived
 from stages.ingest.accept import signals_of
 from stages.ingest.options import IngestOptions
 
@@ -53,6 +54,7 @@ class Door:
         self._options = options
         self._max_body = max_body
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._reading = asyncio.Lock()  # reading a payload is all work and no waiting: of two at once, both would only end later
 
     async def take(self, request: Request[Any, Any, Any]) -> Accepted:
         """Reads, validates and appends one payload; raises ProblemFound."""
@@ -81,8 +83,8 @@ class Door:
 
     async def _append(self, body: bytes) -> Accepted:
         try:
-            alerts = parse(body)
-            signals = signals_of(alerts, now=self._clock(), by=self._by, default_cluster=self._default_cluster, options=self._options)
+            async with self._reading:
+                signals = await self._signals(body)
         except InvalidPayload as error:
             raise ProblemFound(HTTPStatus.BAD_REQUEST, error.reason, field=error.field) from error
         if signals:
@@ -92,6 +94,11 @@ class Door:
             except (BusError, TimeoutError) as error:
                 raise away(f"nothing was taken: {error or 'Redis did not answer in time'}") from error
         return Accepted(len(signals))
+
+    async def _signals(self, body: bytes) -> list[SignalReceived]:
+        alerts = parse(body)
+        await asyncio.sleep(0)  # a turn for the other tasks, as signals_of gives them
+        return await signals_of(alerts, now=self._clock(), by=self._by, default_cluster=self._default_cluster, options=self._options)
 
 
 def _check_headers(request: Request[Any, Any, Any]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas import named_secrets
 from schemas.key_blocks import without_keys
 from schemas.masking import GROUPS
+from schemas.named_secrets import assigned
 from schemas.text import clean, clean_labels, clean_tail, mask
 
 PIECES = [
@@ -76,6 +79,44 @@ def test_no_pattern_is_left_out_that_would_have_masked_something(text: str) -> N
     for rule in (rule for _, rules in GROUPS for _, rule in rules):
         whole = rule(whole)
     assert mask(text) == whole
+
+
+NAMES = [
+    *["password", "passwd", "passwort", "passphrase", "passcode", "pwd", "secret", "credential", "jwt", "token", "pass", "dbpass"],
+    *["myPass", "auth", "cookie", "session", "sid", "sig", "signature", "userAuth", "aSignature", "api_key", "access-key"],
+    *["private.key", "encryptkey", "encryption_key", "signing key", "account_key", "masterKey", "shared_key", "servicekey"],
+    *["auth_key", "host_key", "storage-key", "hmac_key", "aes_key", "ssh_key", "rsa-key", "session_key"],
+]
+ODD = {"i": "\u0130\u0131", "s": "\u017f", "k": "\u212a"}  # letters that a pattern takes for these when it does not look at the case
+
+
+def spelled(name: str, number: int) -> str:
+    """The name as it is, in capitals, or with odd letters."""
+    forms = [name, name.upper(), *(name.replace(letter, odd) for letter, odds in ODD.items() for odd in odds)]
+    return forms[number % len(forms)]
+
+
+BETWEEN = st.sampled_from(["=", ": ", " ", "_", '"', "\n", "x1234567", "a", "\u03a3", "\u0130"])
+SAID = st.builds(spelled, st.sampled_from(NAMES), st.integers(0, 5))
+
+
+@settings(max_examples=500)
+@given(st.lists(st.one_of(SAID, BETWEEN), max_size=14).map("".join))
+def test_looking_only_where_a_name_can_begin_finds_every_name(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(named_secrets, "_BEGINNING", re.compile(""))
+        everywhere = assigned(text)
+    assert assigned(text) == everywhere
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", range(6))
+def test_each_name_is_found_in_each_form(name: str, form: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(named_secrets, "_BEGINNING", re.compile(""))
+        everywhere = assigned(text := f"x {spelled(name, form)}=hunter2x")
+    assert assigned(text) == everywhere
+    assert form or "hunter2x" not in everywhere
 
 
 @given(st.lists(st.one_of(st.sampled_from([*PARTS, '"', "'", "\\", " ", "@", "=", "***"]), st.text(max_size=5)), max_size=12).map("".join))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.alertmanager.webhook import ALERTS, InvalidPayload, parse
+from schemas.events import SignalReceived
 from schemas.identity import is_identifier
 from schemas.words import SignalStatus
 from stages.ingest.accept import signals_of
@@ -25,14 +28,19 @@ def payload(**change: Any) -> bytes:
     return json.dumps({"alerts": [alert]}).encode()
 
 
+def signals(body: bytes, by: str = "api") -> list[SignalReceived]:
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        return loop.run_until_complete(signals_of(parse(body), now=NOW, by=by))
+
+
 def refusal(body: bytes) -> InvalidPayload:
     with pytest.raises(InvalidPayload) as caught:
-        signals_of(parse(body), now=NOW, by="api")
+        signals(body)
     return caught.value
 
 
 def test_what_alertmanager_sends_is_understood() -> None:
-    firing, resolved = signals_of(parse((DATA / "alertmanager-0.27-group.json").read_bytes()), now=NOW, by="api/h")
+    firing, resolved = signals((DATA / "alertmanager-0.27-group.json").read_bytes(), by="api/h")
     assert (firing.status, firing.fingerprint, firing.ends_at) == (SignalStatus.FIRING, "1b67f1cbd93acd9c", None)
     assert firing.starts_at == datetime(2026, 11, 20, 9, 41, 22, 287000, tzinfo=UTC)
     assert (firing.key, resolved.key) == ("prod-eu/shop/Deployment/api", "prod-eu/shop/Deployment/web")
@@ -44,7 +52,7 @@ def test_what_alertmanager_sends_is_understood() -> None:
 
 
 def test_what_grafana_sends_is_understood() -> None:
-    (signal,) = signals_of(parse((DATA / "grafana-11-alert.json").read_bytes()), now=NOW, by="api")
+    (signal,) = signals((DATA / "grafana-11-alert.json").read_bytes())
     assert signal.key == "hosts//Host/web-1.example"
     assert signal.starts_at == datetime(2026, 11, 20, 9, 28, 50, tzinfo=UTC)
     assert signal.generator_url == "https://play.grafana.org/alerting/1afz29v7z/edit"
@@ -133,22 +141,43 @@ def test_too_many_alerts_are_refused() -> None:
 
 def test_texts_that_identify_nothing_are_cut_to_size() -> None:
     annotations = {f"a{number}": "x" * 10_000 for number in range(100)}
-    (signal,) = signals_of(parse(payload(annotations=annotations, generatorURL="u" * 5000)), now=NOW, by="api")
+    (signal,) = signals(payload(annotations=annotations, generatorURL="u" * 5000))
     assert (len(signal.annotations), len(signal.annotations["a0"]), len(signal.generator_url)) == (64, 4096, 2048)
 
 
 def test_texts_that_identify_nothing_reach_the_stream_without_secrets_and_control_characters() -> None:
     annotations = {"summary": "login failed: password=hunter2secret \x1b[31m\u202e", "by\x00": "ann@example.com"}
-    (signal,) = signals_of(parse(payload(annotations=annotations, generatorURL="http://u:s3cretword@prom/graph")), now=NOW, by="api")
+    (signal,) = signals(payload(annotations=annotations, generatorURL="http://u:s3cretword@prom/graph"))
     assert signal.annotations == {"summary": "login failed: password=*** [31m", "by": "***"}
     assert signal.generator_url == "http://***@prom/graph"
 
 
 def test_a_nul_in_a_label_is_taken_as_it_came() -> None:
-    (signal,) = signals_of(parse(payload(labels={"host": "a\x00b"})), now=NOW, by="api")
+    (signal,) = signals(payload(labels={"host": "a\x00b"}))
     assert signal.labels == {"host": "a\x00b"}
     assert "\x00" not in signal.key
 
 
 def test_a_payload_without_alerts_is_fine() -> None:
     assert parse(b'{"alerts": []}') == []
+
+
+@pytest.mark.parametrize(
+    ("alerts", "annotations", "turns"),
+    [(1, {f"k{number}": "key: value, " * 1700 for number in range(64)}, 60), (2000, {"summary": "x" * 100}, 40)],
+    ids=["one alert with long texts", "many alerts"],
+)
+async def test_the_other_tasks_get_their_turn_while_a_large_payload_is_read(alerts: int, annotations: dict[str, str], turns: int) -> None:
+    read = parse(json.dumps({"alerts": [{**ALERT, "annotations": annotations}] * alerts}).encode())
+    given = 0
+
+    async def other() -> None:
+        nonlocal given
+        while True:
+            given += 1
+            await asyncio.sleep(0)
+
+    turning = asyncio.create_task(other())
+    assert len(await signals_of(read, now=NOW, by="api")) == alerts
+    turning.cancel()
+    assert given > turns

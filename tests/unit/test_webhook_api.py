@@ -24,6 +24,8 @@ from ops.api.problems import Problem
 from ops.api.server import bind, serve, url_of
 from ops.errors import PortTaken
 from schemas.event import Event
+from schemas.events import SignalReceived
+from stages.ingest.accept import signals_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 GROUP = (Path(__file__).parent.parent / "data" / "alertmanager-0.27-group.json").read_bytes()
@@ -269,6 +271,23 @@ async def test_a_payload_that_does_not_arrive_gives_its_place_away(monkeypatch: 
     await writer.wait_closed()
     stop.set()
     await asyncio.wait_for(serving, 10)
+
+
+async def test_payloads_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading: list[int] = [0]
+
+    async def counted(*arguments: Any, **options: Any) -> list[SignalReceived]:
+        reading.append(reading[-1] + 1)
+        await asyncio.sleep(0)
+        signals = await signals_of(*arguments, **options)
+        reading.append(reading[-1] - 1)
+        return signals
+
+    monkeypatch.setattr(door, "signals_of", counted)
+    async with client() as http:
+        answers = await asyncio.gather(*(http.post("/v1/alertmanager", content=GROUP, headers=JSON) for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert reading == [0, *[1, 0] * 5]
 
 
 async def test_a_taken_port_is_said_in_a_sentence() -> None:
