@@ -57,8 +57,8 @@ class _Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _trust_row(connection: Connection, event: Event) -> tuple[object, ...] | None:
-    entry = trust.entry_of(event)
-    return trust.entry_values(entry) if entry is not None and await trust.is_borne_out(connection, event) else None
+    entry = await trust.proven_entry(connection, event)
+    return trust.entry_values(entry) if entry is not None else None
 
 
 async def _playbook_row(connection: Connection, event: Event) -> tuple[object, ...] | None:

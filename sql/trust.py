@@ -1,7 +1,7 @@
 """Trust: a ledger with one row for each event that moves it, and its fold in the order of event times.
 
 A verified success counts one more; a failed execution, a failed verification or a person's rejection begins again at 0. What was
-not measured, only looked at, refused before it began, or left unknown and then found well moves nothing. Nor does an event that
+not measured, only looked at, refused or failed before it began, or left unknown and then found well moves nothing. Nor does an event that
 the approvals, operations and verifications in the store do not bear out, or a second one about the same.
 """
 
@@ -84,6 +84,7 @@ ON CONFLICT (pattern) DO UPDATE SET score = $2, approvals = $3, rejections = $4,
 """
 _VERIFIED = "SELECT o.action FROM verifications v JOIN operations o ON o.id = v.operation WHERE v.operation = $1 AND v.verdict = $2"
 _EXECUTED = "SELECT action FROM operations WHERE id = $1 AND outcome = $2"
+_BEGUN = "SELECT started_at IS NOT NULL FROM operations WHERE id = $1"
 _DECIDED = "SELECT action FROM approvals WHERE id = $1 AND state = $2 AND (state = 'rejected' OR NOT automatic)"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('trust/' || $1, 0))"
 
@@ -182,13 +183,26 @@ async def is_borne_out(connection: Connection, event: Event) -> bool:
     return action is not None and bool(_action.decode(action) == event.action)
 
 
+async def proven_entry(connection: Connection, event: Event) -> LedgerRow | None:
+    """The ledger row of an event that moves trust and that the store bears out, else None.
+
+    An execution that failed before the action began, such as for want of credentials, says nothing of the action: none either.
+    """
+    entry = entry_of(event)
+    if entry is None or not await is_borne_out(connection, event):
+        return None
+    if isinstance(event, ExecutionFinished) and not await connection.fetchval(_BEGUN, event.operation):
+        return None
+    return entry
+
+
 async def apply(connection: Connection, event: Event) -> TrustMove | None:
     """Takes one event into the ledger and the fold: any order, any repetition, the same rows.
 
     None when the event moves nothing, was taken before, or is not borne out by the store.
     """
-    entry = entry_of(event)
-    if entry is None or not await is_borne_out(connection, event):
+    entry = await proven_entry(connection, event)
+    if entry is None:
         return None
     await connection.execute(_LOCK, entry.pattern)
     if await connection.fetchval(_KEEP, *entry_values(entry)) is None:

@@ -34,8 +34,8 @@ Learning = Callable[[Connection], Awaitable[Sequence[Output]]]
 
 
 class Learn:
-    """Trust moves by verified results, failed executions and rejections. A refusal, a dry run that blocked and shadow move nothing:
-    the action was not tried, so nothing was seen of what it does."""
+    """Trust moves by verified results, failed executions and rejections. A refusal, a dry run that blocked, shadow, and a failure
+    before the action began move nothing: it was not tried, so nothing was seen of what it does."""
 
     name: ClassVar[str] = "learn"
     topics: ClassVar[tuple[str, ...]] = ("verifications", "executions", "decisions")

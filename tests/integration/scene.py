@@ -52,8 +52,8 @@ def deployment(name: str) -> Target:
 
 
 _OPERATION = """
-INSERT INTO operations (id, approval, incident, target, action, uid, state, awaits, opened_at, outcome)
-VALUES ($1, $2, $3, $4, $5, 'uid-1', $6, '', $7, $8) ON CONFLICT DO NOTHING
+INSERT INTO operations (id, approval, incident, target, action, uid, state, awaits, opened_at, started_at, outcome)
+VALUES ($1, $2, $3, $4, $5, 'uid-1', $6, '', $7, $7, $8) ON CONFLICT DO NOTHING
 """
 _VERIFICATION = "INSERT INTO verifications (operation, awaits, verdict) VALUES ($1, '', $2) ON CONFLICT DO NOTHING"
 _TELLERS: dict[type[Event], str] = {

@@ -17,6 +17,7 @@ from schemas.event import Delayed, Output
 from schemas.events import ExecutionFinished, ExecutionRetryDue, ExecutionStarted
 from schemas.target import Kind, Target
 from schemas.words import OperationState, Outcome
+from sql import trust
 from sql.approvals import ApprovalRow
 from sql.database import Database
 from stages.execute import ExecuteOptions, ExecuteStage
@@ -85,6 +86,7 @@ async def test_while_it_waits_for_its_retry_nothing_else_moves_it(scene: Healing
 
 @pytest.mark.parametrize("call", ["observe", "preflight", "apply"])
 async def test_after_two_retries_it_has_failed(scene: Healing, world: Unsteady, target: Target, call: str) -> None:
+    """It counts against the action only where it had begun: a cluster that is away all the time says nothing of what a restart does."""
     row = await scene.approve(restart(target))
     stage = ExecuteStage(scene.database, world)
     world.before[call] = [Transient("connection refused") for _ in range(3)]
@@ -94,6 +96,9 @@ async def test_after_two_retries_it_has_failed(scene: Healing, world: Unsteady, 
     assert (finished.outcome, finished.attempts) == (Outcome.FAILED, 3)
     assert "attempt 3 of 3" in finished.error
     assert only(await scene.handle(stage, second), ExecutionFinished) == finished
+    async with scene.database.transaction() as connection:
+        move = await trust.apply(connection, finished)
+    assert (move is not None) is (call == "apply")
 
 
 @pytest.mark.parametrize(
