@@ -58,6 +58,8 @@ class Plugin(ExecProvider):
             raise PluginFailed(f"what its program {name} wrote is no ExecCredential") from error
         if credential.api_version != self.api_version:
             raise PluginFailed(f"its program {name} wrote another version of ExecCredential than {clean(str(self.api_version), 100)}")
+        if not credential.status.keys() & {"token", "clientCertificateData"}:
+            raise PluginFailed(f"what its program {name} wrote has neither a token nor a certificate")
         return credential.status
 
 
@@ -69,5 +71,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-# The library has no other place to say how the program is run.
+# The library has no other place to say how the program is run. What it logs is what it raises as well, and is said by whoever asked.
 setattr(kube_config, "ExecProvider", Plugin)  # noqa: B010 - typed as the class that it replaces
+kube_config.logger.disabled = True

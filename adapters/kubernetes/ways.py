@@ -98,10 +98,10 @@ async def _explained(load: Callable[[], Awaitable[None]], place: str, context: s
         async with asyncio.timeout(_LOAD_SECONDS):
             await load()
     except PluginFailed as error:
-        raise NoCredentials(f"{place} gives no credentials: {error}; try what the kubeconfig has under `exec` by hand") from error
+        raise NoCredentials(f"{place}: {error}; try what the kubeconfig has under `exec` by hand") from error
     except (TimeoutError, ClientError) as error:
         why = clean(str(error), 150) or f"no answer within {_LOAD_SECONDS:g} s"
-        raise NoCredentials(f"{place} gives no credentials: its identity provider failed ({why}); is it reachable from here?") from error
+        raise NoCredentials(f"{place}: its identity provider gave no credentials ({why}); is it reachable from here?") from error
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
