@@ -30,8 +30,8 @@ class LateWorld:
     async def apply(self, action: Action, *, operation: str, token: int, uid: str) -> Applied:
         return await (await self._world()).apply(action, operation=operation, token=token, uid=uid)
 
-    async def find(self, action: Action, *, operation: str, uid: str) -> bool | None:
-        return await (await self._world()).find(action, operation=operation, uid=uid)
+    async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
+        return await (await self._world()).find(action, operation=operation, uid=uid, token=token)
 
     async def close(self) -> None:
         if self._opening is None:
