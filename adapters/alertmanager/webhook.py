@@ -8,7 +8,6 @@ from typing import Literal
 
 import msgspec
 
-from adapters.alertmanager.fingerprint import fingerprint_of
 from schemas.text import clean
 from schemas.words import SignalStatus
 
@@ -59,7 +58,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One alert as understood: with a fingerprint, and an end only where there is one."""
+    """One alert as understood: with an end only where there is one. `fingerprint` is empty where the sender left it out."""
 
     status: SignalStatus
     labels: dict[str, str]
@@ -127,5 +126,5 @@ def _alert(alert: WebhookAlert) -> Alert:
         starts_at=alert.starts_at,
         ends_at=None if ends_at is None or ends_at.year <= _GO_ZERO_YEAR else ends_at,
         generator_url=alert.generator_url or "",
-        fingerprint=alert.fingerprint or fingerprint_of(alert.labels),
+        fingerprint=alert.fingerprint or "",
     )

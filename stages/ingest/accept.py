@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 
+from adapters.alertmanager.fingerprint import fingerprint_of
 from adapters.alertmanager.webhook import Alert, InvalidPayload
 from schemas.events import SignalReceived
 from schemas.identity import new_id
@@ -19,7 +20,7 @@ SOURCE = "alertmanager"
 _ANNOTATIONS = 64  # annotations kept of one alert; they identify nothing, so the rest may go
 _ANNOTATION = 4096  # characters kept of each
 _URL = 2048  # characters
-_SLICE = 20_000  # characters that are cleaned before the other tasks of the process get their turn
+_SLICE = 20_000  # characters that are read before the other tasks of the process get their turn
 _ALERT = 400  # characters that an alert counts for beside its annotations
 
 
@@ -43,7 +44,7 @@ async def signals_of(
             key=partition_key(alert.labels, default_cluster=default_cluster, options=options),
             at=now,
             by=by,
-            fingerprint=alert.fingerprint,
+            fingerprint=alert.fingerprint or fingerprint_of(alert.labels),
             status=alert.status,
             starts_at=alert.starts_at,
             ends_at=alert.ends_at,
@@ -56,7 +57,7 @@ async def signals_of(
         if fault:
             raise InvalidPayload(f"$.alerts[{number}].{fault.field}", fault.reason)
         signals.append(signal)
-        work = await _turn(work + _ALERT + len(alert.generator_url))
+        work = await _turn(work + _ALERT + sum(map(len, alert.labels.values())) + len(alert.generator_url))
     return signals
 
 

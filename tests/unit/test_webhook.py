@@ -61,8 +61,8 @@ def test_what_grafana_sends_is_understood() -> None:
 def test_the_fingerprint_is_computed_where_it_is_missing() -> None:
     """The same as the one that Alertmanager gives; `test_alertmanager` compares it with the real one's."""
     for missing in (None, ""):
-        (alert,) = parse(payload(fingerprint=missing))
-        assert alert.fingerprint == "a854bc9b71abec83"
+        (signal,) = signals(payload(fingerprint=missing))
+        assert signal.fingerprint == "a854bc9b71abec83"
 
 
 @pytest.mark.parametrize("ends_at", [None, "0001-01-01T00:00:00Z"])
@@ -163,12 +163,18 @@ def test_a_payload_without_alerts_is_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alerts", "annotations", "turns"),
-    [(1, {f"k{number}": "key: value, " * 1700 for number in range(64)}, 60), (2000, {"summary": "x" * 100}, 40)],
-    ids=["one alert with long texts", "many alerts"],
+    ("alerts", "labels", "annotations", "turns"),
+    [
+        (1, {}, {f"k{number}": "key: value, " * 1700 for number in range(64)}, 60),
+        (2000, {}, {"summary": "x" * 100}, 40),
+        (40, {f"l{number}": "x" * 4096 for number in range(10)}, {}, 35),
+    ],
+    ids=["one alert with long texts", "many alerts", "many labels"],
 )
-async def test_the_other_tasks_get_their_turn_while_a_large_payload_is_read(alerts: int, annotations: dict[str, str], turns: int) -> None:
-    read = parse(json.dumps({"alerts": [{**ALERT, "annotations": annotations}] * alerts}).encode())
+async def test_the_other_tasks_get_their_turn_while_a_large_payload_is_read(
+    alerts: int, labels: dict[str, str], annotations: dict[str, str], turns: int
+) -> None:
+    read = parse(json.dumps({"alerts": [{**ALERT, "labels": ALERT["labels"] | labels, "annotations": annotations}] * alerts}).encode())
     given = 0
 
     async def other() -> None:
