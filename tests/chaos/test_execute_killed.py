@@ -186,7 +186,7 @@ async def test_where_no_mark_can_be_left_it_is_unknown_and_not_repeated(scene: H
     await scene.kubectl.until(target, lambda _, pods: len(pods) == 1)
     pod = (await scene.world.observe(target)).pods[0]
     action = DeletePod(target=msgspec.structs.replace(target, kind=Kind.POD, name=pod.name), uid=pod.uid)
-    event = scene.announce(await scene.approve(action))
+    event = scene.announce(await scene.approve(action, signers=["ann"]))
     await killed("execute", postgres_url, scene.sandbox.url, event, "apply-after")
     await scene.kubectl.until(target, lambda _, pods: [one["metadata"]["uid"] for one in pods] not in ([], [pod.uid]))
     replaced = {one.uid for one in (await scene.world.observe(target)).pods}

@@ -51,7 +51,7 @@ def world(scene: Healing) -> Unsteady:
 
 async def finished(scene: Healing, action: Action, world: Unsteady | None = None) -> ExecutionFinished:
     """How the execution of an approved action ended."""
-    row = await scene.approve(action)
+    row = await scene.approve(action, signers=["ann", "bob"])
     return only(await scene.handle(ExecuteStage(scene.database, world or scene.world), scene.announce(row)), ExecutionFinished)
 
 
@@ -116,7 +116,7 @@ async def test_an_executor_that_was_cut_off_is_continued_and_the_host_changed_on
         await asyncio.Event().wait()
 
     getattr(world, where)["apply"] = [stuck]
-    row = await scene.approve(action)
+    row = await scene.approve(action, signers=["ann", "bob"])
     event = scene.announce(row)
     cut_off = asyncio.ensure_future(scene.handle(ExecuteStage(scene.database, world, ExecuteOptions(lease=60)), event))
     await reached.wait()
@@ -131,7 +131,7 @@ async def test_an_executor_that_was_cut_off_is_continued_and_the_host_changed_on
 
 
 async def test_a_chore_that_was_begun_and_never_told_is_unknown_and_not_repeated(scene: Healing, host: TestHost, world: Unsteady) -> None:
-    row = await scene.approve(IMAGES)
+    row = await scene.approve(IMAGES, signers=["ann", "bob"])
 
     async def begun() -> None:
         operation = await scene.operation(row)
