@@ -268,9 +268,8 @@ async def test_an_investigation_tells_what_is_used_or_that_nothing_tells_it(plac
     assert "forbidden" in said
 
 
+@pytest.mark.parametrize("place", ["sandbox"], indirect=True)
 async def test_usage_of_what_has_none_is_not_seen_where_it_is_served(place: Place) -> None:
-    if place.sandbox is None:
-        pytest.skip("this control plane serves no metrics.k8s.io")
     target = await place.kubectl.deploy(place.namespace, "web", "sim/web:pull")
     await place.kubectl.until(target, waiting("ImagePullBackOff"))
     applied = await place.world.apply(Investigate(target=target), operation="op", token=1, uid="")

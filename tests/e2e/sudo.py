@@ -39,7 +39,7 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "only root can make a mount namespace in which an account for the test exists"
     made = subprocess.run(["unshare", "--mount", "mount", "--bind", "/tmp", "/tmp"], capture_output=True, text=True, check=False)
-    return f"no mount namespace can be made here: {made.stderr.strip()}" if made.returncode else ""
+    return f"this machine lets nobody make a mount namespace: {made.stderr.strip()}" if made.returncode else ""
 
 
 class SudoHost(TestHost):

@@ -53,7 +53,7 @@ def stage(scene: Healing) -> VerifyStage:
 
 
 async def done(scene: Healing, action: Action) -> ExecutionFinished:
-    finished = await executed(scene, action)
+    finished = await executed(scene, action, signers=["ann", "bob"])
     assert finished.outcome is Outcome.SUCCEEDED, finished.error
     return finished
 
