@@ -24,6 +24,9 @@ async def read(state: LoopState, lane: Lane) -> None:
                 taken = await lane.transport.read(await state.room(), state.options.block)
                 _heard(state, lane)
                 state.admit(lane, taken)
+                # a quick handler runs, and its outputs are on their way, before Redis is asked for more
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
         except GroupMissing:
             log.warning("groups_missing", stage=state.name, partition=lane.partition)
         except BusError as error:
