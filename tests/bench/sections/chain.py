@@ -42,7 +42,8 @@ async def measure() -> Section:
         how="Seven processes with trivial handlers, each emitting the next kind of event."
         f" {EVENTS:,} events appended at once, until the last one has arrived at the end, {ROUNDS} rounds in turns, medians."
         f" Idle: {SAMPLES} events a round, one after another, each from before its XADD until a reader has it."
-        " Redis keeps nothing on disk here; the yardstick decodes and encodes each event too.",
+        " Redis keeps nothing on disk here; the yardstick decodes and encodes each event too. The figures that are wanted are of a machine"
+        " on which it does 20,000 events/s, idle 1.8 ms: half of what it does.",
         columns=("", "events/s", "CPU s per 10,000 events", "of Redis", "idle p50", "idle p99", "largest process"),
     )
     runs: dict[str, list[Run]] = {name: [] for name in _NAMES}
@@ -50,6 +51,7 @@ async def measure() -> Section:
         for _ in range(ROUNDS):
             for name, done in runs.items():
                 done.append(await _run(server, name, section))
+    bare = median([run.speed for run in runs["bare"]])
     for name, done in runs.items():
         speed = median([run.speed for run in done])
         idle = [sample for run in done for sample in run.idle]
@@ -59,6 +61,7 @@ async def measure() -> Section:
         section.rows.append((_NAMES[name], f"{speed:,.0f}", *costs, f"{p50:.1f} ms", f"{p99:.1f} ms", f"{memory:.0f} MB"))
         if name == "ours":
             section.wanted = [
+                at_least("seven stages, of the yardstick", 50, speed / bare * 100, " %"),
                 at_least("seven stages, end to end", 10_000, speed, " events/s"),
                 below("seven stages, idle, p50", 4, p50, " ms"),
                 below("seven stages, idle, p99", 15, p99, " ms"),
