@@ -63,7 +63,7 @@ async def test_three_stories_end_as_told_and_leave_nothing(folder: Path) -> None
     assert not list(folder.glob("mend-demo-*"))  # noqa: ASYNC240
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_what_is_kept_can_be_looked_at_until_it_is_stopped(folder: Path, number: signal.Signals) -> None:
     process = await start(folder, "--keep")
     assert process.stdout is not None
