@@ -8,9 +8,9 @@ STAMP := .venv/.installed
 demo: $(STAMP)
 	$(BIN)/mend demo
 
-# The tests wait more than they compute: six processes keep two cores busy.
+# The tests wait more than they compute: four processes keep two cores busy, and more only make each other wait.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 6 --dist loadscope
+	$(BIN)/python -m pytest -n 4 --dist loadscope
 
 check: $(STAMP)
 	$(BIN)/ruff check .
