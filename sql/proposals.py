@@ -46,3 +46,8 @@ async def note_proposal(
 ) -> None:
     """Remembers what was put forward, in place of what was before."""
     await connection.execute(_NOTE, incident, event, kind, severity.value, alerts, at)
+
+
+async def looked_again(connection: Connection, incident: str, *, at: datetime) -> None:
+    """Remembers that the newest answer to an incident was the right one at this time, too."""
+    await connection.execute("UPDATE proposals SET at = $2 WHERE incident = $1", incident, at)

@@ -19,6 +19,9 @@ class ProposeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     retry_after: Seconds = 5.0
     """The time between two tries to reach a cluster, in seconds."""
 
+    look_again: Wait = 60.0
+    """The least time between two looks at a target that was only looked at, while signals of its incident still come in, in seconds."""
+
     rollout_window: Wait = 1800.0
     """A crash counts as begun with a new revision when that revision is at most this much older than the incident, in seconds."""
 

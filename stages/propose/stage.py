@@ -1,8 +1,9 @@
 """propose: looks at what an incident is about, and puts one action forward with its reasons, or asks people.
 
-An incident is answered once. It is answered again only when its severity rises or another alert joins it and no action was put
-forward yet, and after an eviction that did no harm, for the next pod on a node that is down. The world is looked at outside the
-transaction; what was seen and what was decided are committed together.
+An incident is answered once. It is answered again only while no action was put forward: when its severity rises or another alert
+joins it, or, where its target was only looked at and signals still come in, when a new look shows what can be done; and after an
+eviction that did no harm, for the next pod on a node that is down. The world is looked at outside the transaction; what was seen and
+what was decided are committed together.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from schemas.events import ActionProposed, IncidentOpened, IncidentUpdated, Peop
 from schemas.evidence import Check
 from schemas.target import Kind
 from schemas.text import clean
-from schemas.words import CheckResult, Outcome, Severity, Verdict
+from schemas.words import CheckResult, Outcome, Severity, SignalStatus, Verdict
 from sql.database import Connection, Database
 from sql.evidence import store_snapshot
 from sql.incidents import IncidentRow, add_timeline, get_incident
 from sql.outbox import kept, once
-from sql.proposals import ProposalKind, ProposalRow, latest_proposal, note_proposal
+from sql.proposals import ProposalKind, ProposalRow, latest_proposal, looked_again, note_proposal
 from stages.genuine import require_told
 from stages.propose import templates
 from stages.propose.case import Case, Suggestion, SuggestionSource
@@ -81,7 +82,7 @@ class ProposeStage:
         answer = await self._answer(incident, context)
         if isinstance(event, VerificationFinished) and not (answer.suggestion and isinstance(answer.suggestion.action, EvictPod)):
             return []
-        return await once(self._database, self.name, event, lambda connection: _decide(event, answer, context, connection))
+        return await once(self._database, self.name, event, lambda connection: self._decide(event, answer, context, connection))
 
     async def _accepted(self, event: Event) -> IncidentRow | None:
         """The incident, when it is open and this event is a reason to answer it."""
@@ -93,7 +94,30 @@ class ProposeStage:
             incident = await get_incident(connection, event.incident)
             if incident is None:
                 raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
-            return incident if incident.is_open and _wants_answer(event, latest, incident) else None
+            return incident if incident.is_open and self._wants_answer(event, latest, incident) else None
+
+    def _wants_answer(self, event: Event, latest: ProposalRow | None, incident: IncidentRow) -> bool:
+        """Whether it has no answer yet, or one that is no action and may be out of date; or the event asks for a next step."""
+        if not _may_want_answer(event, latest):
+            return False
+        if latest is None or not isinstance(event, IncidentUpdated):
+            return True
+        return _is_news(latest, incident) or self._looks_again(event, latest)
+
+    def _looks_again(self, event: IncidentUpdated, latest: ProposalRow) -> bool:
+        """Whether a target that was only looked at, and may have been well at that moment, is still told of a while later."""
+        waited = event.at - latest.at >= timedelta(seconds=self._options.look_again)
+        return latest.kind == "observation" and event.status is SignalStatus.FIRING and waited
+
+    async def _decide(self, event: Event, answer: _Answer, context: Context, connection: Connection) -> Sequence[Output]:
+        latest = await latest_proposal(connection, event.incident, lock=True)
+        current = await get_incident(connection, event.incident)
+        if current is None or not current.is_open or not self._wants_answer(event, latest, current):
+            return []
+        if latest is not None and isinstance(event, IncidentUpdated) and not _is_news(latest, current) and not _acts(answer):
+            await looked_again(connection, current.id, at=context.now())
+            return []
+        return await _tell(event, answer, current, context, connection)
 
     async def _answer(self, incident: IncidentRow, context: Context) -> _Answer:
         """Looks, suggests and checks. Raises Retry while the cluster is away and patience lasts."""
@@ -198,11 +222,7 @@ def _asks_for_next(event: Event) -> bool:
     return event.outcome is Outcome.SUCCEEDED and event.measured and event.verdict is not Verdict.FAILED
 
 
-async def _decide(event: Event, answer: _Answer, context: Context, connection: Connection) -> Sequence[Output]:
-    latest = await latest_proposal(connection, event.incident, lock=True)
-    current = await get_incident(connection, event.incident)
-    if current is None or not current.is_open or not _wants_answer(event, latest, current):
-        return []
+async def _tell(event: Event, answer: _Answer, current: IncidentRow, context: Context, connection: Connection) -> Sequence[Output]:
     outputs: list[Event] = []
     if answer.case is not None and answer.suggestion is not None:
         evidence = context.new_id()
@@ -250,14 +270,13 @@ def _may_want_answer(event: Event, latest: ProposalRow | None) -> bool:
     return latest is not None and latest.kind != "action"
 
 
-def _wants_answer(event: Event, latest: ProposalRow | None, incident: IncidentRow) -> bool:
-    """An opened incident that has no answer yet; one that became more severe, or was told of by another alert as well, while no
-    action was put forward; or a next step."""
-    if not _may_want_answer(event, latest):
-        return False
-    if latest is None or not isinstance(event, IncidentUpdated):
-        return True
+def _is_news(latest: ProposalRow, incident: IncidentRow) -> bool:
+    """Whether the incident became more severe, or was told of by another alert as well, since its newest answer."""
     return _worse(incident.severity, latest.severity) or len(incident.alerts) > latest.alerts
+
+
+def _acts(answer: _Answer) -> bool:
+    return answer.suggestion is not None and not is_observation(answer.suggestion.action)
 
 
 def _worse(severity: Severity, than: Severity) -> bool:

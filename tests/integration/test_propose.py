@@ -280,6 +280,23 @@ async def test_another_alert_about_it_asks_again_where_nothing_was_proposed(scen
     assert isinstance(proposal.action, RollBackWorkload)
 
 
+async def test_a_target_that_was_well_for_a_moment_is_looked_at_again_while_signals_come_in(scene: Healing, stage: ProposeStage) -> None:
+    target = await scene.deploy("api", "sim/web:ok")
+    await scene.kubectl.until(target, settled)
+    scene.later(300)  # the rollout below, in the time of the cluster, is older than the incident
+    event = await opened(scene, target)
+    assert is_observation(proposed(await scene.handle(stage, event)).action)
+    scene.later(61)
+    assert await scene.handle(stage, await risen(scene, event, Severity.P2)) == [], "nothing new to say of it"
+    await scene.kubectl.set_image(target, "sim/web:crash")
+    await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
+    assert await scene.handle(stage, await risen(scene, event, Severity.P2)) == [], "a storm looks once a minute"
+    scene.later(61)
+    over = msgspec.structs.replace(await risen(scene, event, Severity.P2), status=SignalStatus.RESOLVED)
+    assert await scene.handle(stage, over) == []
+    assert isinstance(proposed(await scene.handle(stage, await risen(scene, event, Severity.P2))).action, RollBackWorkload)
+
+
 async def test_an_incident_that_is_over_gets_no_proposal(scene: Healing, stage: ProposeStage) -> None:
     target = await scene.deploy("api", "sim/web:crash")
     event = await opened(scene, target)
