@@ -18,6 +18,7 @@ from schemas.target import Kind, Target
 Tree = dict[str, Any]
 _NAMESPACES = BY_KIND[Kind.NAMESPACE]
 _REVISION = "deployment.kubernetes.io/revision"
+_PATIENCE = 90.0  # seconds; a slow machine may take long, and what has not come by then never will
 _AS_PERSON = {"fieldManager": "kubectl"}  # what Mendstream writes itself has another one
 _KEPT_BY_UNDO = (
     _REVISION,
@@ -142,7 +143,9 @@ class Kubectl:
             return []
         return [version["version"] for version in found["versions"]]
 
-    async def wait(self, holds: Callable[[Tree], bool], resource: Resource, namespace: str, name: str, *, seconds: float = 30.0) -> Tree:
+    async def wait(
+        self, holds: Callable[[Tree], bool], resource: Resource, namespace: str, name: str, *, seconds: float = _PATIENCE
+    ) -> Tree:
         """Waits until one object is there and `holds(object)`; returns it. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while True:
@@ -152,7 +155,7 @@ class Kubectl:
                         return item
                 await asyncio.sleep(0.05)
 
-    async def gone(self, resource: Resource, namespace: str, name: str, *, seconds: float = 30.0) -> None:
+    async def gone(self, resource: Resource, namespace: str, name: str, *, seconds: float = _PATIENCE) -> None:
         """Waits until there is no such object. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while True:
@@ -162,7 +165,7 @@ class Kubectl:
                     return
                 await asyncio.sleep(0.05)
 
-    async def until(self, target: Target, holds: Callable[[Tree, list[Tree]], bool], *, seconds: float = 30.0) -> Tree:
+    async def until(self, target: Target, holds: Callable[[Tree, list[Tree]], bool], *, seconds: float = _PATIENCE) -> Tree:
         """Waits until `holds(workload, pods)`; returns the workload. Raises TimeoutError with what it saw last."""
         seen = ""
         try:

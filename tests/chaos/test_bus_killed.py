@@ -20,7 +20,7 @@ async def all_answered(ground: RedisGround, count: int) -> None:
     async def done() -> bool:
         return len(await ground.entries("failures")) >= count and await settled(ground)
 
-    await until(done, seconds=30)
+    await until(done)
 
 
 async def test_killed_in_the_middle_of_a_handler(bus: Bus, ground: RedisGround, spawn: Spawn, diary: Diary) -> None:
@@ -69,7 +69,7 @@ async def test_an_event_that_kills_its_worker_each_time(bus: Bus, ground: RedisG
     deaths = 0
     worker = await spawn("suicide")
     while not await ground.entries("dead"):
-        await until(partial(_dead_or_letter, worker, ground), seconds=20)
+        await until(partial(_dead_or_letter, worker, ground))
         if worker.returncode is not None:
             deaths += 1
             worker = await spawn("suicide")
@@ -117,7 +117,7 @@ async def test_a_second_sigterm_stops_at_once(bus: Bus, ground: RedisGround, spa
 async def test_workers_share_one_stage(bus: Bus, ground: RedisGround, spawn: Spawn, diary: Diary, workers: int) -> None:
     for _ in range(workers):
         await spawn("slow")
-    await until(lambda: len(diary.lines("starts")) == workers, seconds=30)
+    await until(lambda: len(diary.lines("starts")) == workers)
     await bus.append(votes(200))
     await all_answered(ground, 200)
     assert sorted(await answers(ground)) == sorted(numbers(200))

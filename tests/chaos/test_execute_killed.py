@@ -27,6 +27,7 @@ from stages.execute import ExecuteOptions, ExecuteStage
 from tests.chaos.execute_process import LEASE
 from tests.chaos.killing import killed
 from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from tests.patience import PATIENCE
 
 POINTS = [
     (None, "commit-1-before", False),
@@ -70,7 +71,7 @@ async def scene(database: Database) -> AsyncIterator[Healing]:
 async def redelivered(scene: Healing, event: Event) -> Sequence[Output]:
     """The event as the bus brings it again, to another executor, until it is handled."""
     stage = ExecuteStage(scene.database, scene.world, ExecuteOptions(lease=LEASE))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return await scene.handle(stage, event, attempt=2)

@@ -21,6 +21,7 @@ from stages.verify import VerifyStage
 from tests.chaos.execute_process import HOLD
 from tests.chaos.killing import killed
 from tests.integration.healing import Healing, healing_scene, only
+from tests.patience import PATIENCE
 
 STATES = ("none", "begun", "held", "ended")
 POINTS = [  # the state that is left, the event that was being handled (of three), and where
@@ -68,7 +69,7 @@ async def state_of(scene: Healing, operation: str) -> str:
 async def following(scene: Healing, event: Event) -> Event:
     """What the next delivery of the event decides; a further look that the state did not call for is passed over."""
     finished = event if isinstance(event, ExecutionFinished) else None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             (output,) = await scene.handle(VerifyStage(scene.database, scene.world, HOLD), event, attempt=2)
             event = output.event if isinstance(output, Delayed) else output

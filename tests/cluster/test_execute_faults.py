@@ -85,7 +85,7 @@ class Trial:
 
     async def run(self, kind: type[Action]) -> list[str]:
         """What is wrong with how it went; empty when nothing is."""
-        live = await self._place.kubectl.until(self._workload, settled, seconds=60)
+        live = await self._place.kubectl.until(self._workload, settled)
         self._generation = live["metadata"]["generation"]
         proxy = await in_front_of(self._place)
         client = await ways.by_url(proxy.url)

@@ -304,7 +304,7 @@ async def test_the_bounds_are_set_found_and_have_a_way_back(place: Place) -> Non
     assert applied.repeated is False
     assert await place.world.find(action, operation="operation-1", uid=uid) is True
     assert (await place.world.apply(action, operation="operation-1", token=1, uid=uid)).repeated is True
-    await place.kubectl.until(target, lambda item, _: item["spec"]["replicas"] == 3, seconds=45)
+    await place.kubectl.until(target, lambda item, _: item["spec"]["replicas"] == 3)
 
 
 @pytest.mark.parametrize(

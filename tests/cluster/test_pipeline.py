@@ -26,6 +26,7 @@ from schemas.target import Target
 from schemas.words import IncidentState, Outcome, Verdict
 from tests.cluster.conftest import Deploy, Place
 from tests.e2e.alertmanager import Alertmanager, alertmanager, needs_alertmanager
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.cluster, needs_alertmanager]
 E = TypeVar("E", bound=Event)
@@ -74,7 +75,7 @@ class Story:
         self._labels = labels
         self.incident = incident
 
-    async def until(self, kind: type[E], *, seconds: float = 60.0) -> E:
+    async def until(self, kind: type[E], *, seconds: float = PATIENCE) -> E:
         """The first event of a kind in this incident."""
         return await self._scene.feed.until(kind, lambda event: event.incident == self.incident, kind.__name__, seconds=seconds)
 

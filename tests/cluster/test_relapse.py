@@ -40,7 +40,7 @@ async def test_a_wedge_that_comes_back_within_the_hold_down_is_a_relapse_and_nev
 
     async with running(tmp_path, kubeconfig, _SETTINGS) as scene:
         story = await scene.fire("WebWedged", web)
-        verified = await story.until(e.VerificationFinished, seconds=90)
+        verified = await story.until(e.VerificationFinished)
         assert isinstance(verified.action, RestartWorkload)
         assert (verified.verdict, verified.relapse, verified.ground) == (Verdict.FAILED, True, Ground.RELAPSED)
         assert verified.held >= 10

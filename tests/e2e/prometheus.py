@@ -17,6 +17,7 @@ import pytest
 from adapters.prometheus import PrometheusOptions
 from schemas.secret import Secret, SecretUrl
 from tests.e2e.alertmanager import _free_port
+from tests.patience import PATIENCE
 
 BINARY, TOOL = shutil.which("prometheus"), shutil.which("promtool")
 needs_prometheus = pytest.mark.skipif(BINARY is None or TOOL is None, reason="needs prometheus and promtool on PATH")
@@ -166,7 +167,7 @@ async def running(prometheus: Prometheus) -> AsyncIterator[Prometheus]:
         await prometheus.stop()
 
 
-async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = 30.0) -> T:
+async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = PATIENCE) -> T:
     """What `ask` gives, as soon as `holds` says so of it."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not holds(found := await ask()):

@@ -26,6 +26,7 @@ import msgspec
 
 from adapters.ssh import HostOptions
 from tests.e2e.nginx import NGINX, Nginx
+from tests.patience import PATIENCE
 
 TOOLS = Path(__file__).parent / "host_tools"
 REAL_TOOLS = ("env", "timeout", "cat", "nproc", "df", "ps", "find", "date", "mkdir", "ln", "truncate", "stat", "free", "top", "uptime")
@@ -271,7 +272,7 @@ class TestHost:
 H = TypeVar("H", bound=TestHost)
 
 
-async def until(condition: Any, what: str, seconds: float = 20.0) -> None:
+async def until(condition: Any, what: str, seconds: float = PATIENCE) -> None:
     """Waits until `condition()` is true; fails with `what` was waited for."""
     try:
         async with asyncio.timeout(seconds):

@@ -30,6 +30,7 @@ from sql.approvals import ApprovalRow, SignatureRow
 from sql.database import Database
 from sql.operations import Operation, get_operation
 from tests.integration.scene import Scene
+from tests.patience import PATIENCE
 
 E = TypeVar("E", bound=Event)
 CLUSTER, NAMESPACE = "prod", "shop"
@@ -202,7 +203,7 @@ def restart(target: Target) -> RestartWorkload:
     return RestartWorkload(target=target)
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = 10) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = PATIENCE) -> None:
     """Waits until it holds; fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while True:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ops.runtime import RunFile, running
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -129,7 +130,7 @@ class Mend:
         return found
 
 
-def until(holds: Callable[[], T], log: Path | None = None, seconds: float = 40.0) -> T:
+def until(holds: Callable[[], T], log: Path | None = None, seconds: float = PATIENCE) -> T:
     """Waits until `holds()` is true and returns it."""
     deadline = time.monotonic() + seconds
     while True:
@@ -144,7 +145,7 @@ def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
     """Sends a signal, waits, returns the exit code."""
     if process.poll() is None:
         process.send_signal(number)
-    return process.wait(30)
+    return process.wait(PATIENCE)
 
 
 @contextmanager

@@ -146,7 +146,6 @@ def test_alerts_open_incidents_before_there_is_a_kubeconfig(mend: Mend) -> None:
     assert end(process) == 0
 
 
-@pytest.mark.timeout(240)  # ten processes
 def test_plain_stages_stay_under_60_mb_and_those_with_a_kubernetes_client_under_120(mend: Mend) -> None:
     """At their peak, once alerts have come: the client is really used, for the owners of pods and to look at workloads."""
     whole = mend.up("--sandbox", "--stage", "archive")

@@ -25,6 +25,7 @@ from stages.notify.text import lines_of
 from stages.verify import VerifyOptions, VerifyStage
 from tests.integration.healing import Healing, healing_scene, restart
 from tests.integration.scene import RESTART, TARGET
+from tests.patience import PATIENCE
 from tests.unit.snapshots import NOW
 
 _CLAIM = re.compile(r"(?<!NOT )\bHEALED\b|\bhealed\b(?! anything)|repaired|HEALTHY")
@@ -62,7 +63,7 @@ async def told(scene: Healing, target: Target, options: VerifyOptions) -> tuple[
     approved = scene.announce(await scene.approve(restart(target)))
     await scene.back(approved)
     await bus.append([approved])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not (verdicts := bus.events(VerificationFinished)):
             await bus.run(stages)
             if bus.delayed():

@@ -45,7 +45,7 @@ async def test_while_postgres_is_away_alerts_wait_and_none_is_lost_or_dead(redis
         assert (loop.meter.topics["signals"].dead, loop.meter.topics["signals"].failed) == (0, 0)
         assert (len(await ground.entries("incidents")), await ground.entries("dead")) == (1, [])
         server = await EmbeddedPostgres(postgres_folder / "away").start()
-        await until(lambda: loop.meter.topics["signals"].handled == ALERTS + 1, seconds=30)
+        await until(lambda: loop.meter.topics["signals"].handled == ALERTS + 1)
     opened = await database.fetch("SELECT name FROM incidents ORDER BY name")
     assert {row["name"] for row in opened} == {"before", *(f"api{number}" for number in range(ALERTS))}
     assert await ground.entries("dead") == []

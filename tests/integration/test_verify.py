@@ -23,6 +23,7 @@ from sql.evidence import get_snapshot
 from stages.execute import ExecuteStage
 from stages.verify import VerifyOptions, VerifyStage
 from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from tests.patience import PATIENCE
 
 AT_ONCE = VerifyOptions(hold_down=0)
 
@@ -56,7 +57,7 @@ async def verified(scene: Healing, stage: VerifyStage, finished: ExecutionFinish
     due, _ = delayed(await scene.handle(stage, finished))
     if limit:
         scene.later(VerifyOptions().limit + 1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             outputs = await scene.handle(stage, due)
             if isinstance(outputs[0], VerificationFinished):

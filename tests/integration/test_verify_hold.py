@@ -22,6 +22,7 @@ from stages.learn import Learn
 from stages.verify import VerifyOptions, VerifyStage
 from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
 from tests.integration.test_verify import AT_ONCE, delayed, executed, verified
+from tests.patience import PATIENCE
 
 HOLD = VerifyOptions().hold_down
 
@@ -40,7 +41,7 @@ def stage(scene: Healing) -> VerifyStage:
 async def held(scene: Healing, stage: VerifyStage, finished: ExecutionFinished) -> VerificationDue:
     """Lets the warm-up pass until the success is held; the look after the hold-down, whose time has not come yet."""
     due, _ = delayed(await scene.handle(stage, finished))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             due, seconds = delayed(await scene.handle(stage, due))
             if seconds > VerifyOptions().interval:

@@ -125,7 +125,7 @@ async def _heal_everything(mend: Mend, postgres_url: str) -> None:
     await asyncio.to_thread(until, lambda: _answers(f"{api}/readyz"), mend.log)
     for body in in_groups([of_deployment(f"api-{number}") for number in range(DEPLOYMENTS)], 6):
         assert await asyncio.to_thread(_answers, f"{api}/v1/alertmanager", body), mend.log.read_text()
-    await eventually(lambda: _all_learned(postgres_url), seconds=40)
+    await eventually(lambda: _all_learned(postgres_url))
     events = await _logged(postgres_url)
     counted = Counter(event.type for event in events)
     for kind in ("SignalReceived", "IncidentOpened", "ActionProposed", "ActionApproved", "ExecutionFinished", "VerificationFinished"):

@@ -76,7 +76,7 @@ async def memory_without_room(stand: Stand) -> Ended:
 async def _counted(place: Place, target: Target, replicas: int) -> None:
     """Waits until the autoscaler's controller has seen so many replicas."""
     seen = AUTOSCALERS, target.namespace, target.name
-    await place.kubectl.wait(lambda item: item["status"].get("currentReplicas") == replicas, *seen, seconds=60)
+    await place.kubectl.wait(lambda item: item["status"].get("currentReplicas") == replicas, *seen)
 
 
 async def under_load(place: Place, load: int, said: str) -> Target:
@@ -85,7 +85,7 @@ async def under_load(place: Place, load: int, said: str) -> Target:
     await place.load(web, load)
     await place.autoscaler(web, 1, 3)
     seen = AUTOSCALERS, web.namespace, web.name
-    await place.kubectl.wait(lambda item: said in str(item["metadata"].get("annotations")), *seen, seconds=60)
+    await place.kubectl.wait(lambda item: said in str(item["metadata"].get("annotations")), *seen)
     return web
 
 

@@ -12,6 +12,7 @@ from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, PODS
 from ops.sandbox.kubectl import Kubectl, settled
 from schemas.target import Kind, Target
 from tests.e2e.sshd import TestHost
+from tests.patience import PATIENCE
 from tests.scenarios.load import LOAD
 from tests.scenarios.witness import BUDGETS, CONFIG_MAPS, Facts, look
 
@@ -70,7 +71,7 @@ class Place:
         await self.until(target, settled)
         return target
 
-    async def until(self, target: Target, holds: Callable[[Tree, list[Tree]], bool], *, seconds: float = 60) -> Tree:
+    async def until(self, target: Target, holds: Callable[[Tree, list[Tree]], bool], *, seconds: float = PATIENCE) -> Tree:
         return await self.kubectl.until(target, holds, seconds=seconds)
 
     async def set_image(self, target: Target, image: str, **container: Any) -> None:

@@ -22,11 +22,11 @@ from schemas.action import BaseAction, describe
 from schemas.event import Event
 from schemas.target import Kind, Target
 from schemas.words import Outcome, Verdict
+from tests.patience import PATIENCE
 from tests.scenarios.witness import NOTHING, Expected
 
 E = TypeVar("E", bound=Event)
 A = TypeVar("A", bound=BaseAction)
-PATIENCE = 90.0  # seconds for one step of a story, with all the others running beside it
 _LABELS = {Kind.JOB: "job_name"}
 SETTINGS = """
 [ingest]

@@ -11,7 +11,7 @@ from tests.scenarios.load import address
 from tests.scenarios.run import Report, catalogue, play
 from tests.scenarios.scenario import Result, Scenario
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 
 
 @pytest_asyncio.fixture(scope="module")

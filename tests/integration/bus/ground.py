@@ -19,6 +19,7 @@ from schemas.codec import decode, encode
 from schemas.event import Event, Output
 from schemas.events import PeopleAsked, VoteRefused
 from schemas.identity import new_id
+from tests.patience import PATIENCE
 
 QUICK = LoopOptions(
     block=0.2,
@@ -71,7 +72,7 @@ class Desk:
         return [number for number, _ in self.seen]
 
 
-async def until(what: Callable[[], Any], seconds: float = 15.0) -> Any:
+async def until(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Waits until `what()`, plain or awaitable, is true; returns it. Raises AssertionError after `seconds`."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:

@@ -121,6 +121,6 @@ async def test_twenty_thousand_events_that_waited_are_all_stored(bus: Bus, groun
     for start in range(0, count, 5000):
         await bus.append([vote(number, key="k" * 300) for number in range(5000)], token=f"part-{start}")
     async with archiving(bus, Log(database)) as loop:
-        await until(lambda: loop.meter.topics["decisions"].handled == count, seconds=60)
+        await until(lambda: loop.meter.topics["decisions"].handled == count)
     ((stored,),) = await database.fetch("SELECT count(*) FROM event_log")
     assert stored == count

@@ -164,7 +164,7 @@ async def test_the_pipeline_goes_on_from_postgres_when_redis_loses_everything(ow
             await server.stop(signal.SIGKILL)
             await server.start()
         await bus.append([vote(60)])
-        await until(lambda: _logged(database, ExecutionRetryDue, 61), seconds=20)
+        await until(lambda: _logged(database, ExecutionRetryDue, 61))
     ends = [event.approval for event in await logged(database, ExecutionRetryDue) if isinstance(event, ExecutionRetryDue)]
     assert sorted(ends) == sorted(numbers(61))
     kept = await database.fetch("SELECT stage, count(*) FROM outbox GROUP BY stage ORDER BY stage")
