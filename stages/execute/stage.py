@@ -45,10 +45,6 @@ from stages.genuine import require_due
 _OUTPUT_LIMIT = 2_000  # characters of what an event carries; the audit log keeps more
 
 
-def _auto(_: Target) -> Mode:
-    return Mode.AUTO
-
-
 def _holder() -> str:
     return secrets.token_hex(8)
 
@@ -56,8 +52,8 @@ def _holder() -> str:
 class ExecuteStage:
     """The consumer group `execute`.
 
-    `mode_of` tells the present mode of a target, which counts for what was approved before as well; without it the approval
-    alone decides. `holder` gives a new name for each delivery, so that no two of them share a lease.
+    `mode_of` tells the present mode of a target, which counts for what was approved before as well.
+    `holder` gives a new name for each delivery, so that no two of them share a lease.
     """
 
     name = "execute"
@@ -69,7 +65,7 @@ class ExecuteStage:
         world: World,
         options: ExecuteOptions | None = None,
         *,
-        mode_of: Callable[[Target], Mode] = _auto,
+        mode_of: Callable[[Target], Mode],
         holder: Callable[[], str] = _holder,
     ) -> None:
         self._database = database

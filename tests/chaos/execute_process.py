@@ -28,9 +28,9 @@ from bus.handler import Context, Stage
 from schemas.action import Action
 from schemas.codec import decode
 from sql.database import Connection, Database
-from stages.execute import ExecuteOptions, ExecuteStage
+from stages.execute import ExecuteOptions
 from stages.verify import VerifyOptions, VerifyStage
-from tests.integration.healing import CLUSTER, Unsteady
+from tests.integration.healing import CLUSTER, Unsteady, executor
 
 LEASE = 1.0
 HOLD = VerifyOptions(settle=0.0, interval=0.1, limit=30.0, hold_down=0.5)
@@ -103,7 +103,7 @@ async def main(name: str, postgres: str, where: str, point: str, fault: str, lat
     database.point = point
     await database.open()
     world = DyingWorld(await the_world(where), point, fault)
-    stage: Stage = ExecuteStage(database, world, ExecuteOptions(lease=LEASE)) if name == "execute" else VerifyStage(database, world, HOLD)
+    stage: Stage = executor(database, world, ExecuteOptions(lease=LEASE)) if name == "execute" else VerifyStage(database, world, HOLD)
     context = Context(stage=stage.name, by=f"{name}/dying", clock=lambda: datetime.now(UTC) + ahead, input=event)
     await stage.handle(event, context)
     die()

@@ -23,10 +23,10 @@ from schemas.words import OperationState, Outcome
 from sql.approvals import ApprovalRow
 from sql.database import Database
 from sql.operations import Operation
-from stages.execute import ExecuteOptions, ExecuteStage
+from stages.execute import ExecuteOptions
 from tests.chaos.execute_process import LEASE
 from tests.chaos.killing import killed
-from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from tests.integration.healing import Healing, Unsteady, executor, healing_scene, only, restart
 from tests.patience import PATIENCE
 
 POINTS = [
@@ -70,7 +70,7 @@ async def scene(database: Database) -> AsyncIterator[Healing]:
 
 async def redelivered(scene: Healing, event: Event) -> Sequence[Output]:
     """The event as the bus brings it again, to another executor, until it is handled."""
-    stage = ExecuteStage(scene.database, scene.world, ExecuteOptions(lease=LEASE))
+    stage = executor(scene.database, scene.world, ExecuteOptions(lease=LEASE))
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
@@ -105,7 +105,7 @@ async def test_the_next_executor_continues_and_the_side_effect_happens_once(
 
 async def put_off(scene: Healing, row: ApprovalRow, world: Unsteady) -> ExecutionRetryDue:
     """The first attempt, which this world ends for now; what drives the second one."""
-    return only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionRetryDue)
+    return only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionRetryDue)
 
 
 @pytest.mark.parametrize(("state", "point", "done"), RETRY_POINTS)

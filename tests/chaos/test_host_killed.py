@@ -17,12 +17,12 @@ from schemas.event import Event, Output
 from schemas.events import ExecutionFinished
 from schemas.words import OperationState, Outcome
 from sql.database import Database
-from stages.execute import ExecuteOptions, ExecuteStage
+from stages.execute import ExecuteOptions
 from tests.chaos.execute_process import LEASE
 from tests.chaos.killing import begun, killed
 from tests.e2e.ssh_scene import UNIT, furnish, world_of
 from tests.e2e.sshd import SSHD, TestHost, running_host, until
-from tests.integration.healing import Healing, healing_scene, only
+from tests.integration.healing import Healing, executor, healing_scene, only
 from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="sshd is not installed: apt-get install openssh-server")]
@@ -50,7 +50,7 @@ def options(host: TestHost) -> str:
 
 async def redelivered(scene: Healing, event: Event) -> Sequence[Output]:
     """The event as the bus brings it again, to another executor, until it is handled."""
-    stage = ExecuteStage(scene.database, scene.world, ExecuteOptions(lease=LEASE))
+    stage = executor(scene.database, scene.world, ExecuteOptions(lease=LEASE))
     async with asyncio.timeout(PATIENCE):
         while True:
             try:

@@ -16,11 +16,10 @@ from schemas.words import Ground, Verdict
 from sql.database import Database
 from sql.evidence import evidence_of
 from sql.verifications import get_verification
-from stages.execute import ExecuteStage
 from stages.verify import VerifyStage
 from tests.chaos.execute_process import HOLD
 from tests.chaos.killing import killed
-from tests.integration.healing import Healing, healing_scene, only
+from tests.integration.healing import Healing, executor, healing_scene, only
 from tests.patience import PATIENCE
 
 STATES = ("none", "begun", "held", "ended")
@@ -53,7 +52,7 @@ async def rolled_back(scene: Healing) -> ExecutionFinished:
     await scene.kubectl.set_image(target, "sim/web:crash")
     await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
     row = await scene.approve(RollBackWorkload(target=target, to_revision=1))
-    finished = only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
     await scene.kubectl.until(target, settled)
     return finished
 

@@ -27,10 +27,10 @@ from schemas.events import ExecutionFinished, ExecutionRetryDue
 from schemas.target import Kind, Target
 from schemas.words import Outcome
 from sql.database import Database
-from stages.execute import ExecuteOptions, ExecuteStage
+from stages.execute import ExecuteOptions
 from tests.cluster.conftest import Place
 from tests.cluster.proxy import Proxy, in_front_of
-from tests.integration.healing import CLUSTER, Healing, Unsteady, healing_scene
+from tests.integration.healing import CLUSTER, Healing, Unsteady, executor, healing_scene
 
 pytestmark = pytest.mark.cluster
 
@@ -151,7 +151,7 @@ class Trial:
 
     async def _told(self, world: Steps, event: Event) -> ExecutionFinished:
         """What is told at the end, with every later attempt made at once."""
-        stage = ExecuteStage(self._scene.database, world, OPTIONS)
+        stage = executor(self._scene.database, world, OPTIONS)
         while True:
             world.attempt += 1
             outputs = await self._scene.handle(stage, event)

@@ -16,10 +16,10 @@ from schemas.action import Action, DiagnoseHost
 from schemas.events import ExecutionFinished
 from schemas.words import OperationState, Outcome
 from sql.database import Database
-from stages.execute import ExecuteOptions, ExecuteStage
+from stages.execute import ExecuteOptions
 from tests.e2e.ssh_scene import CONTAINER, IMAGES, RELOAD, RENEW, SERVICE, TARGET, UNIT, VOLUMES, furnish, needs_nginx, world_of
 from tests.e2e.sshd import SSHD, TestHost, running_host
-from tests.integration.healing import Healing, Unsteady, healing_scene, only
+from tests.integration.healing import Healing, Unsteady, executor, healing_scene, only
 
 pytestmark = [
     pytest.mark.e2e,
@@ -52,7 +52,7 @@ def world(scene: Healing) -> Unsteady:
 async def finished(scene: Healing, action: Action, world: Unsteady | None = None) -> ExecutionFinished:
     """How the execution of an approved action ended."""
     row = await scene.approve(action, signers=["ann", "bob"])
-    return only(await scene.handle(ExecuteStage(scene.database, world or scene.world), scene.announce(row)), ExecutionFinished)
+    return only(await scene.handle(executor(scene.database, world or scene.world), scene.announce(row)), ExecutionFinished)
 
 
 async def test_a_service_that_is_really_down_comes_back(scene: Healing, host: TestHost) -> None:
@@ -88,7 +88,7 @@ async def test_what_is_not_there_or_not_allowed_is_not_done(
     scene: Healing, host: TestHost, action: Action, outcome: Outcome, words: str
 ) -> None:
     row = await scene.approve(action, uid="approved all the same")
-    told = only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+    told = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
     assert told.outcome is outcome
     assert words in told.error
     assert not host.marks.exists()
@@ -118,12 +118,12 @@ async def test_an_executor_that_was_cut_off_is_continued_and_the_host_changed_on
     getattr(world, where)["apply"] = [stuck]
     row = await scene.approve(action, signers=["ann", "bob"])
     event = scene.announce(row)
-    cut_off = asyncio.ensure_future(scene.handle(ExecuteStage(scene.database, world, ExecuteOptions(lease=60)), event))
+    cut_off = asyncio.ensure_future(scene.handle(executor(scene.database, world, ExecuteOptions(lease=60)), event))
     await reached.wait()
     cut_off.cancel()
     await asyncio.gather(cut_off, return_exceptions=True)
     await scene.database.fetch("UPDATE leases SET expires_at = now() - interval '1 second' RETURNING target")
-    told = only(await scene.handle(ExecuteStage(scene.database, scene.world), event, attempt=2), ExecutionFinished)
+    told = only(await scene.handle(executor(scene.database, scene.world), event, attempt=2), ExecutionFinished)
     assert told.outcome is Outcome.SUCCEEDED
     assert ("found done" in told.output) is (where == "after")
     assert host.restarts() == (1 if action is UNIT else 0)
@@ -140,7 +140,7 @@ async def test_a_chore_that_was_begun_and_never_told_is_unknown_and_not_repeated
         raise OutcomeUnknown("the host vanished")
 
     world.before["apply"] = [begun]
-    told = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    told = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert told.outcome is Outcome.UNKNOWN
     operation = await scene.operation(row)
     assert operation is not None

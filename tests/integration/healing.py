@@ -29,6 +29,7 @@ from sql import approvals, incidents
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.database import Database
 from sql.operations import Operation, get_operation
+from stages.execute import ExecuteOptions, ExecuteStage
 from tests.integration.scene import Scene
 from tests.patience import PATIENCE
 
@@ -197,6 +198,11 @@ def only(outputs: Sequence[Output], kind: type[E]) -> E:
     found = [event for event in events if isinstance(event, kind)]
     assert len(found) == 1, outputs
     return found[0]
+
+
+def executor(database: Database, world: World, options: ExecuteOptions | None = None) -> ExecuteStage:
+    """What executes approved actions where the mode of every target is auto."""
+    return ExecuteStage(database, world, options, mode_of=lambda _: Mode.AUTO)
 
 
 def restart(target: Target) -> RestartWorkload:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -21,18 +20,12 @@ from sql.errors import StoreUnavailable
 from sql.evidence import get_snapshot
 from sql.incidents import get_incident
 from stages.execute import ExecuteStage
-from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
+from tests.integration.healing import Healing, Unsteady, executor, only, restart
 
 
 @pytest.fixture
 def stage(scene: Healing) -> ExecuteStage:
-    return ExecuteStage(scene.database, scene.world)
+    return executor(scene.database, scene.world)
 
 
 async def test_an_approved_restart_happens_and_is_written_down_everywhere(scene: Healing, stage: ExecuteStage) -> None:
@@ -151,7 +144,7 @@ async def test_a_missing_permission_is_named_before_anything_is_tried(scene: Hea
     generation = await scene.generation(target)
     scene.sandbox.denied.add("patch deployments.apps")
     world = Unsteady(scene.world)
-    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert "apply" not in world.calls
     assert finished.outcome is Outcome.REFUSED
     assert "patch deployments.apps" in finished.error
@@ -181,7 +174,7 @@ async def test_what_was_checked_at_approval_and_cannot_be_checked_now_waits(scen
     target = await scene.deploy("api", "sim/web:ok")
     row = await scene.approve(restart(target), checks=(await scene.world.preflight(restart(target))).checks)
     world = _Unchecked(scene.world)
-    outputs = await scene.handle(ExecuteStage(scene.database, world), scene.announce(row))
+    outputs = await scene.handle(executor(scene.database, world), scene.announce(row))
     assert only(outputs, ExecutionRetryDue).attempt == 2
     assert "apply" not in world.calls
 
@@ -192,7 +185,7 @@ async def test_what_could_not_be_checked_at_approval_either_is_no_news(scene: He
     checks = (await world.preflight(restart(target))).checks
     assert {check.result for check in checks if check.name == "permission"} == {CheckResult.PASSED, CheckResult.NOT_CHECKED}
     row = await scene.approve(restart(target), checks=checks, signers=["ann"])
-    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
 
 
@@ -257,7 +250,7 @@ async def test_nothing_runs_while_the_store_is_away(scene: Healing, postgres_url
     closed = await Database(postgres_url).open()
     await closed.close()
     with pytest.raises(StoreUnavailable):
-        await scene.handle(ExecuteStage(closed, world), scene.announce(row))
+        await scene.handle(executor(closed, world), scene.announce(row))
     assert world.calls == []
 
 
@@ -275,12 +268,12 @@ async def test_one_operation_at_a_time_for_each_target(scene: Healing) -> None:
 
     async def meanwhile() -> None:
         with pytest.raises(Retry) as caught:
-            await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(second))
+            await scene.handle(executor(scene.database, scene.world), scene.announce(second))
         met.append(caught.value.after)
 
     world.before["apply"] = [meanwhile]
-    await scene.handle(ExecuteStage(scene.database, world), scene.announce(first))
+    await scene.handle(executor(scene.database, world), scene.announce(first))
     assert len(met) == 1
     assert 0 < met[0] <= 5
-    again = await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(second))
+    again = await scene.handle(executor(scene.database, scene.world), scene.announce(second))
     assert only(again, ExecutionFinished).outcome is Outcome.SUCCEEDED

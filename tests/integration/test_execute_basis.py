@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,21 +12,13 @@ from schemas.action import Action, RestartWorkload, RollBackWorkload, ScaleWorkl
 from schemas.events import ExecutionFinished
 from schemas.target import Kind, Target
 from schemas.words import Outcome
-from sql.database import Database
-from stages.execute import ExecuteStage
-from tests.integration.healing import Healing, healing_scene, only
+from tests.integration.healing import Healing, executor, only
 
 _CHANGES: dict[str, dict[str, Any]] = {
     "image": {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "sim/web:other"}]}}}},
     "replicas": {"spec": {"replicas": 5}},
     "label": {"metadata": {"labels": {"team": "blue"}}},
 }
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 def action_of(verb: str, target: Target) -> Action:
@@ -61,7 +52,7 @@ async def test_only_a_change_of_what_it_changes_stops_it(scene: Healing, verb: s
     await scene.kubectl.until(target, settled)
     generation = await scene.generation(target)
 
-    finished = only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is outcome, finished.error
     assert await scene.generation(target) == generation + (outcome is Outcome.SUCCEEDED)
     if outcome is Outcome.REFUSED:
@@ -72,6 +63,6 @@ async def test_an_approval_that_does_not_say_what_it_rests_on_allows_nothing(sce
     target = await scene.deploy("api", "sim/web:ok")
     generation = await scene.generation(target)
     row = await scene.approve(RestartWorkload(target=target), basis="")
-    finished = only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.REFUSED
     assert await scene.generation(target) == generation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,20 +15,12 @@ from schemas.events import ActionApproved, ActionProposed, ApprovalRequested, Ap
 from schemas.evidence import BlastRadius
 from schemas.target import Target
 from schemas.words import CheckResult, Outcome, Severity, Tier
-from sql.database import Database
-from stages.execute import ExecuteStage
 from stages.failure_watch import FailureWatch
 from stages.notify import Notify
-from tests.integration.healing import Healing, healing_scene, only
+from tests.integration.healing import Healing, executor, only
 from tests.integration.scene import gate
 from tests.integration.scene import row as row_of
 from tests.integration.test_notify import Fake
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 @pytest.fixture
@@ -60,7 +52,7 @@ async def test_what_reaches_further_by_now_than_people_agreed_to_is_refused(
     scene: Healing, outage: ScaleWorkload, signers: Sequence[str]
 ) -> None:
     row = await scene.approve(outage, signers=signers, needed=0, blast=BlastRadius(score=0, tier=Tier.AUTO))
-    finished = only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.REFUSED
     assert "its blast radius is in the dual tier now" in finished.error
     assert await desired(scene, outage.target) == 3
@@ -70,7 +62,7 @@ async def test_what_reaches_further_by_now_than_people_agreed_to_is_refused(
 
 async def test_what_enough_people_signed_runs_however_far_it_reaches_by_now(scene: Healing, outage: ScaleWorkload) -> None:
     row = await scene.approve(outage, signers=["ann", "bob"], needed=1, blast=BlastRadius(score=0, tier=Tier.AUTO))
-    finished = only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
     assert await desired(scene, outage.target) == 0
 

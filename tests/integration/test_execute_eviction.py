@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-
-import pytest
+from collections.abc import Sequence
 
 from adapters.kubernetes.resources import budgets
 from ops.sandbox.kubectl import settled
@@ -14,18 +12,11 @@ from schemas.events import ExecutionFinished, ExecutionRetryDue, PeopleAsked
 from schemas.target import Kind, Target
 from schemas.words import Outcome
 from sql.approvals import ApprovalRow
-from sql.database import Database
-from stages.execute import ExecuteOptions, ExecuteStage
+from stages.execute import ExecuteOptions
 from stages.failure_watch import FailureWatch
-from tests.integration.healing import NAMESPACE, Healing, eventually, healing_scene, only
+from tests.integration.healing import NAMESPACE, Healing, eventually, executor, only
 
 BUDGETS = budgets("v1")
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 async def approved(scene: Healing) -> tuple[Target, ApprovalRow]:
@@ -48,7 +39,7 @@ async def uids(scene: Healing, target: Target) -> set[str]:
 async def test_it_is_tried_again_later_and_then_put_to_people(scene: Healing) -> None:
     target, row = await approved(scene)
     before = await uids(scene, target)
-    stage = ExecuteStage(scene.database, scene.world)
+    stage = executor(scene.database, scene.world)
     outputs: Sequence[Output] = await scene.handle(stage, scene.announce(row))
     for attempt in (2, 3):
         due = only(outputs, ExecutionRetryDue)
@@ -65,7 +56,7 @@ async def test_it_is_tried_again_later_and_then_put_to_people(scene: Healing) ->
 
 async def test_it_is_done_once_the_budget_has_room(scene: Healing) -> None:
     target, row = await approved(scene)
-    stage = ExecuteStage(scene.database, scene.world, ExecuteOptions(retries=1))
+    stage = executor(scene.database, scene.world, ExecuteOptions(retries=1))
     due = only(await scene.handle(stage, scene.announce(row)), ExecutionRetryDue)
     await scene.kubectl.delete(BUDGETS, NAMESPACE, "api")
     finished = only(await scene.handle(stage, due), ExecutionFinished)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,28 +19,11 @@ from schemas.target import Kind, Target
 from schemas.words import OperationState, Outcome
 from sql import trust
 from sql.approvals import ApprovalRow
-from sql.database import Database
 from stages.execute import ExecuteOptions, ExecuteStage
-from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from tests.integration.healing import Healing, Unsteady, executor, only, restart
 
 OPTIONS = ExecuteOptions()
 LOST = OutcomeUnknown("the connection broke after the request was sent")
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
-
-
-@pytest.fixture
-def world(scene: Healing) -> Unsteady:
-    return Unsteady(scene.world)
-
-
-@pytest.fixture
-async def target(scene: Healing) -> Target:
-    return await scene.deploy("api", "sim/web:ok")
 
 
 def due(scene: Healing, outputs: Sequence[Output]) -> ExecutionRetryDue:
@@ -53,7 +36,7 @@ def due(scene: Healing, outputs: Sequence[Output]) -> ExecutionRetryDue:
 async def test_a_transient_failure_is_tried_again_later(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["apply"] = [Transient("connection refused")]
     outputs = await scene.handle(stage, scene.announce(row))
     retry = due(scene, outputs)
@@ -71,7 +54,7 @@ async def test_a_transient_failure_is_tried_again_later(scene: Healing, world: U
 async def test_while_it_waits_for_its_retry_nothing_else_moves_it(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["apply"] = [Transient("connection refused")]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
     for forged in (ExecutionRetryDue(**scene.header(row.incident), approval=row.id, attempt=2), msgspec.structs.replace(retry, attempt=1)):
@@ -88,7 +71,7 @@ async def test_while_it_waits_for_its_retry_nothing_else_moves_it(scene: Healing
 async def test_after_two_retries_it_has_failed(scene: Healing, world: Unsteady, target: Target, call: str) -> None:
     """It counts against the action only where it had begun: a cluster that is away all the time says nothing of what a restart does."""
     row = await scene.approve(restart(target))
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before[call] = [Transient("connection refused") for _ in range(3)]
     first = due(scene, await scene.handle(stage, scene.announce(row)))
     second = due(scene, await scene.handle(stage, first))
@@ -114,7 +97,7 @@ async def test_a_permanent_failure_is_not_tried_again(
 ) -> None:
     row = await scene.approve(restart(target))
     world.before["apply"] = [error]
-    outputs = await scene.handle(ExecuteStage(scene.database, world), scene.announce(row))
+    outputs = await scene.handle(executor(scene.database, world), scene.announce(row))
     assert only(outputs, ExecutionFinished).outcome is outcome
     assert not [output for output in outputs if isinstance(output, Delayed)]
 
@@ -123,7 +106,7 @@ async def test_a_lost_answer_is_looked_for_and_found(scene: Healing, world: Unst
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
     world.after["apply"] = [LOST]
-    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
     assert "found done" in finished.output
     assert await scene.generation(target) == generation + 1
@@ -133,7 +116,7 @@ async def test_a_lost_answer_is_looked_for_and_found(scene: Healing, world: Unst
 async def test_a_lost_request_is_looked_for_again_before_it_is_repeated(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["apply"] = [LOST]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
     operation = await scene.operation(row)
@@ -149,7 +132,7 @@ async def test_a_lost_request_is_looked_for_again_before_it_is_repeated(scene: H
 async def test_a_request_that_arrives_late_is_found_and_not_repeated(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["apply"] = [LOST]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
     operation = await scene.operation(row)
@@ -165,7 +148,7 @@ async def scaled(scene: Healing, target: Target, times: int) -> None:
     """Other operations on the target, each to its end."""
     for number in range(times):
         row = await scene.approve(ScaleWorkload(target=target, replicas=2 + number % 2))
-        finished = only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+        finished = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
         assert finished.outcome is Outcome.SUCCEEDED
     await scene.kubectl.until(target, settled)
 
@@ -174,7 +157,7 @@ async def test_a_lost_request_is_known_as_lost_after_however_many_operations(sce
     await scaled(scene, target, 10)
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["apply"] = [LOST]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
     assert await scene.generation(target) == generation
@@ -188,7 +171,7 @@ async def test_what_was_done_before_so_many_others_that_its_mark_is_forgotten_is
 ) -> None:
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.after["apply"] = [LOST]
     world.before["find"] = [Transient("connection refused")]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
@@ -211,7 +194,7 @@ async def test_what_cannot_be_found_out_is_unknown(scene: Healing, world: Unstea
         raise LOST
 
     world.after["apply"] = [gone]
-    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.UNKNOWN
     assert "cannot be told" in finished.error
     operation = await scene.operation(row)
@@ -221,7 +204,7 @@ async def test_what_cannot_be_found_out_is_unknown(scene: Healing, world: Unstea
 
 async def test_a_lost_answer_and_a_cluster_that_stays_away_end_as_unknown(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.after["apply"] = [LOST]
     world.before["find"] = [Transient("connection refused") for _ in range(3)]
     first = due(scene, await scene.handle(stage, scene.announce(row)))
@@ -233,7 +216,7 @@ async def test_a_lost_answer_and_a_cluster_that_stays_away_end_as_unknown(scene:
 
 async def test_an_apply_without_an_answer_does_not_hold_the_executor_forever(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
-    stage = ExecuteStage(scene.database, world, ExecuteOptions(apply_limit=0.5))
+    stage = executor(scene.database, world, ExecuteOptions(apply_limit=0.5))
     world.after["apply"] = [asyncio.Event().wait]
     finished = only(await scene.handle(stage, scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
@@ -255,13 +238,13 @@ async def test_an_executor_cut_off_in_the_act_is_continued(
 
     getattr(world, where)["apply"] = [stuck]
     options = ExecuteOptions(lease=1)
-    cut_off = asyncio.create_task(_handled(scene, ExecuteStage(scene.database, world, options), event))
+    cut_off = asyncio.create_task(_handled(scene, executor(scene.database, world, options), event))
     await reached.wait()
     cut_off.cancel()
     await asyncio.gather(cut_off, return_exceptions=True)
     assert await scene.generation(target) == generation + found
 
-    other = ExecuteStage(scene.database, world, options)
+    other = executor(scene.database, world, options)
     with pytest.raises(Retry):
         await scene.handle(other, event, attempt=2)
     outputs = await _until_free(scene, other, event)
@@ -277,7 +260,7 @@ async def test_two_executors_with_the_same_event_act_once(scene: Healing, world:
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
     event = scene.announce(row)
-    stages = [ExecuteStage(scene.database, world) for _ in range(4)]
+    stages = [executor(scene.database, world) for _ in range(4)]
     results = await asyncio.gather(*(_handled(scene, stage, event) for stage in stages), return_exceptions=True)
     told = [result for result in results if not isinstance(result, BaseException)]
     assert all(isinstance(result, Retry) for result in results if isinstance(result, BaseException))
@@ -295,11 +278,11 @@ async def test_an_executor_that_lost_its_lease_has_no_say(scene: Healing, world:
 
     async def overtaken() -> None:
         await scene.database.fetch("UPDATE leases SET expires_at = now() - interval '1 second' RETURNING target")
-        theirs.append(await scene.handle(ExecuteStage(scene.database, scene.world), event))
+        theirs.append(await scene.handle(executor(scene.database, scene.world), event))
 
     generation = await scene.generation(target)
     world.before["apply"] = [overtaken]
-    outputs = await scene.handle(ExecuteStage(scene.database, world), event)
+    outputs = await scene.handle(executor(scene.database, world), event)
     assert outputs == theirs[0]
     assert await scene.generation(target) == generation + 1
     operation = await scene.operation(row)
@@ -310,7 +293,7 @@ async def test_an_executor_that_lost_its_lease_has_no_say(scene: Healing, world:
 async def test_an_approval_that_ran_out_during_a_retry_is_refused(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["apply"] = [Transient("connection refused")]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
     scene.later(700)
@@ -343,7 +326,7 @@ async def _landed(scene: Healing, row: ApprovalRow) -> None:
 async def test_a_late_request_that_lands_during_the_checks_is_not_told_as_refused(scene: Healing, world: Unsteady, target: Target) -> None:
     """It changes what the action was approved on, so the checks refuse: because of our own side effect."""
     row = await scene.approve(ScaleWorkload(target=target, replicas=2))
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["apply"] = [LOST]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
     world.before["preflight"] = [lambda: _landed(scene, row)]
@@ -362,7 +345,7 @@ async def test_after_a_doubt_nothing_was_changed_is_said_only_when_it_is_sure(
     scene: Healing, world: Unsteady, target: Target, found: Exception | None, outcome: Outcome
 ) -> None:
     row = await scene.approve(restart(target))
-    stage = ExecuteStage(scene.database, world, ExecuteOptions(retries=1))
+    stage = executor(scene.database, world, ExecuteOptions(retries=1))
     world.before["apply"] = [LOST, Refused("blocked by an admission webhook")]
     retry = due(scene, await scene.handle(stage, scene.announce(row)))
 

@@ -15,8 +15,8 @@ from schemas.evidence import BlastRadius, Sensor, Snapshot
 from schemas.target import Kind, Target
 from schemas.words import Outcome, Tier
 from sql.database import Database
-from stages.execute import ExecuteOptions, ExecuteStage
-from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from stages.execute import ExecuteOptions
+from tests.integration.healing import Healing, Unsteady, executor, healing_scene, only, restart
 
 HOST = Target(cluster="hosts", kind=Kind.HOST, name="web-1")
 RESTART = RestartUnit(target=HOST, unit="nginx.service")
@@ -64,7 +64,7 @@ async def run(scene: Healing, action: Action, *, age: float, grant: float = 600.
     world = OneHost(scene)
     decided = scene.now - timedelta(seconds=age)
     row = await scene.approve(action, decided_at=decided, expires_at=scene.now + timedelta(hours=1))
-    stage = ExecuteStage(scene.database, world, ExecuteOptions(grant=grant))
+    stage = executor(scene.database, world, ExecuteOptions(grant=grant))
     return only(await scene.handle(stage, scene.announce(row)), ExecutionFinished), world.done
 
 
@@ -98,7 +98,7 @@ async def test_a_retry_after_the_grant_has_ended_changes_nothing(scene: Healing)
     world = Unsteady(host)
     world.before["apply"] = [Transient("connection refused")]
     row = await scene.approve(RESTART, expires_at=scene.now + timedelta(hours=1))
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     retry = only(await scene.handle(stage, scene.announce(row)), ExecutionRetryDue)
     scene.later(700)
     assert only(await scene.handle(stage, retry), ExecutionFinished).outcome is Outcome.REFUSED
@@ -110,5 +110,5 @@ async def test_a_cluster_is_changed_without_a_grant_until_the_approval_expires(d
         target = await scene.deploy("api", "sim/web:ok")
         hour = timedelta(hours=1)
         row = await scene.approve(restart(target), decided_at=scene.now - hour, expires_at=scene.now + hour)
-        finished = only(await scene.handle(ExecuteStage(database, scene.world), scene.announce(row)), ExecutionFinished)
+        finished = only(await scene.handle(executor(database, scene.world), scene.announce(row)), ExecutionFinished)
         assert finished.outcome is Outcome.SUCCEEDED

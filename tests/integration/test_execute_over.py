@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -11,31 +11,13 @@ from schemas.action import Action, Investigate, ScaleWorkload
 from schemas.events import ActionApproved, ActionHeld, ExecutionFinished, ExecutionRetryDue
 from schemas.target import Target
 from schemas.words import Disposition, IncidentState, Outcome
-from sql.database import Database
 from sql.incidents import IncidentRow, get_incident
-from stages.execute import ExecuteStage
 from stages.failure_watch import FailureWatch
 from stages.learn import Learn
-from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from tests.integration.healing import Healing, Unsteady, executor, only, restart
 from tests.integration.scene import gate
 
 PERSON = {"situation": {"person": True}}
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
-
-
-@pytest.fixture
-def world(scene: Healing) -> Unsteady:
-    return Unsteady(scene.world)
-
-
-@pytest.fixture
-async def target(scene: Healing) -> Target:
-    return await scene.deploy("api", "sim/web:ok")
 
 
 async def incident_of(scene: Healing, incident: str) -> IncidentRow:
@@ -48,7 +30,7 @@ async def incident_of(scene: Healing, incident: str) -> IncidentRow:
 async def test_a_retry_is_not_made_once_the_incident_is_over(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target), signers=["ann"])
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["apply"] = [Transient("connection refused")]
     retry = only(await scene.handle(stage, scene.announce(row)), ExecutionRetryDue)
     await scene.resolve(row.incident)
@@ -74,7 +56,7 @@ async def test_what_was_approved_while_no_executor_ran_is_not_run_after_the_inci
 ) -> None:
     row = await scene.approve(kind(target))
     await scene.resolve(row.incident)
-    (finished,) = await scene.handle(ExecuteStage(scene.database, world), scene.announce(row))
+    (finished,) = await scene.handle(executor(scene.database, world), scene.announce(row))
     assert isinstance(finished, ExecutionFinished)
     assert finished.outcome is Outcome.WITHDRAWN
     assert world.calls == []
@@ -85,7 +67,7 @@ async def test_an_incident_that_ends_in_the_last_moment_keeps_the_action_from_be
 ) -> None:
     row = await scene.approve(restart(target))
     world.after["preflight"] = [lambda: scene.resolve(row.incident)]
-    (finished,) = await scene.handle(ExecuteStage(scene.database, world), scene.announce(row))
+    (finished,) = await scene.handle(executor(scene.database, world), scene.announce(row))
     assert isinstance(finished, ExecutionFinished)
     assert finished.outcome is Outcome.WITHDRAWN
     assert "apply" not in world.calls
@@ -93,7 +75,7 @@ async def test_an_incident_that_ends_in_the_last_moment_keeps_the_action_from_be
 
 async def test_what_was_in_doubt_is_looked_for_before_it_is_withdrawn(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     lost = OutcomeUnknown("the connection broke after the request was sent")
     world.after["apply"], world.before["find"] = [lost], [Transient("connection refused")]
     retry = only(await scene.handle(stage, scene.announce(row)), ExecutionRetryDue)
@@ -107,7 +89,7 @@ async def test_what_a_person_takes_back_after_the_incident_is_done(scene: Healin
     incident = await scene.incident(target)
     await scene.resolve(incident)
     row = await scene.approve(ScaleWorkload(target=target, replicas=2), incident=incident, inputs=PERSON, signers=["ann"])
-    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
     assert (await incident_of(scene, incident)).state is IncidentState.RESOLVED
 
@@ -115,7 +97,7 @@ async def test_what_a_person_takes_back_after_the_incident_is_done(scene: Healin
 async def test_what_is_not_begun_any_more_keeps_no_other_incident_waiting(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
     world.before["apply"] = [Transient("connection refused")]
-    await scene.handle(ExecuteStage(scene.database, world), scene.announce(row))
+    await scene.handle(executor(scene.database, world), scene.announce(row))
     held = only(await scene.handle(gate(scene), scene.proposal(row.incident, restart(target))), ActionHeld)
     assert held.rule == "one_at_a_time"
 
@@ -128,7 +110,7 @@ async def test_what_is_not_begun_any_more_keeps_no_other_incident_waiting(scene:
 async def test_what_a_person_proposed_or_what_has_begun_keeps_the_target(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
     world.before["apply"], world.before["find"] = [OutcomeUnknown("lost")], [Transient("connection refused")]
-    await scene.handle(ExecuteStage(scene.database, world), scene.announce(row))
+    await scene.handle(executor(scene.database, world), scene.announce(row))
     await scene.resolve(row.incident)
     again = await scene.incident(target)
     assert only(await scene.handle(gate(scene), scene.proposal(again, restart(target))), ActionHeld).rule == "one_at_a_time"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,33 +18,16 @@ from schemas.target import Target
 from schemas.words import ApprovalState, Choice, Mode, Outcome
 from sql import trust
 from sql.approvals import ApprovalRow
-from sql.database import Database
 from stages.execute import ExecuteStage
 from stages.failure_watch import FailureWatch
 from stages.gate import GateOptions
 from stages.learn import Learn
-from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from tests.integration.healing import Healing, Unsteady, executor, only, restart
 from tests.integration.scene import gate
 from tests.integration.scene import row as row_of
 
 LOST = OutcomeUnknown("the connection broke after the request was sent")
 AWAY = Transient("connection refused")
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
-
-
-@pytest.fixture
-def world(scene: Healing) -> Unsteady:
-    return Unsteady(scene.world)
-
-
-@pytest.fixture
-async def target(scene: Healing) -> Target:
-    return await scene.deploy("api", "sim/web:ok")
 
 
 async def run_with(scene: Healing, world: Unsteady, row: ApprovalRow, **mode: Any) -> ExecutionFinished:
@@ -102,7 +85,7 @@ async def test_what_was_in_doubt_is_looked_for_before_it_is_said_that_shadow_sto
 ) -> None:
     row = await scene.approve(restart(target))
     world.after["apply"], world.before["find"] = [LOST], [AWAY]
-    retry = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionRetryDue)
+    retry = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionRetryDue)
     shadow = ExecuteStage(scene.database, world, mode_of=lambda _: Mode.SHADOW)
     finished = only(await scene.handle(shadow, retry), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
@@ -115,7 +98,7 @@ async def test_what_waits_for_its_second_attempt_is_stopped_by_a_rejection(
 ) -> None:
     row = await scene.approve(restart(target), signers=signers)
     generation = await scene.generation(target)
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     world.before["preflight"] = [AWAY]
     retry = only(await scene.handle(stage, scene.announce(row)), ExecutionRetryDue)
 
@@ -144,7 +127,7 @@ async def test_what_waits_for_its_second_attempt_is_stopped_by_a_rejection(
 async def test_what_no_executor_has_taken_up_yet_is_stopped_by_a_rejection(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target), signers=["bob"])
     only(await reject(scene, row), ActionRejected)
-    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.WITHDRAWN
     assert world.calls == []
 
@@ -152,7 +135,7 @@ async def test_what_no_executor_has_taken_up_yet_is_stopped_by_a_rejection(scene
 async def test_a_rejection_in_the_last_moment_keeps_the_action_from_beginning(scene: Healing, world: Unsteady, target: Target) -> None:
     row = await scene.approve(restart(target))
     world.after["preflight"] = [lambda: reject(scene, row)]
-    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.WITHDRAWN
     assert "apply" not in world.calls
 
@@ -167,7 +150,7 @@ async def test_what_runs_right_now_or_has_ended_is_not_stopped_and_who_rejects_i
         said.append(only(await reject(scene, row), VoteRefused).reason)
 
     world.before["apply"] = [in_between]
-    finished = only(await scene.handle(ExecuteStage(scene.database, world), scene.announce(row)), ExecutionFinished)
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
     await in_between()
     assert "being run right now" in said[0]
@@ -182,7 +165,7 @@ async def test_what_is_rejected_in_doubt_is_looked_for_and_never_tried_again(
     scene: Healing, world: Unsteady, target: Target, happened: bool
 ) -> None:
     row = await scene.approve(restart(target))
-    stage = ExecuteStage(scene.database, world)
+    stage = executor(scene.database, world)
     (world.after if happened else world.before)["apply"], world.before["find"] = [LOST], [AWAY]
     retry = only(await scene.handle(stage, scene.announce(row)), ExecutionRetryDue)
     only(await reject(scene, row), ActionRejected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -16,14 +16,12 @@ from schemas.events import IncidentResolved, VerificationFinished
 from schemas.evidence import Judgement
 from schemas.target import Target
 from schemas.words import Disposition, Ground, Health, Outcome, Severity, Verdict
-from sql.database import Database
-from stages.execute import ExecuteStage
 from stages.failure_watch import FailureWatch
 from stages.learn import Learn
 from stages.notify import Notify
 from stages.notify.text import lines_of
 from stages.verify import VerifyOptions, VerifyStage
-from tests.integration.healing import Healing, healing_scene, restart
+from tests.integration.healing import Healing, executor, restart
 from tests.integration.scene import RESTART, TARGET
 from tests.patience import PATIENCE
 from tests.unit.snapshots import NOW
@@ -47,17 +45,11 @@ class Kept:
         """There is nothing to close."""
 
 
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
-
-
 async def told(scene: Healing, target: Target, options: VerifyOptions) -> tuple[VerificationFinished, list[str]]:
     """A restart of the target, executed, verified and learned from; the verdict, and the first line of each message in their order."""
     kept = Kept()
     database, world = scene.database, scene.world
-    execute, verify = ExecuteStage(database, world), VerifyStage(database, world, options)
+    execute, verify = executor(database, world), VerifyStage(database, world, options)
     stages = (execute, verify, Learn(database), FailureWatch(database), Notify(database, [kept]))
     bus = MemoryBus(clock=lambda: scene.now)
     approved = scene.announce(await scene.approve(restart(target)))

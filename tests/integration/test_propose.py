@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,18 +18,11 @@ from schemas.event import Output
 from schemas.events import ActionApproved, ActionProposed, IncidentOpened, IncidentResolved, IncidentUpdated, PeopleAsked
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Disposition, Severity, SignalStatus, Source
-from sql.database import Database
 from sql.evidence import get_snapshot
 from stages.propose import ProposeOptions, ProposeStage
 from stages.propose.case import Case, Suggestion
-from tests.integration.healing import Healing, Unsteady, healing_scene, only
+from tests.integration.healing import Healing, Unsteady, only
 from tests.integration.scene import gate
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,16 +11,9 @@ from schemas.action import Action, EvictPod, RestartWorkload
 from schemas.events import VerificationFinished
 from schemas.target import Kind, Target
 from schemas.words import Outcome, Severity, Verdict
-from sql.database import Database
 from stages.propose import ProposeStage
-from tests.integration.healing import Healing, Unsteady, healing_scene
+from tests.integration.healing import Healing, Unsteady
 from tests.integration.test_propose import opened
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 def judged(scene: Healing, incident: str, action: Action, **fields: Any) -> VerificationFinished:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,20 +18,12 @@ from schemas.event import Delayed, Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
 from schemas.target import Kind, Target
 from schemas.words import Ground, Health, Outcome, Severity, Verdict
-from sql.database import Database
 from sql.evidence import get_snapshot
-from stages.execute import ExecuteStage
 from stages.verify import VerifyOptions, VerifyStage
-from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from tests.integration.healing import Healing, Unsteady, executor, only, restart
 from tests.patience import PATIENCE
 
 AT_ONCE = VerifyOptions(hold_down=0)
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 @pytest.fixture
@@ -41,7 +33,7 @@ def stage(scene: Healing) -> VerifyStage:
 
 async def executed(scene: Healing, action: Action, **fields: Any) -> ExecutionFinished:
     row = await scene.approve(action, **fields)
-    return only(await scene.handle(ExecuteStage(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
+    return only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
 
 
 def delayed(outputs: Sequence[Output]) -> tuple[VerificationDue, float]:

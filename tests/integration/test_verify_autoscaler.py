@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from adapters.kubernetes.resources import AUTOSCALERS
@@ -12,19 +10,12 @@ from schemas.action import SetAutoscalerBounds
 from schemas.events import PeopleAsked
 from schemas.target import Target
 from schemas.words import Ground, Verdict
-from sql.database import Database
 from stages.failure_watch import FailureWatch
 from stages.verify import VerifyStage
-from tests.integration.healing import NAMESPACE, Healing, healing_scene, only, restart
+from tests.integration.healing import NAMESPACE, Healing, only, restart
 from tests.integration.test_verify import AT_ONCE, executed, verified
 
 NAME = "api"
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,21 +11,14 @@ from schemas.action import CordonNode, RerunJob, UncordonNode, rerun_name
 from schemas.events import PeopleAsked, TrustChanged
 from schemas.target import Kind, Target
 from schemas.words import Ground, Verdict
-from sql.database import Database
 from sql.evidence import get_snapshot
 from stages.failure_watch import FailureWatch
 from stages.learn import Learn
 from stages.verify import VerifyStage
-from tests.integration.healing import CLUSTER, NAMESPACE, Healing, healing_scene, only
+from tests.integration.healing import CLUSTER, NAMESPACE, Healing, only
 from tests.integration.test_verify import AT_ONCE, executed, verified
 
 JOB = Target(cluster=CLUSTER, namespace=NAMESPACE, kind=Kind.JOB, name="import")
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,22 +15,15 @@ from schemas.events import ExecutionFinished, LessonLearned, PeopleAsked, TrustC
 from schemas.target import Target
 from schemas.words import Ground, Verdict
 from sql import incidents
-from sql.database import Database
 from sql.evidence import evidence_of
 from stages.failure_watch import FailureWatch
 from stages.learn import Learn
 from stages.verify import VerifyOptions, VerifyStage
-from tests.integration.healing import Healing, Unsteady, healing_scene, only, restart
+from tests.integration.healing import Healing, Unsteady, only, restart
 from tests.integration.test_verify import AT_ONCE, delayed, executed, verified
 from tests.patience import PATIENCE
 
 HOLD = VerifyOptions().hold_down
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 @pytest.fixture

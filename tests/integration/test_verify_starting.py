@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,20 +13,13 @@ from schemas.event import Output
 from schemas.events import ExecutionFinished, LessonLearned, PeopleAsked, TrustChanged, VerificationDue, VerificationFinished
 from schemas.target import Kind
 from schemas.words import Ground, Verdict
-from sql.database import Database
 from stages.failure_watch import FailureWatch
 from stages.learn import Learn
 from stages.verify import VerifyOptions, VerifyStage
-from tests.integration.healing import Healing, healing_scene, only, restart
+from tests.integration.healing import Healing, only, restart
 from tests.integration.test_verify import AT_ONCE, delayed, executed
 
 LIMIT, RARER = VerifyOptions().limit, 6 * VerifyOptions().interval
-
-
-@pytest.fixture
-async def scene(database: Database) -> AsyncIterator[Healing]:
-    async with healing_scene(database) as scene:
-        yield scene
 
 
 @pytest.fixture
