@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.ports import free_port
 
 BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 needs_alertmanager = pytest.mark.skipif(BINARY is None, reason="needs prometheus-alertmanager on PATH")
@@ -47,7 +48,7 @@ class Alertmanager:
     def __init__(self, folder: Path, config: str) -> None:
         self._folder = folder
         self._config = config
-        self._port = _free_port()
+        self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
         self.url = f"http://127.0.0.1:{self._port}"
         self.tells_start = True
@@ -129,9 +130,3 @@ async def _ready(url: str, folder: Path) -> None:
                     return
             await asyncio.sleep(0.05)
     pytest.fail("Alertmanager did not start: " + (folder / "alertmanager.log").read_text()[-1000:])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,10 +6,11 @@ import contextlib
 import os
 import select
 import shutil
-import socket
 import subprocess
 from http.client import HTTPConnection
 from pathlib import Path
+
+from tests.ports import free_port
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 _CONFIGURATION = """\
@@ -39,9 +40,7 @@ class Nginx:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._log = folder / "nginx.log"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port: int = probe.getsockname()[1]
+        self._port = free_port()
 
     def start(self) -> None:
         self.configure('return 200 "old";')

@@ -16,8 +16,8 @@ import pytest
 
 from adapters.prometheus import PrometheusOptions
 from schemas.secret import Secret, SecretUrl
-from tests.e2e.alertmanager import _free_port
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 BINARY, TOOL = shutil.which("prometheus"), shutil.which("promtool")
 needs_prometheus = pytest.mark.skipif(BINARY is None or TOOL is None, reason="needs prometheus and promtool on PATH")
@@ -68,7 +68,7 @@ class Prometheus:
 
     def __init__(self, folder: Path, *, exporter: int, rules: str = "", alertmanager: str = "", guarded: bool = False) -> None:
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
         self._auth = (USERNAME, PASSWORD) if guarded else None
         folder.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ import msgspec
 from adapters.ssh import HostOptions
 from tests.e2e.nginx import NGINX, Nginx
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 TOOLS = Path(__file__).parent / "host_tools"
 REAL_TOOLS = ("env", "timeout", "cat", "nproc", "df", "ps", "find", "date", "mkdir", "ln", "truncate", "stat", "free", "top", "uptime")
@@ -46,13 +47,6 @@ SUDOERS = (
     "nginx -s reload",
 )
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _takes_connections(port: int) -> bool:

@@ -28,13 +28,14 @@ from sql.incidents import get_incident
 from stages.propose import ProposeOptions, ProposeStage
 from stages.propose.outside import look
 from stages.verify import VerifyOptions, VerifyStage
-from tests.e2e.alertmanager import _free_port, alertmanager, needs_alertmanager
+from tests.e2e.alertmanager import alertmanager, needs_alertmanager
 from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
 from tests.integration.healing import Healing, healing_scene, only
 from tests.integration.mend_process import SETTINGS, TOKEN, Mend, end, installation
 from tests.integration.mend_process import until as waited_for
 from tests.integration.test_cli import break_workload
 from tests.integration.test_verify import executed, verified
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.e2e, needs_prometheus, needs_alertmanager]
 POD = 'namespace="shop",pod="api-7d9f8b6c5d-x2x4z",container="web"'
@@ -236,7 +237,7 @@ url = "{alertmanager}"
 
 async def test_from_a_rule_that_fires_to_what_the_approver_reads(tmp_path: Path) -> None:
     """Everything real but the cluster: Prometheus, Alertmanager, `mend up`, and the commands of who is to sign."""
-    port = _free_port()
+    port = free_port()
     rules = RULES.replace("{severity: critical}", "{severity: critical, deployment: web}")
     used, limit = USED.replace("api-", "web-"), LIMIT.replace("api-", "web-")
     async with (

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 MASTERS = 3
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now, and whose cluster bus port, 10000 above, exists."""
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port < 55000 and port not in found:
-            found.append(port)
-        elif port >= 55000:
-            found.append(20000 + port % 10000)
-    return found
 
 
 @asynccontextmanager
 async def redis_cluster(folder: Path) -> AsyncIterator[list[int]]:
     """The ports of masters that share the slots; they keep their files in `folder`."""
-    ports, processes = free_ports(MASTERS), []
+    ports, processes = [free_port() for _ in range(MASTERS)], []
     for port in ports:
         place = folder / f"node-{port}"
         place.mkdir()

@@ -22,7 +22,7 @@ from ops.wiring import ARCHIVE, NEEDS_WORLD, STAGES
 from tests.bench.alerts import in_groups, notification, of_deployment
 from tests.bench.ground import peak_memory
 from tests.integration.mend_process import ROOT, TOKEN, Mend, end, installation, until
-from tests.integration.redis_cluster import free_ports
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 HOST = {"MEND_HOSTS_WEB_ADDRESS": "192.0.2.1", "MEND_HOSTS_WEB_USER": "mend", "MEND_HOSTS_WEB_PRIVATE_KEY_FILE": __file__}
@@ -149,7 +149,7 @@ def test_alerts_open_incidents_before_there_is_a_kubeconfig(mend: Mend) -> None:
 def test_plain_stages_stay_under_60_mb_and_those_with_a_kubernetes_client_under_120(mend: Mend) -> None:
     """At their peak, once alerts have come: the client is really used, for the owners of pods and to look at workloads."""
     whole = mend.up("--sandbox", "--stage", "archive")
-    port = str(free_ports(1)[0])
+    port = str(free_port())
     started = {name: mend.start(module=f"stages.{name}", MEND_HTTP_PORT=port) for name in STAGES if name != ARCHIVE}
     started[ARCHIVE] = mend.start("stage", ARCHIVE)
     for name in started:
@@ -180,9 +180,7 @@ def test_a_stage_alone_says_that_there_is_nothing_to_join(mend: Mend) -> None:
 
 
 def test_health_and_metrics_have_a_port(mend: Mend) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = mend.up("--sandbox", MEND_METRICS_PORT=str(port))
     until(lambda: _get(port, "/readyz") == '{"ok": true}\n')
     assert _get(port, "/livez") == '{"ok": true}\n'
@@ -234,9 +232,7 @@ def test_an_embedded_server_that_is_killed_is_started_again(mend: Mend, name: st
 
 
 async def test_a_postgres_that_is_away_is_told_though_alerts_are_taken(mend: Mend) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with installation("") as place:
         server = await EmbeddedPostgres(place.folder / "postgres").start()
         process = mend.up("--sandbox", MEND_POSTGRES_URL=server.url, MEND_METRICS_PORT=str(port))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -29,6 +28,7 @@ from schemas.secret import Secret, SecretUrl
 from sql.database import Database
 from tests.integration.mend_process import ROOT, Mend, end, installation, until
 from tests.integration.test_cli import alert, break_workload
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 MARK = "s3nt1nel"
@@ -164,9 +164,7 @@ async def redis_with_password() -> AsyncIterator[tuple[Path, str]]:
 async def mend(redis_with_password: tuple[Path, str]) -> AsyncIterator[Mend]:
     """A `mend up` with a sentinel in every secret; the embedded Postgres needs none of its own."""
     path, password = redis_with_password
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with installation("") as mend:
         urls: dict[tuple[str, ...], str] = {("redis", "url"): f"unix://:{password}@{path}", ("postgres", "url"): ""}
         (mend.folder / "mend.toml").write_text(settings_text(mend.folder, urls).replace("{{", "{").replace("}}", "}"))

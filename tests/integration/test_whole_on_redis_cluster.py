@@ -22,7 +22,8 @@ from ops.wiring import STAGES
 from tests.bench.alerts import in_groups, of_deployment
 from tests.integration.healing import eventually
 from tests.integration.mend_process import Mend, end, installation, until
-from tests.integration.redis_cluster import ask, free_ports, redis_cluster
+from tests.integration.redis_cluster import ask, redis_cluster
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 PARTITIONS = 4
@@ -69,7 +70,7 @@ async def _is_whole(port: int) -> bool:
 @pytest.fixture
 def mend(cluster: list[int], postgres_url: str) -> Iterator[Mend]:
     """An installation with these stores and with targets that are nowhere: what is done to them is nothing."""
-    http = str(free_ports(1)[0])
+    http = str(free_port())
     settings = SETTINGS.replace("PORT", str(cluster[0]), 1).replace("POSTGRES", postgres_url).replace("HTTP", http)
     with installation(settings) as mend:
         yield mend

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from asyncio.subprocess import DEVNULL
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bus.connect import connect
 from bus.errors import BusError, BusUnavailable, InvalidAddress, WrongEvictionPolicy
 from tests.integration.bus.conftest import Starter
 from tests.integration.bus.ground import Desk, running, until, votes
+from tests.ports import free_port
 
 
 async def test_a_server_that_may_evict_is_refused_with_the_remedy(own_redis: Starter) -> None:
@@ -89,9 +89,7 @@ async def test_tls(own_redis: Starter, tmp_path: Path) -> None:
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     make = await asyncio.create_subprocess_exec(*request, *names, "-keyout", "key.pem", "-out", "cert.pem", cwd=tmp_path, stderr=DEVNULL)
     assert await make.wait() == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     files = ["--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file", str(tmp_path / "key.pem")]
     await own_redis("--tls-port", str(port), *files, "--tls-ca-cert-file", str(tmp_path / "cert.pem"), "--tls-auth-clients", "no")
     url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/cert.pem"
