@@ -1,12 +1,16 @@
-"""How a stage loop behaves: every number with its unit."""
+"""How the loops of the bus behave: every number with its unit."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import msgspec
 
 from schemas.numbers import Positive, Seconds, Several, SignsOfLife, Wait
+
+DEAD_AGE = timedelta(days=30)
+"""Dead letters are kept until they are replayed or dropped, and at most so long."""
 
 
 class LoopOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,3 +48,16 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     delay_period: Seconds = 0.25
     measure_period: Seconds = 5.0
     consumer_idle: Seconds = 3600.0
+
+
+class SweeperOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The numbers of the sweeper.
+
+    period   seconds between two looks
+    grace    seconds that the fast path and the archive get before an output counts as lost
+    window   seconds of the event log that are appended again to an emptied server; less to one that was only restarted
+    """
+
+    period: Seconds = 5.0
+    grace: Seconds = 30.0
+    window: Seconds = 900.0

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-import msgspec
 import structlog
 
 from bus import names
@@ -21,10 +20,10 @@ from bus.connect import Bus
 from bus.errors import BusError
 from bus.handler import Clock
 from bus.letters import describe
+from bus.options import SweeperOptions
 from bus.scripts import script
 from schemas.event import Event
 from schemas.events import TOPICS
-from schemas.numbers import Seconds
 from schemas.text import clean
 
 log = structlog.get_logger("mend.bus")
@@ -52,19 +51,6 @@ class RecentEvents(Protocol):
     def since(self, time: datetime) -> AsyncIterator[Sequence[tuple[str, int, bytes]]]:
         """Topic, partition and bytes of every event stored since `time`, in the order in which they were stored, in pages."""
         ...
-
-
-class SweeperOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The numbers of the sweeper.
-
-    period   seconds between two looks
-    grace    seconds that the fast path and the archive get before an output counts as lost
-    window   seconds of the event log that are appended again to an emptied server; less to one that was only restarted
-    """
-
-    period: Seconds = 5.0
-    grace: Seconds = 30.0
-    window: Seconds = 900.0
 
 
 class Sweeper:

@@ -7,19 +7,18 @@ trimmed at all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import structlog
 
 from bus import names
 from bus.connect import Bus
+from bus.options import DEAD_AGE
 from bus.scripts import script
 from schemas.events import TOPICS
 
 log = structlog.get_logger("mend.bus")
-DEAD_AGE = timedelta(days=30)
-"""Dead letters are kept until they are replayed or dropped, and at most so long."""
 
 
 class Trimmed(msgspec.Struct, frozen=True):

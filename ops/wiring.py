@@ -24,7 +24,7 @@ from schemas.secret import Secret
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient
     from adapters.ports import Channel, Forecast, World
-    from adapters.prometheus import PrometheusMetrics
+    from adapters.prometheus.metrics import PrometheusMetrics
     from adapters.worlds import Worlds
     from bus.handler import Stage
     from ops.owners import LateOwners
@@ -113,25 +113,25 @@ def _execute(parts: Parts) -> Stage:
 
 
 def _verify(parts: Parts) -> Stage:
-    from stages.verify import VerifyStage
+    from stages.verify.stage import VerifyStage
 
     return VerifyStage(parts.database, parts.world, parts.settings.verify, metrics=parts.metrics)
 
 
 def _learn(parts: Parts) -> Stage:
-    from stages.learn import Learn
+    from stages.learn.stage import Learn
 
     return Learn(parts.database)
 
 
 def _failure_watch(parts: Parts) -> Stage:
-    from stages.failure_watch import FailureWatch
+    from stages.failure_watch.stage import FailureWatch
 
     return FailureWatch(parts.database, parts.settings.failure_watch)
 
 
 def _notify(parts: Parts) -> Stage:
-    from stages.notify import Notify
+    from stages.notify.stage import Notify
 
     return Notify(parts.database, parts.channels, parts.settings.notify)
 
@@ -280,7 +280,7 @@ async def _cluster(name: str, way: ClusterSettings, clock: Callable[[], datetime
 def _host_groups(settings: Settings, clock: Callable[[], datetime]) -> Mapping[str, World]:
     if not settings.hosts:
         return {}
-    from adapters.ssh import host_groups
+    from adapters.ssh.world import host_groups
 
     return host_groups(settings.hosts, clock=clock)
 
@@ -295,7 +295,7 @@ def open_metrics(
     """
     if not settings.prometheus and not settings.alertmanager:
         return None
-    from adapters.prometheus import PrometheusMetrics
+    from adapters.prometheus.metrics import PrometheusMetrics
 
     names = {*cluster_names(settings, sandbox=sandbox), *(host.group for host in settings.hosts.values())}
     wrong = [name for name, server in settings.prometheus.items() if name not in names and not server.cluster_label]
@@ -329,13 +329,13 @@ def _usual() -> Forecast:
 def topology() -> dict[str, tuple[str, ...]]:
     """Which group reads which topics, from the stages themselves: nothing is trimmed that one of them has not finished."""
     from stages.execute.stage import ExecuteStage
-    from stages.failure_watch import FailureWatch
+    from stages.failure_watch.stage import FailureWatch
     from stages.gate.stage import Gate
     from stages.ingest.stage import Ingest
-    from stages.learn import Learn
-    from stages.notify import Notify
+    from stages.learn.stage import Learn
+    from stages.notify.stage import Notify
     from stages.propose.stage import ProposeStage
-    from stages.verify import VerifyStage
+    from stages.verify.stage import VerifyStage
 
     kinds = (Ingest, ProposeStage, Gate, ExecuteStage, VerifyStage, Learn, FailureWatch, Notify)
     return {**{kind.name: tuple(kind.topics) for kind in kinds}, ARCHIVE: TOPICS}

@@ -95,7 +95,7 @@ async def of_hosts(settings: Settings) -> AsyncIterator[Finding]:
     """Each host: its key, the login, and what it lets this account see."""
     if not settings.hosts:
         return
-    from adapters.ssh import host_groups
+    from adapters.ssh.world import host_groups
     from ops.wiring import now
 
     worlds = host_groups(settings.hosts, clock=now)

@@ -16,9 +16,7 @@ import msgspec
 from adapters.credentials import require_username
 from adapters.prometheus.options import PrometheusOptions
 from adapters.ssh.options import HostOptions
-from bus.options import LoopOptions
-from bus.sweeper import SweeperOptions
-from bus.trim import DEAD_AGE
+from bus.options import DEAD_AGE, LoopOptions, SweeperOptions
 from schemas.numbers import LONGEST, Seconds, Several
 from schemas.secret import Password, Secret, SecretUrl, Token
 from stages.execute.options import ExecuteOptions

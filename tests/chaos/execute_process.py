@@ -28,8 +28,9 @@ from bus.handler import Context, Stage
 from schemas.action import Action
 from schemas.codec import decode
 from sql.database import Connection, Database
-from stages.execute import ExecuteOptions
-from stages.verify import VerifyOptions, VerifyStage
+from stages.execute.options import ExecuteOptions
+from stages.verify.options import VerifyOptions
+from stages.verify.stage import VerifyStage
 from tests.integration.healing import CLUSTER, Unsteady, executor
 
 LEASE = 1.0
@@ -89,7 +90,8 @@ class DyingWorld(Unsteady):
 async def the_world(where: str) -> Worlds:
     """The cluster at a URL, or the one host of these options."""
     if where.startswith("{"):
-        from adapters.ssh import HostOptions, HostsWorld
+        from adapters.ssh.options import HostOptions
+        from adapters.ssh.world import HostsWorld
 
         host = HostsWorld({"web-1": msgspec.json.decode(where, type=HostOptions)}, clock=lambda: datetime.now(UTC))
         return Worlds(clusters={}, groups={"hosts": host})

@@ -23,7 +23,7 @@ from schemas.words import OperationState, Outcome
 from sql.approvals import ApprovalRow
 from sql.database import Database
 from sql.operations import Operation
-from stages.execute import ExecuteOptions
+from stages.execute.options import ExecuteOptions
 from tests.chaos.execute_process import LEASE
 from tests.chaos.killing import killed
 from tests.integration.healing import Healing, Unsteady, executor, healing_scene, only, restart

@@ -17,7 +17,7 @@ from schemas.event import Event, Output
 from schemas.events import ExecutionFinished
 from schemas.words import OperationState, Outcome
 from sql.database import Database
-from stages.execute import ExecuteOptions
+from stages.execute.options import ExecuteOptions
 from tests.chaos.execute_process import LEASE
 from tests.chaos.killing import begun, killed
 from tests.e2e.ssh_scene import UNIT, furnish, world_of

@@ -16,7 +16,7 @@ from schemas.words import Ground, Verdict
 from sql.database import Database
 from sql.evidence import evidence_of
 from sql.verifications import get_verification
-from stages.verify import VerifyStage
+from stages.verify.stage import VerifyStage
 from tests.chaos.execute_process import HOLD
 from tests.chaos.killing import killed
 from tests.integration.healing import Healing, executor, healing_scene, only

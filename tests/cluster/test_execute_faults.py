@@ -27,7 +27,7 @@ from schemas.events import ExecutionFinished, ExecutionRetryDue
 from schemas.target import Kind, Target
 from schemas.words import Outcome
 from sql.database import Database
-from stages.execute import ExecuteOptions
+from stages.execute.options import ExecuteOptions
 from tests.cluster.conftest import Place
 from tests.cluster.proxy import Proxy, in_front_of
 from tests.integration.healing import CLUSTER, Healing, Unsteady, executor, healing_scene

@@ -14,7 +14,7 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from adapters.prometheus import PrometheusOptions
+from adapters.prometheus.options import PrometheusOptions
 from schemas.secret import Secret, SecretUrl
 from tests.patience import PATIENCE
 from tests.ports import free_port

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.ports import Applied, Preflight
-from adapters.ssh import HostsWorld
+from adapters.ssh.world import HostsWorld
 from schemas.action import (
     Action,
     PruneImages,

@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from adapters.ssh import HostOptions
+from adapters.ssh.options import HostOptions
 from tests.e2e.nginx import NGINX, Nginx
 from tests.patience import PATIENCE
 from tests.ports import free_port

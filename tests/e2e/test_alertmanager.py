@@ -14,7 +14,7 @@ import pytest
 from adapters.alertmanager.client import AlertmanagerClient
 from adapters.alertmanager.fingerprint import fingerprint_of
 from adapters.errors import Refused, Transient
-from adapters.prometheus import PrometheusMetrics
+from adapters.prometheus.metrics import PrometheusMetrics
 from bus.connect import Bus, connect
 from bus.handler import Context
 from ops.api.application import build_api
@@ -25,7 +25,7 @@ from schemas.event import Output
 from schemas.events import IncidentOpened, IncidentResolved, SignalReceived
 from schemas.words import SignalStatus
 from sql.database import Database
-from stages.ingest import Ingest
+from stages.ingest.stage import Ingest
 from tests.e2e.alertmanager import Alertmanager, alertmanager, needs_alertmanager
 from tests.e2e.prometheus import until as shown
 

@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from adapters.alertmanager.client import AlertmanagerClient
 from adapters.ports import Metrics
-from adapters.prometheus import PrometheusMetrics
 from adapters.prometheus.client import PrometheusClient
+from adapters.prometheus.metrics import PrometheusMetrics
 from adapters.prometheus.probes import questions
 from schemas.evidence import MetricView, Snapshot
 from schemas.secret import Secret

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from adapters.alertmanager.client import AlertmanagerClient
-from adapters.prometheus import PrometheusMetrics
+from adapters.prometheus.metrics import PrometheusMetrics
 from ops.cli.evidence import in_short
 from ops.sandbox.kubectl import settled, waiting
 from schemas.action import Investigate, RestartWorkload, ScaleWorkload
@@ -25,9 +25,11 @@ from schemas.words import Severity, Verdict
 from sql.database import Database
 from sql.evidence import get_snapshot, store_snapshot
 from sql.incidents import get_incident
-from stages.propose import ProposeOptions, ProposeStage
+from stages.propose.options import ProposeOptions
 from stages.propose.outside import look
-from stages.verify import VerifyOptions, VerifyStage
+from stages.propose.stage import ProposeStage
+from stages.verify.options import VerifyOptions
+from stages.verify.stage import VerifyStage
 from tests.e2e.alertmanager import alertmanager, needs_alertmanager
 from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
 from tests.integration.healing import Healing, healing_scene, only

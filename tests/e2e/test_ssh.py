@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 
 from adapters.errors import OutcomeUnknown, Refused, TargetMissing, Transient
-from adapters.ssh import HostsWorld
 from adapters.ssh.connections import Connections
 from adapters.ssh.marks import End, Marks
 from adapters.ssh.probes import CONTAINERS_KEPT, UNITS_KEPT
 from adapters.ssh.remote import Remote
+from adapters.ssh.world import HostsWorld
 from schemas.action import Investigate, RestartContainer, RestartUnit
 from schemas.evidence import Check, UnitView
 from schemas.target import Kind, Target

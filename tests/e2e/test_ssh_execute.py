@@ -16,7 +16,7 @@ from schemas.action import Action, DiagnoseHost
 from schemas.events import ExecutionFinished
 from schemas.words import OperationState, Outcome
 from sql.database import Database
-from stages.execute import ExecuteOptions
+from stages.execute.options import ExecuteOptions
 from tests.e2e.ssh_scene import CONTAINER, IMAGES, RELOAD, RENEW, SERVICE, TARGET, UNIT, VOLUMES, furnish, needs_nginx, world_of
 from tests.e2e.sshd import SSHD, TestHost, running_host
 from tests.integration.healing import Healing, Unsteady, executor, healing_scene, only

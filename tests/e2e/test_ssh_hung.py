@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from adapters.errors import Transient
-from adapters.ssh import HostsWorld
 from adapters.ssh.connections import Connections
 from adapters.ssh.remote import Remote
+from adapters.ssh.world import HostsWorld
 from schemas.words import CheckResult
 from tests.e2e.ssh_scene import CONTAINER, TARGET, UNIT, named, world_of
 from tests.e2e.sshd import SSHD, TOOLS, TestHost, running_host, until

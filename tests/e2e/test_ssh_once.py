@@ -13,10 +13,10 @@ import pytest_asyncio
 
 from adapters.errors import OutcomeUnknown, Refused, TargetMissing, Transient
 from adapters.ports import Applied
-from adapters.ssh import HostsWorld
 from adapters.ssh.connections import Connections
 from adapters.ssh.marks import KEPT_DAYS, End, Mark, Marks
 from adapters.ssh.remote import Remote
+from adapters.ssh.world import HostsWorld
 from schemas.action import Action, PruneImages, RestartUnit
 from schemas.target import Kind, Target
 from tests.e2e.sshd import SSHD, TestHost, running_host, until

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.errors import Failed, Refused
-from adapters.ssh import HostsWorld
+from adapters.ssh.world import HostsWorld
 from schemas.words import CheckResult
 from tests.e2e.ssh_scene import OPERATION, RENEW, UNIT, named, world_of
 from tests.e2e.sshd import SSHD

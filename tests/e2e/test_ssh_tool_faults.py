@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 
 from adapters.errors import Failed, OutcomeUnknown, Refused, Transient
-from adapters.ssh import HostsWorld
 from adapters.ssh.checks import permission
 from adapters.ssh.connections import Connections
 from adapters.ssh.remote import Remote
+from adapters.ssh.world import HostsWorld
 from schemas.action import (
     Action,
     DiagnoseHost,

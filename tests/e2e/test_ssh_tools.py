@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.errors import Failed, Refused, TargetMissing
-from adapters.ssh import HostsWorld
+from adapters.ssh.world import HostsWorld
 from schemas.action import (
     Action,
     DiagnoseHost,

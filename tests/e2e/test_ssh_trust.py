@@ -17,9 +17,9 @@ import pytest
 import pytest_asyncio
 
 from adapters.errors import Refused, Transient
-from adapters.ssh import HostsWorld
 from adapters.ssh.connections import Connections
 from adapters.ssh.remote import Remote
+from adapters.ssh.world import HostsWorld
 from schemas.action import Investigate, RestartUnit
 from schemas.target import Kind, Target
 from schemas.words import CheckResult

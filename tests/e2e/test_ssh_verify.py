@@ -18,8 +18,8 @@ from schemas.events import ExecutionFinished, TrustChanged, VerificationFinished
 from schemas.words import Ground, Health, Outcome, Verdict
 from sql.database import Database
 from sql.evidence import get_snapshot
-from stages.learn import Learn
-from stages.verify import VerifyStage
+from stages.learn.stage import Learn
+from stages.verify.stage import VerifyStage
 from tests.e2e.ssh_scene import CONTAINER, IMAGES, RELOAD, RENEW, SERVICE, TARGET, UNIT, furnish, needs_nginx, world_of
 from tests.e2e.sshd import SSHD, TestHost, running_host, until
 from tests.integration.healing import Healing, healing_scene

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.prometheus import PrometheusMetrics
+from adapters.prometheus.metrics import PrometheusMetrics
 from ops.sandbox.kubectl import settled
 from schemas.events import ExecutionFinished, LessonLearned, VerificationDue, VerificationFinished
 from schemas.target import Target
@@ -16,9 +16,10 @@ from schemas.words import Ground, Verdict
 from sql.database import Database
 from sql.evidence import get_snapshot
 from sql.incidents import get_incident
-from stages.learn import Learn
-from stages.verify import VerifyOptions, VerifyStage
+from stages.learn.stage import Learn
 from stages.verify.baseline import usual
+from stages.verify.options import VerifyOptions
+from stages.verify.stage import VerifyStage
 from tests.e2e.prometheus import Exporter, Prometheus, exporting, needs_prometheus, running, until
 from tests.integration.healing import Healing, healing_scene, restart
 from tests.integration.test_verify import delayed, executed, verified

@@ -29,7 +29,8 @@ from sql import approvals, incidents
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.database import Database
 from sql.operations import Operation, get_operation
-from stages.execute import ExecuteOptions, ExecuteStage
+from stages.execute.options import ExecuteOptions
+from stages.execute.stage import ExecuteStage
 from tests.integration.scene import Scene
 from tests.patience import PATIENCE
 

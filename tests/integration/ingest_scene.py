@@ -13,7 +13,7 @@ from schemas.target import Kind, Target
 from schemas.words import SignalStatus
 from sql import incidents
 from sql.database import Database
-from stages.ingest import Ingest
+from stages.ingest.stage import Ingest
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 API = {"alertname": "KubeDeploymentReplicasMismatch", "namespace": "shop", "deployment": "api", "severity": "warning"}

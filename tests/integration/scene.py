@@ -38,7 +38,9 @@ from sql import approvals, event_log, signals
 from sql.approvals import ApprovalRow
 from sql.database import Connection, Database
 from sql.outbox import due_of, once
-from stages.gate import Gate, GateOptions, VoteKeys
+from stages.gate.options import GateOptions
+from stages.gate.stage import Gate
+from stages.gate.votes import VoteKeys
 
 E = TypeVar("E", bound=Event)
 AUTO = GateOptions(mode=Mode.AUTO)

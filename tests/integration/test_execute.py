@@ -19,7 +19,7 @@ from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.evidence import get_snapshot
 from sql.incidents import get_incident
-from stages.execute import ExecuteStage
+from stages.execute.stage import ExecuteStage
 from tests.integration.healing import Healing, Unsteady, executor, only, restart
 
 

@@ -15,8 +15,8 @@ from schemas.events import ActionApproved, ActionProposed, ApprovalRequested, Ap
 from schemas.evidence import BlastRadius
 from schemas.target import Target
 from schemas.words import CheckResult, Outcome, Severity, Tier
-from stages.failure_watch import FailureWatch
-from stages.notify import Notify
+from stages.failure_watch.stage import FailureWatch
+from stages.notify.stage import Notify
 from tests.integration.healing import Healing, executor, only
 from tests.integration.scene import gate
 from tests.integration.scene import row as row_of

@@ -12,8 +12,8 @@ from schemas.events import ExecutionFinished, ExecutionRetryDue, PeopleAsked
 from schemas.target import Kind, Target
 from schemas.words import Outcome
 from sql.approvals import ApprovalRow
-from stages.execute import ExecuteOptions
-from stages.failure_watch import FailureWatch
+from stages.execute.options import ExecuteOptions
+from stages.failure_watch.stage import FailureWatch
 from tests.integration.healing import NAMESPACE, Healing, eventually, executor, only
 
 BUDGETS = budgets("v1")

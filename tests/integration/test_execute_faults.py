@@ -19,7 +19,8 @@ from schemas.target import Kind, Target
 from schemas.words import OperationState, Outcome
 from sql import trust
 from sql.approvals import ApprovalRow
-from stages.execute import ExecuteOptions, ExecuteStage
+from stages.execute.options import ExecuteOptions
+from stages.execute.stage import ExecuteStage
 from tests.integration.healing import Healing, Unsteady, executor, only, restart
 
 OPTIONS = ExecuteOptions()

@@ -15,7 +15,7 @@ from schemas.evidence import BlastRadius, Sensor, Snapshot
 from schemas.target import Kind, Target
 from schemas.words import Outcome, Tier
 from sql.database import Database
-from stages.execute import ExecuteOptions
+from stages.execute.options import ExecuteOptions
 from tests.integration.healing import Healing, Unsteady, executor, healing_scene, only, restart
 
 HOST = Target(cluster="hosts", kind=Kind.HOST, name="web-1")

@@ -12,8 +12,8 @@ from schemas.events import ActionApproved, ActionHeld, ExecutionFinished, Execut
 from schemas.target import Target
 from schemas.words import Disposition, IncidentState, Outcome
 from sql.incidents import IncidentRow, get_incident
-from stages.failure_watch import FailureWatch
-from stages.learn import Learn
+from stages.failure_watch.stage import FailureWatch
+from stages.learn.stage import Learn
 from tests.integration.healing import Healing, Unsteady, executor, only, restart
 from tests.integration.scene import gate
 

@@ -18,10 +18,10 @@ from schemas.target import Target
 from schemas.words import ApprovalState, Choice, Mode, Outcome
 from sql import trust
 from sql.approvals import ApprovalRow
-from stages.execute import ExecuteStage
-from stages.failure_watch import FailureWatch
-from stages.gate import GateOptions
-from stages.learn import Learn
+from stages.execute.stage import ExecuteStage
+from stages.failure_watch.stage import FailureWatch
+from stages.gate.options import GateOptions
+from stages.learn.stage import Learn
 from tests.integration.healing import Healing, Unsteady, executor, only, restart
 from tests.integration.scene import gate
 from tests.integration.scene import row as row_of

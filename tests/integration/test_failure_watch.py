@@ -20,9 +20,10 @@ from sql.database import Database
 from sql.evidence import store_snapshot
 from sql.failures import list_failures, way_back_of
 from sql.incidents import timeline
-from stages.failure_watch import FailureWatch
 from stages.failure_watch.options import FailureWatchOptions
-from stages.gate import Gate, GateOptions
+from stages.failure_watch.stage import FailureWatch
+from stages.gate.options import GateOptions
+from stages.gate.stage import Gate
 from tests.integration.scene import KEYS, TARGET, Scene
 from tests.unit.snapshots import pod, revision, snapshot
 

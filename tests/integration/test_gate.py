@@ -34,7 +34,7 @@ from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.evidence import store_snapshot
 from sql.migrate import migrate
-from stages.gate import Cooldown, FreezeWindow, GateOptions
+from stages.gate.options import Cooldown, FreezeWindow, GateOptions
 from tests.integration.scene import TARGET, Scene, crowded, deployment, gate, only, requested, row
 from tests.unit.snapshots import pod, snapshot
 

@@ -13,7 +13,7 @@ from schemas.events import ActionApproved, ActionRejected, ApprovalSigned, VoteR
 from schemas.words import ApprovalState, Choice, Mode
 from sql import approvals, incidents
 from sql.database import Database
-from stages.gate import GateOptions
+from stages.gate.options import GateOptions
 from tests.integration.scene import Scene, crowded, gate, only, requested, row
 
 

@@ -11,8 +11,7 @@ from schemas.evidence import GitOps
 from schemas.words import IncidentState, Mode, Severity, Source
 from sql.database import Database
 from sql.decisions import get_decision
-from stages.gate import GateOptions
-from stages.gate.options import GitOpsPolicy
+from stages.gate.options import GateOptions, GitOpsPolicy
 from tests.integration.scene import AUTO, KEYS, TARGET, Scene, gate, only, row
 
 ARGO = GitOps(tool="Argo CD", application="shop")

@@ -24,7 +24,9 @@ from schemas.words import Choice, DeadReason
 from sql.database import Connection, Database
 from sql.errors import StoreUnavailable
 from sql.outbox import once
-from stages.gate import Gate, GateOptions, VoteKeys
+from stages.gate.options import GateOptions
+from stages.gate.stage import Gate
+from stages.gate.votes import VoteKeys
 from tests.integration.bus.ground import QUICK, RedisGround, running, until
 
 NOW = datetime.now(UTC)

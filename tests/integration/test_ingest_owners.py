@@ -11,7 +11,8 @@ from adapters.errors import TargetMissing, Transient
 from adapters.worlds import Worlds
 from schemas.target import Kind, Target
 from sql.database import Database
-from stages.ingest import Ingest, IngestOptions
+from stages.ingest.options import IngestOptions
+from stages.ingest.stage import Ingest
 from tests.integration.ingest_scene import API, API_TARGET, Scene, opened, updated
 
 

@@ -25,7 +25,7 @@ from schemas.identity import new_id
 from schemas.words import DeadReason
 from sql.database import Database
 from sql.errors import StoreUnavailable
-from stages.ingest import Ingest
+from stages.ingest.stage import Ingest
 
 JSON = {"Content-Type": "application/json"}
 

@@ -19,8 +19,9 @@ from sql import approvals, incidents, lessons, playbooks, trust
 from sql.database import Database
 from sql.lessons import LessonRow, category_of
 from sql.playbooks import PlaybookStatus
-from stages.gate import Gate, GateOptions
-from stages.learn import Learn
+from stages.gate.options import GateOptions
+from stages.gate.stage import Gate
+from stages.learn.stage import Learn
 from tests.integration.scene import KEYS, RESTART, TARGET, Scene
 
 PATTERN = "restart:prod/shop/api"

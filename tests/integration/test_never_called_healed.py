@@ -16,11 +16,12 @@ from schemas.events import IncidentResolved, VerificationFinished
 from schemas.evidence import Judgement
 from schemas.target import Target
 from schemas.words import Disposition, Ground, Health, Outcome, Severity, Verdict
-from stages.failure_watch import FailureWatch
-from stages.learn import Learn
-from stages.notify import Notify
+from stages.failure_watch.stage import FailureWatch
+from stages.learn.stage import Learn
+from stages.notify.stage import Notify
 from stages.notify.text import lines_of
-from stages.verify import VerifyOptions, VerifyStage
+from stages.verify.options import VerifyOptions
+from stages.verify.stage import VerifyStage
 from tests.integration.healing import Healing, executor, restart
 from tests.integration.scene import RESTART, TARGET
 from tests.patience import PATIENCE

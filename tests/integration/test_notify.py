@@ -38,8 +38,10 @@ from schemas.identity import new_id
 from schemas.secret import Secret, SecretUrl
 from schemas.words import DeadReason, Disposition, Ground, Mode, Outcome, Risk, Severity, SignalStatus, Verdict
 from sql.database import Database
-from stages.gate import Gate, GateOptions
-from stages.notify import Notify, NotifyOptions
+from stages.gate.options import GateOptions
+from stages.gate.stage import Gate
+from stages.notify.options import NotifyOptions
+from stages.notify.stage import Notify
 from stages.notify.text import lines_of
 from tests.integration.scene import KEYS, RESTART, TARGET, Scene
 

@@ -12,8 +12,9 @@ from schemas.events import ApprovalRequested
 from schemas.evidence import BlastRadius, Check, GitOps
 from schemas.words import CheckResult, Mode, Tier
 from sql.database import Database
-from stages.gate import Gate, GateOptions
-from stages.notify import Notify
+from stages.gate.options import GateOptions
+from stages.gate.stage import Gate
+from stages.notify.stage import Notify
 from tests.integration.scene import KEYS, TARGET, Scene, only, row
 from tests.integration.test_notify import Fake
 

@@ -19,8 +19,9 @@ from schemas.events import ActionApproved, ActionProposed, IncidentOpened, Incid
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Disposition, Severity, SignalStatus, Source
 from sql.evidence import get_snapshot
-from stages.propose import ProposeOptions, ProposeStage
 from stages.propose.case import Case, Suggestion
+from stages.propose.options import ProposeOptions
+from stages.propose.stage import ProposeStage
 from tests.integration.healing import Healing, Unsteady, only
 from tests.integration.scene import gate
 

@@ -11,7 +11,7 @@ from schemas.action import Action, EvictPod, RestartWorkload
 from schemas.events import VerificationFinished
 from schemas.target import Kind, Target
 from schemas.words import Outcome, Severity, Verdict
-from stages.propose import ProposeStage
+from stages.propose.stage import ProposeStage
 from tests.integration.healing import Healing, Unsteady
 from tests.integration.test_propose import opened
 

@@ -6,14 +6,15 @@ import asyncio
 from typing import Any
 
 from adapters.alertmanager.client import AlertmanagerClient
-from adapters.prometheus import PrometheusMetrics, PrometheusOptions
+from adapters.prometheus.metrics import PrometheusMetrics
+from adapters.prometheus.options import PrometheusOptions
 from ops.sandbox.kubectl import settled
 from schemas.events import ActionProposed, IncidentOpened
 from schemas.secret import SecretUrl
 from schemas.words import Severity
 from sql.database import Database
 from sql.evidence import get_snapshot
-from stages.propose import ProposeStage
+from stages.propose.stage import ProposeStage
 from tests.integration.healing import Healing, healing_scene, only
 
 INCIDENTS, AT_ONCE = 20, 4

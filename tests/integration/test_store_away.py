@@ -16,7 +16,7 @@ from schemas.words import SignalStatus
 from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.migrate import migrate
-from stages.ingest import Ingest
+from stages.ingest.stage import Ingest
 from tests.integration.bus.ground import QUICK, RedisGround, running, until
 
 OPTIONS = msgspec.structs.replace(QUICK, attempts=2)

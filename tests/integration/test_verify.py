@@ -19,7 +19,8 @@ from schemas.events import ExecutionFinished, VerificationDue, VerificationFinis
 from schemas.target import Kind, Target
 from schemas.words import Ground, Health, Outcome, Severity, Verdict
 from sql.evidence import get_snapshot
-from stages.verify import VerifyOptions, VerifyStage
+from stages.verify.options import VerifyOptions
+from stages.verify.stage import VerifyStage
 from tests.integration.healing import Healing, Unsteady, executor, only, restart
 from tests.patience import PATIENCE
 

@@ -10,8 +10,8 @@ from schemas.action import SetAutoscalerBounds
 from schemas.events import PeopleAsked
 from schemas.target import Target
 from schemas.words import Ground, Verdict
-from stages.failure_watch import FailureWatch
-from stages.verify import VerifyStage
+from stages.failure_watch.stage import FailureWatch
+from stages.verify.stage import VerifyStage
 from tests.integration.healing import NAMESPACE, Healing, only, restart
 from tests.integration.test_verify import AT_ONCE, executed, verified
 

@@ -12,9 +12,9 @@ from schemas.events import PeopleAsked, TrustChanged
 from schemas.target import Kind, Target
 from schemas.words import Ground, Verdict
 from sql.evidence import get_snapshot
-from stages.failure_watch import FailureWatch
-from stages.learn import Learn
-from stages.verify import VerifyStage
+from stages.failure_watch.stage import FailureWatch
+from stages.learn.stage import Learn
+from stages.verify.stage import VerifyStage
 from tests.integration.healing import CLUSTER, NAMESPACE, Healing, only
 from tests.integration.test_verify import AT_ONCE, executed, verified
 

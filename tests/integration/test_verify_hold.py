@@ -16,9 +16,10 @@ from schemas.target import Target
 from schemas.words import Ground, Verdict
 from sql import incidents
 from sql.evidence import evidence_of
-from stages.failure_watch import FailureWatch
-from stages.learn import Learn
-from stages.verify import VerifyOptions, VerifyStage
+from stages.failure_watch.stage import FailureWatch
+from stages.learn.stage import Learn
+from stages.verify.options import VerifyOptions
+from stages.verify.stage import VerifyStage
 from tests.integration.healing import Healing, Unsteady, only, restart
 from tests.integration.test_verify import AT_ONCE, delayed, executed, verified
 from tests.patience import PATIENCE

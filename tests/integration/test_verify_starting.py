@@ -13,9 +13,10 @@ from schemas.event import Output
 from schemas.events import ExecutionFinished, LessonLearned, PeopleAsked, TrustChanged, VerificationDue, VerificationFinished
 from schemas.target import Kind
 from schemas.words import Ground, Verdict
-from stages.failure_watch import FailureWatch
-from stages.learn import Learn
-from stages.verify import VerifyOptions, VerifyStage
+from stages.failure_watch.stage import FailureWatch
+from stages.learn.stage import Learn
+from stages.verify.options import VerifyOptions
+from stages.verify.stage import VerifyStage
 from tests.integration.healing import Healing, only, restart
 from tests.integration.test_verify import AT_ONCE, delayed, executed
 

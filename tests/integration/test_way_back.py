@@ -23,8 +23,9 @@ from schemas.target import Kind
 from schemas.words import Choice, Mode, Outcome
 from sql.approvals import ApprovalRow, get_approval
 from sql.database import Database
-from stages.gate import Gate, GateOptions
-from stages.notify import Notify
+from stages.gate.options import GateOptions
+from stages.gate.stage import Gate
+from stages.notify.stage import Notify
 from tests.integration.scene import KEYS, TARGET, Scene, only, row
 from tests.integration.test_notify import Fake
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from adapters.errors import Transient, UnknownCluster, WrongSettings
-from adapters.prometheus import PrometheusOptions
+from adapters.prometheus.options import PrometheusOptions
 from adapters.ssh.options import HostOptions
 from adapters.worlds import Worlds
 from ops.errors import NoCluster, SettingsWrong, StageCrashed
@@ -42,8 +42,8 @@ from schemas.secret import Secret, SecretUrl
 from schemas.target import Kind, Target
 from schemas.words import Mode
 from sql.database import Database
-from stages.propose import ProposeStage
-from stages.verify import VerifyStage
+from stages.propose.stage import ProposeStage
+from stages.verify.stage import VerifyStage
 
 ROOT = Path(__file__).parents[2]
 KEY = Secret("a votes key that is long enough")
@@ -318,7 +318,7 @@ from ops.settings import Settings
 from ops.wiring import Parts, make_stage, open_metrics, open_worlds
 from schemas.secret import Secret
 from schemas.target import Kind, Target
-from adapters.prometheus import PrometheusOptions
+from adapters.prometheus.options import PrometheusOptions
 from ops.settings import ClusterSettings
 from ops.settings.model import AlertmanagerSettings
 from schemas.secret import SecretUrl

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from adapters.ssh import HostOptions
+from adapters.ssh.options import HostOptions
 from bus.connect import connect
 from ops.demo.feed import Feed
 from ops.demo.payloads import webhook

@@ -12,7 +12,7 @@ from schemas.events import SignalReceived
 from schemas.identity import new_id
 from schemas.target import Kind, Target
 from schemas.words import Severity, SignalStatus
-from stages.ingest import IngestOptions
+from stages.ingest.options import IngestOptions
 from stages.ingest.rules import alert_of, services_of, severity_of, title_of
 from stages.ingest.targets import partition_key, target_of, workload_by_name
 

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from adapters.alertmanager.client import AlertmanagerClient
 from adapters.errors import AdapterError, Refused, Transient, WrongSettings
 from adapters.ports import AlertState, Usual
-from adapters.prometheus import PrometheusMetrics, PrometheusOptions
 from adapters.prometheus.answers import alerts_in, rules_in, samples_in, value_in
 from adapters.prometheus.client import PrometheusClient
 from adapters.prometheus.history import read_history
+from adapters.prometheus.metrics import PrometheusMetrics
+from adapters.prometheus.options import PrometheusOptions
 from adapters.prometheus.state import Answer, same
 from adapters.prometheus.together import fires, one_of
 from schemas.secret import Secret, SecretUrl

@@ -10,7 +10,8 @@ import pytest
 
 from adapters.errors import AdapterError, TargetMissing, UnknownCluster
 from adapters.ports import Applied, Preflight
-from adapters.ssh import HostOptions, HostsWorld, host_groups
+from adapters.ssh.options import HostOptions
+from adapters.ssh.world import HostsWorld, host_groups
 from adapters.worlds import Worlds
 from schemas.action import Action, Investigate
 from schemas.evidence import BlastRadius, Snapshot

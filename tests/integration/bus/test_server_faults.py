@@ -16,7 +16,8 @@ from bus.archive import ArchiveLoop
 from bus.connect import Bus, connect
 from bus.errors import BusFull
 from bus.handler import Context
-from bus.sweeper import Sweeper, SweeperOptions
+from bus.options import SweeperOptions
+from bus.sweeper import Sweeper
 from bus.trim import trim
 from ops.archive import KeptOutputs, Log
 from schemas.codec import decode

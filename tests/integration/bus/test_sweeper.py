@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bus.connect import Bus, connect
-from bus.sweeper import Append, Sweeper, SweeperOptions
+from bus.options import SweeperOptions
+from bus.sweeper import Append, Sweeper
 from schemas.event import Event
 from tests.integration.bus.conftest import Starter
 from tests.integration.bus.ground import RedisGround, raw, until, vote, votes
