@@ -111,6 +111,7 @@ ZERO_MEANS = {
     "ingest.owner_memory": "each alert asks the cluster anew",
     "ingest.timeline_signals": "only a new alert or a worse severity gets a line",
     "propose.patience": "people are asked at once",
+    "propose.look_again": "with every signal",
     "propose.rollout_window": "no crash is blamed on a revision",
     "gate.signatures.low": "nobody signs",
     "gate.signatures.medium": "nobody signs",
