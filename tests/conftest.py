@@ -19,6 +19,8 @@ from ops.embedded import EmbeddedPostgres, EmbeddedRedis
 from sql.database import Database
 from sql.migrate import migrate
 
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 2**30  # bytes; several processes of tests share it, and a container may have very little
 _numbers = itertools.count(1)
 for _ignored in (signal.SIGINT, signal.SIGHUP):  # by nohup, or in the background; the processes of the tests would inherit it
     if signal.getsignal(_ignored) is signal.SIG_IGN:
@@ -68,11 +70,16 @@ async def redis_url(redis_server: EmbeddedRedis) -> str:
 def postgres_folder() -> Iterator[Path]:
     """A folder that is no part of pytest's own: every session that root starts closes those of all others to other users.
 
-    Postgres never runs as root, so one that lived there would lose its files in the middle of a session.
+    Postgres never runs as root, so one that lived there would lose its files in the middle of a session. It lies in memory where there
+    is room: a database for each test is a few hundred files, made and removed, which takes most disks a second.
     """
-    folder = Path(tempfile.mkdtemp(prefix="mend-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="mend-postgres-", dir=_MEMORY if _has_room(_MEMORY) else None))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_room(folder: Path) -> bool:
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -80,6 +87,9 @@ async def postgres_server(postgres_folder: Path) -> AsyncIterator[EmbeddedPostgr
     """A Postgres for the session, with a migrated database `template_mend` that each test's database is copied from."""
     server = await EmbeddedPostgres(postgres_folder / "data").start()
     admin = await asyncpg.connect(server.url)
+    for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '128MB'"):  # no test needs it to outlive the machine
+        await admin.execute(f"ALTER SYSTEM SET {setting}")
+    await admin.execute("SELECT pg_reload_conf()")
     await admin.execute("CREATE DATABASE template_mend")
     database = await Database(_named(server.url, "template_mend")).open()
     await migrate(database)
@@ -98,7 +108,7 @@ async def postgres_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
     """The URL of a database of the test's own, with all migrations applied."""
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(postgres_server.url)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE template_mend")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE template_mend STRATEGY file_copy")
     yield _named(postgres_server.url, name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
