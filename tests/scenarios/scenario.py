@@ -63,6 +63,12 @@ class Stand:
         self.stories.append(story)
         return story
 
+    async def begin_again(self) -> None:
+        """What was done so far changed nothing, and the next alert is the first one."""
+        await self.unchanged("before the scenario began")
+        self.before = None
+        self.stories.clear()
+
     async def unchanged(self, when: str) -> None:
         """Notes what was done to the world until now, as nothing should be."""
         assert self.before is not None
