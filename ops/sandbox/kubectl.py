@@ -19,6 +19,7 @@ Tree = dict[str, Any]
 _NAMESPACES = BY_KIND[Kind.NAMESPACE]
 _REVISION = "deployment.kubernetes.io/revision"
 _PATIENCE = 90.0  # seconds; a slow machine may take long, and what has not come by then never will
+_PERIOD = 0.1  # seconds between two looks
 _AS_PERSON = {"fieldManager": "kubectl"}  # what Mendstream writes itself has another one
 _KEPT_BY_UNDO = (
     _REVISION,
@@ -153,7 +154,7 @@ class Kubectl:
                     item = await self.get(resource, namespace, name)
                     if holds(item):
                         return item
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_PERIOD)
 
     async def gone(self, resource: Resource, namespace: str, name: str, *, seconds: float = _PATIENCE) -> None:
         """Waits until there is no such object. Raises TimeoutError."""
@@ -163,7 +164,7 @@ class Kubectl:
                     await self.get(resource, namespace, name)
                 except TargetMissing:
                     return
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_PERIOD)
 
     async def until(self, target: Target, holds: Callable[[Tree, list[Tree]], bool], *, seconds: float = _PATIENCE) -> Tree:
         """Waits until `holds(workload, pods)`; returns the workload. Raises TimeoutError with what it saw last."""
@@ -176,7 +177,7 @@ class Kubectl:
                         return workload
                     states = [status["state"] for pod in pods for status in pod["status"].get("containerStatuses", [])]
                     seen = f"{workload['status']} and {states}"
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(_PERIOD)
         except TimeoutError:
             raise TimeoutError(f"{target} did not get there within {seconds:g} s: {seen}") from None
 

@@ -131,14 +131,15 @@ class Mend:
 
 
 def until(holds: Callable[[], T], log: Path | None = None, seconds: float = PATIENCE) -> T:
-    """Waits until `holds()` is true and returns it."""
-    deadline = time.monotonic() + seconds
+    """Waits until `holds()` is true and returns it; it is asked less and less often, for it may start a process."""
+    deadline, pause = time.monotonic() + seconds, 0.02
     while True:
         if found := holds():
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"it did not come within {seconds} s\n{log.read_text()[-3000:] if log and log.exists() else ''}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
 
 
 def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
