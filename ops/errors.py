@@ -37,6 +37,10 @@ class CommandFailed(OpsError):
     """A command was understood and could not do what it was asked; the message says why."""
 
 
+class NoSuchApproval(CommandFailed):
+    """No approval has this id: `mend approvals ls` lists those that wait."""
+
+
 class NotAllowed(OpsError):
     """This person may not do this, or has not proved to be that person; the message says what would."""
 
