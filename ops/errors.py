@@ -41,6 +41,10 @@ class NoSuchApproval(CommandFailed):
     """No approval has this id: `mend approvals ls` lists those that wait."""
 
 
+class NoSuchIncident(CommandFailed):
+    """No incident has this id: `mend incidents ls` lists them."""
+
+
 class NotAllowed(OpsError):
     """This person may not do this, or has not proved to be that person; the message says what would."""
 

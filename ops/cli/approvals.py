@@ -10,6 +10,7 @@ from ops.cli.console import Json, Limit, print_json, print_pairs, print_rows
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
+    from ops.facts.dossier import Dossier
     from schemas.words import Choice
     from sql.approvals import ApprovalRow
 
@@ -70,25 +71,21 @@ def line_of(row: ApprovalRow) -> dict[str, Any]:
 @commands.command()
 def show(context: typer.Context, approval: Approval, as_json: Json = False) -> None:
     """Shows what would be done, why, what it rests on and what would undo it."""
-    from ops.cli.dossier import gather, pages
-    from ops.cli.evidence import in_short
+    from ops.cli.dossier import pages
     from ops.wiring import now
 
-    dossier = run_now(gather(session_of(context), approval))
+    dossier = run_now(_dossier(session_of(context), approval))
     if as_json:
-        short = in_short(dossier.evidence) if dossier.evidence else []
-        print_json(
-            {
-                "approval": dossier.approval,
-                "way_back": dossier.way_back,
-                "signatures": dossier.signatures,
-                "incident": dossier.incident,
-                "evidence": dossier.evidence,
-                "evidence_in_short": short,
-            }
-        )
+        print_json(dossier)
         return
     print_pairs(pages(dossier, now()))
+
+
+async def _dossier(session: Session, approval: str) -> Dossier:
+    from ops.facts.dossier import dossier_of
+
+    async with session.database() as database:
+        return await dossier_of(database, approval)
 
 
 @commands.command()

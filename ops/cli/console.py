@@ -9,24 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.text import clean, clean_value
+from ops.facts.cleaning import VALUE_LIMIT, cleaned
+from schemas.text import clean
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The most rows to print.")]
 _BREAKS = str.maketrans("\n\t", "  ")
 _CELL = 200
-_VALUE = 20_000
-
-
-def cleaned(value: Any, name: str = "") -> Any:
-    """The same value with every text in it safe for a terminal and without secrets; `name` is what it is called."""
-    if isinstance(value, str):
-        return clean_value(name, value, _VALUE)
-    if isinstance(value, Mapping):
-        return {clean(str(key), 200): cleaned(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [cleaned(item, name) for item in value]
-    return value
 
 
 def print_json(value: Any, *, indent: int = 2) -> None:
@@ -69,7 +58,7 @@ def print_table(cells: Sequence[Sequence[str]], titles: Sequence[str]) -> None:
 
 def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:
     """Names and values, one below the other; what is empty is left out."""
-    known = [(name, shown(value, _VALUE)) for name, value in pairs if value not in (None, "", (), [], {})]
+    known = [(name, shown(value, VALUE_LIMIT)) for name, value in pairs if value not in (None, "", (), [], {})]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         lines = value.split("\n")

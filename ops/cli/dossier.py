@@ -1,4 +1,4 @@
-"""What lies before an approver: everything that one approval rests on, in the order in which a person decides."""
+"""What lies before an approver at a terminal: everything that one approval rests on, in the order in which a person decides."""
 
 from __future__ import annotations
 
@@ -6,77 +6,15 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from ops.cli.console import duration, shown
-from ops.cli.evidence import in_short
-from ops.cli.session import Session
-from ops.cli.way_back import Now, Origin, WayBack, find_way_back
-from ops.errors import CommandFailed
+from ops.facts.dossier import Dossier
+from ops.facts.way_back import Now, Origin, WayBack
 from schemas.action import describe, is_observation
-from schemas.evidence import BlastRadius, Check, Snapshot
+from schemas.evidence import BlastRadius, Check
 from schemas.words import ApprovalState
 from sql.approvals import ApprovalRow, SignatureRow
-from sql.evidence import EvidenceRow
-from sql.incidents import IncidentRow, TimelineRow
 
 _AS = "as somebody else than the user of this machine: --as NAME, with the token of [people.NAME] (MEND_PERSON_TOKEN, or asked for)"
-
-
-class Dossier(msgspec.Struct, frozen=True, kw_only=True):
-    """One approval, its votes, its way back, its incident and the snapshot that it rests on; the last two may be unknown."""
-
-    approval: ApprovalRow
-    way_back: WayBack
-    signatures: tuple[SignatureRow, ...]
-    incident: IncidentRow | None
-    evidence: Snapshot | None
-
-
-class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """One incident with what was asked of people about it (newest first), what was seen and what was done (oldest first)."""
-
-    incident: IncidentRow
-    approvals: list[ApprovalRow]
-    evidence: list[EvidenceRow]
-    timeline: list[TimelineRow]
-
-
-async def story_of(session: Session, incident: str) -> Story:
-    """Everything about one incident. Raises CommandFailed where there is none with this id."""
-    from sql.approvals import list_approvals
-    from sql.evidence import evidence_of
-    from sql.incidents import get_incident, timeline
-
-    async with session.database() as database, database.connection() as connection:
-        row = await get_incident(connection, incident)
-        if row is None:
-            raise CommandFailed(f"there is no incident {incident}: `mend incidents ls` lists them")
-        return Story(
-            incident=row,
-            approvals=await list_approvals(connection, incident=incident),
-            evidence=await evidence_of(connection, incident),
-            timeline=await timeline(connection, incident),
-        )
-
-
-async def gather(session: Session, approval: str) -> Dossier:
-    """Everything about one approval. Raises CommandFailed where there is none with this id."""
-    from sql.approvals import get_approval, signatures_of
-    from sql.evidence import get_snapshot
-    from sql.incidents import get_incident
-
-    async with session.database() as database, database.connection() as connection:
-        row = await get_approval(connection, approval)
-        if row is None:
-            raise CommandFailed(f"there is no approval {approval}: `mend approvals ls --state all` lists them")
-        return Dossier(
-            approval=row,
-            way_back=await find_way_back(connection, row),
-            signatures=tuple(await signatures_of(connection, approval)),
-            incident=await get_incident(connection, row.incident) if row.incident else None,
-            evidence=await get_snapshot(connection, row.evidence) if row.evidence else None,
-        )
 
 
 def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
@@ -101,7 +39,7 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     yield "decided by", f"rule {row.rule}, mode {row.mode.value}, trust {row.trust_score}"
     yield "because", _lines(ruling.get("reasons"))
     yield f"blast radius{claims}", _blast(row.blast)
-    yield "evidence", _lines(in_short(dossier.evidence)) if dossier.evidence else "none was taken"
+    yield "evidence", _lines(dossier.evidence_in_short) if dossier.evidence else "none was taken"
     yield f"checks{claims}", _lines(_check(check) for check in row.checks)
     yield f"change{claims}", row.diff
     if not is_observation(row.action):

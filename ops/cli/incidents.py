@@ -11,6 +11,7 @@ from ops.cli.console import Json, Limit, print_json, print_pairs, print_rows
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
+    from ops.facts.dossier import Story
     from schemas.words import IncidentState
     from sql.evidence import EvidenceRow
     from sql.incidents import IncidentRow
@@ -68,9 +69,7 @@ def _line(row: IncidentRow) -> dict[str, Any]:
 @commands.command()
 def show(context: typer.Context, incident: Incident, as_json: Json = False) -> None:
     """Shows one incident: what was seen, what was asked of people, and its timeline."""
-    from ops.cli.dossier import story_of
-
-    story = run_now(story_of(session_of(context), incident))
+    story = run_now(_story(session_of(context), incident))
     if as_json:
         print_json(story)
         return
@@ -98,12 +97,19 @@ def show(context: typer.Context, incident: Incident, as_json: Json = False) -> N
     print_rows(rows, ("at", "by", "what"), as_json=False, empty="Nothing is in its timeline yet.")
 
 
+async def _story(session: Session, incident: str) -> Story:
+    from ops.facts.dossier import story_of
+
+    async with session.database() as database:
+        return await story_of(database, incident)
+
+
 def _evidence(rows: Sequence[EvidenceRow]) -> list[tuple[str, str]]:
     """The newest look at the target, and the one before an action, which it is to be compared with.
 
     Of the look that an action was proposed on, the alert and the metrics stay shown: the others may not have them.
     """
-    from ops.cli.evidence import from_outside, in_short
+    from ops.facts.evidence import from_outside, in_short
 
     newest = {row.phase: row for row in rows}
     shown = [newest[phase] for phase in ("before", "after") if phase in newest] or list(newest.values())

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ops.cli.console import cleaned, duration
+from ops.cli.console import duration
+from ops.facts.cleaning import cleaned
 from schemas.action import describe
 from schemas.codec import decode, peek
 from schemas.errors import SchemaError

@@ -71,7 +71,7 @@ class Deed(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _done(session: Session, approval: str) -> Deed:
     """The approval and its way back, when its action was done and there is one."""
-    from ops.cli.way_back import Now, Origin, find_way_back
+    from ops.facts.way_back import Now, Origin, find_way_back
     from ops.partitions import NAME, refuse_other
     from schemas.action import describe
     from sql import installation

@@ -13,7 +13,7 @@ import pytest
 
 from adapters.alertmanager.client import AlertmanagerClient
 from adapters.prometheus.metrics import PrometheusMetrics
-from ops.cli.evidence import in_short
+from ops.facts.evidence import in_short
 from ops.sandbox.kubectl import settled, waiting
 from schemas.action import Investigate, RestartWorkload, ScaleWorkload
 from schemas.event import Output

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from ops.cli.dossier import Dossier, pages
-from ops.cli.way_back import find_way_back
+from ops.cli.dossier import pages
+from ops.facts.dossier import Dossier
+from ops.facts.way_back import find_way_back
 from schemas.action import ScaleWorkload
 from schemas.events import ActionApproved, ActionProposed, ApprovalRequested, ApprovalSigned, ExecutionFinished, PeopleAsked
 from schemas.evidence import BlastRadius

@@ -7,8 +7,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from ops.cli.dossier import Dossier, pages
-from ops.cli.way_back import Now, Origin, WayBack, find_way_back
+from ops.cli.dossier import pages
+from ops.facts.dossier import Dossier
+from ops.facts.way_back import Now, Origin, WayBack, find_way_back
 from schemas.action import (
     Action,
     CordonNode,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapters.kubernetes.gitops import gitops_check
-from ops.cli.dossier import Dossier, pages
-from ops.cli.way_back import Now, Origin, WayBack
+from ops.cli.dossier import pages
+from ops.facts.dossier import Dossier
+from ops.facts.way_back import Now, Origin, WayBack
 from schemas.action import Action, RestartWorkload, ScaleWorkload
 from schemas.codec import decode, encode
 from schemas.events import ActionProposed

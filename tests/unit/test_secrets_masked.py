@@ -25,7 +25,7 @@ from adapters.ssh.probes import journal
 from adapters.ssh.remote import Remote
 from bus.letters import Letters
 from bus.transport import Delivery
-from ops.cli.console import cleaned
+from ops.facts.cleaning import cleaned
 from ops.logging import configure_logging
 from ops.settings.model import LogFormat, LogSettings
 from schemas.codec import decode

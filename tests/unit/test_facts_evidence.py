@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ops.cli.evidence import from_outside, in_short
 from ops.cli.incidents import _evidence
+from ops.facts.evidence import from_outside, in_short
 from schemas.evidence import AlertView, Band, MetricView, Sensor, Snapshot
 from schemas.words import Worse
 from sql.evidence import EvidenceRow

@@ -1,0 +1,68 @@
+"""Everything that one approval rests on, and everything about one incident, from the stores."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ops.errors import NoSuchApproval, NoSuchIncident
+from ops.facts.evidence import in_short
+from ops.facts.way_back import WayBack, find_way_back
+from schemas.evidence import Snapshot
+from sql.approvals import ApprovalRow, SignatureRow, get_approval, list_approvals, signatures_of
+from sql.database import Database
+from sql.evidence import EvidenceRow, evidence_of, get_snapshot
+from sql.incidents import IncidentRow, TimelineRow, get_incident, timeline
+
+
+class Dossier(msgspec.Struct, frozen=True, kw_only=True):
+    """One approval, its votes, its way back, its incident and the snapshot that it rests on; the last two may be unknown.
+
+    `evidence_in_short` is the snapshot in lines for people.
+    """
+
+    approval: ApprovalRow
+    way_back: WayBack
+    signatures: tuple[SignatureRow, ...]
+    incident: IncidentRow | None
+    evidence: Snapshot | None
+    evidence_in_short: list[str] = []
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """One incident with what was asked of people about it (newest first), what was seen and what was done (oldest first)."""
+
+    incident: IncidentRow
+    approvals: list[ApprovalRow]
+    evidence: list[EvidenceRow]
+    timeline: list[TimelineRow]
+
+
+async def story_of(database: Database, incident: str) -> Story:
+    """Everything about one incident. Raises NoSuchIncident, StoreUnavailable."""
+    async with database.connection() as connection:
+        row = await get_incident(connection, incident)
+        if row is None:
+            raise NoSuchIncident(f"there is no incident {incident}: `mend incidents ls` lists them")
+        return Story(
+            incident=row,
+            approvals=await list_approvals(connection, incident=incident),
+            evidence=await evidence_of(connection, incident),
+            timeline=await timeline(connection, incident),
+        )
+
+
+async def dossier_of(database: Database, approval: str) -> Dossier:
+    """Everything about one approval. Raises NoSuchApproval, StoreUnavailable."""
+    async with database.connection() as connection:
+        row = await get_approval(connection, approval)
+        if row is None:
+            raise NoSuchApproval(f"there is no approval {approval}: `mend approvals ls --state all` lists them")
+        evidence = await get_snapshot(connection, row.evidence) if row.evidence else None
+        return Dossier(
+            approval=row,
+            way_back=await find_way_back(connection, row),
+            signatures=tuple(await signatures_of(connection, approval)),
+            incident=await get_incident(connection, row.incident) if row.incident else None,
+            evidence=evidence,
+            evidence_in_short=in_short(evidence) if evidence else [],
+        )
