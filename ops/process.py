@@ -31,12 +31,13 @@ _SLOW_CLIENT = 5.0  # seconds
 
 
 class Health:
-    """What a process knows of itself: `waiting_for` is empty when it is ready. `monotonic` gives seconds."""
+    """What a process knows of itself: Empty is `waiting_for` when it is ready, `warning` when all is as usual. `monotonic` gives s."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._beat = monotonic()
         self.waiting_for = "starting"
+        self.warning = ""
 
     @property
     def is_alive(self) -> bool:
@@ -47,11 +48,12 @@ class Health:
     def is_ready(self) -> bool:
         return not self.waiting_for
 
-    async def beat(self, waiting_for: Callable[[], str]) -> None:
-        """Notes every second that the event loop turns and what the process waits for, until it is cancelled."""
+    async def beat(self, waiting_for: Callable[[], str], warning: Callable[[], str] = lambda: "") -> None:
+        """Notes every second that the event loop turns, what the process waits for and what people should know, until it is cancelled."""
         while True:
             self._beat = self._monotonic()
             self.waiting_for = waiting_for()
+            self.warning = warning()
             await asyncio.sleep(_BEAT)
 
 
@@ -95,7 +97,7 @@ class HealthPort:
         if path == "/livez":
             return _told(start_response, self._health.is_alive, "the event loop is stuck")
         if path == "/readyz":
-            return _told(start_response, self._health.is_ready, self._health.waiting_for)
+            return _told(start_response, self._health.is_ready, self._health.waiting_for, self._health.warning)
         if path == "/metrics":
             pages: Iterable[bytes] = self._metrics(environment, start_response)
             return pages
@@ -103,9 +105,10 @@ class HealthPort:
         return [b"there are /metrics, /livez and /readyz\n"]
 
 
-def _told(start_response: StartResponse, fine: bool, reason: str) -> list[bytes]:
+def _told(start_response: StartResponse, fine: bool, reason: str, warning: str = "") -> list[bytes]:
     start_response("200 OK" if fine else "503 Service Unavailable", [("Content-Type", "application/json")])
-    return [json.dumps({"ok": fine} if fine else {"ok": fine, "reason": reason}).encode() + b"\n"]
+    told = {"ok": fine, **({"warning": warning} if warning else {})} if fine else {"ok": fine, "reason": reason}
+    return [json.dumps(told).encode() + b"\n"]
 
 
 class AtOnce:

@@ -139,7 +139,7 @@ class Machine:
         self._open_health_port()
         place.tell(api=api, stages=self.stages, sandbox=sandbox)
         self._announce(api, sandbox)
-        beat = asyncio.create_task(self.health.beat(lambda: self._waiting_for() or self._store_away()), name="beat")
+        beat = asyncio.create_task(self.health.beat(lambda: self._waiting_for() or self._store_away(), self._stopped), name="beat")
         self.stack.callback(beat.cancel)
         await self.tasks.until_stopped()
 
@@ -274,7 +274,7 @@ class Machine:
             default_cluster=default_cluster(self.settings),
             options=self.settings.ingest,
             waiting_for=self._waiting_for,
-            warning=self._store_away,
+            warning=lambda: self._store_away() or self._stopped(),
             metrics=self._scrape,
         )
         self.tasks.start("api", serve(application, listener, self.stop))
@@ -315,6 +315,10 @@ class Machine:
     def _store_away(self) -> str:
         """Why Postgres is away, or an empty text: alerts are taken all the same, and nothing is done about them meanwhile."""
         return self.store_watch.reason if self.store_watch else ""
+
+    def _stopped(self) -> str:
+        """Who has stopped everything, or an empty text."""
+        return self.store_watch.stopped if self.store_watch else ""
 
     def _waiting_for(self) -> str:
         """Why the process is not ready, or an empty text."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import approvals, configuration, dead, doctor, events, incidents, running, schemas, send, stores, streams, trust
+from ops.cli import approvals, configuration, dead, doctor, events, incidents, running, schemas, send, stop, stores, streams, trust
 from ops.cli.failures import INTERRUPTED, USAGE, guarded
 from ops.cli.session import Session
 
@@ -27,7 +27,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     application.callback()(_options)
-    for module in (running, streams, events, dead, approvals, incidents, trust, send, doctor, stores, schemas, configuration):
+    for module in (running, stop, streams, events, dead, approvals, incidents, trust, send, doctor, stores, schemas, configuration):
         module.add_to(application)
     return application
 

@@ -14,7 +14,7 @@ from ops.examination.finding import Finding, failed, fine, note, warning, wrong
 from ops.partitions import NAME, refuse_other
 from ops.runtime import RunFile
 from ops.wiring import topology
-from sql import installation
+from sql import installation, switch
 from sql.database import Database
 from sql.errors import InvalidAddress, StoreError
 from sql.migrate import migrations
@@ -86,6 +86,8 @@ async def of_postgres(run: RunFile, *, own: bool) -> AsyncIterator[Finding]:
             return
         yield fine("postgres", f"{run.postgres}, version {version}")
         yield await _of_migrations(database)
+        if stopped := await _of_switch(database):
+            yield stopped
         if wrong_partitions := await _of_partitions(database, run):
             yield wrong_partitions
     except (StoreError, OSError) as error:
@@ -106,6 +108,14 @@ async def _of_partitions(database: Database, run: RunFile) -> Finding | None:
     except PartitionsChanged as error:
         return failed("partitions", error, f"set redis.partitions to {known}")
     return None
+
+
+async def _of_switch(database: Database) -> Finding | None:
+    if not await database.fetch("SELECT 1 FROM information_schema.tables WHERE table_name = 'stop_switch'"):
+        return None
+    async with database.connection() as connection:
+        state = await switch.state(connection)
+    return warning("stop switch", state.said, "mend resume, once it may go on") if state.stopped else None
 
 
 async def _of_migrations(database: Database) -> Finding:

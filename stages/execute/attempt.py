@@ -34,6 +34,7 @@ from sql.database import Connection, Database
 from sql.evidence import store_snapshot
 from sql.incidents import IncidentRow, add_timeline, mark_mitigating
 from sql.operations import Lease, Operation, start_operation
+from sql.switch import hold
 from stages.execute.authority import is_wanted, outgrown, refusal, rejected_by
 from stages.execute.classify import is_transient
 from stages.execute.ending import Ending, ended, later
@@ -46,13 +47,14 @@ _UNTOUCHED = (Outcome.REFUSED, Outcome.FAILED, Outcome.DRY_RUN_BLOCKED, Outcome.
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to make one attempt: the approval with its signatures and its incident, the operation as it was found, and the lease.
 
-    `mode` is the present one of the target.
+    `mode` is the present one of the target; `stopped` says that everything was stopped since it was approved, or is empty.
     """
 
     approval: ApprovalRow
     signatures: Sequence[SignatureRow]
     incident: IncidentRow | None
     mode: Mode
+    stopped: str
     operation: Operation
     lease: Lease
     attempt: int
@@ -132,11 +134,16 @@ class Attempt:
 
     def _authorize(self) -> Ending | None:
         claim = self.claim
+        if claim.stopped:
+            return self._stopped(claim.stopped)
         if reason := refusal(claim.approval, claim.signatures, self._clock(), claim.mode, self._options.grant):
             return ended(Outcome.WITHDRAWN if rejected_by(claim.signatures) else Outcome.REFUSED, error=reason)
         if claim.mode is Mode.SHADOW:
             return ended(Outcome.SHADOWED, output=f"the mode is shadow now, in which nothing runs; not run: {describe(self._action)}")
         return None if is_wanted(claim.approval, claim.incident) else self._withdrawn()
+
+    def _stopped(self, why: str) -> Ending:
+        return ended(Outcome.WITHDRAWN, error=f"{why}; not run: {describe(self._action)}")
 
     def _withdrawn(self) -> Ending:
         return ended(Outcome.WITHDRAWN, error=f"its incident is over, and nothing is done any more: {describe(self._action)}")
@@ -188,12 +195,15 @@ class Attempt:
         return isinstance(self._action, EvictPod) and "disruption_budget" in names and names <= {"disruption_budget", "dry_run"}
 
     async def _start(self, before: Snapshot | None) -> Ending | None:
-        """Commits `running`, before the world is touched; the ending when a person rejected it or the incident is over by now.
+        """Commits `running`, before the world is touched; the ending when a person rejected it, everything was stopped or the incident
+        is over by now.
 
-        The approval's lock keeps a rejection from coming between. Raises Retry when the lease was lost.
+        The approval's lock keeps a rejection from coming between, and that of the switch a stop. Raises Retry when the lease was lost.
         """
         claim, at = self.claim, self._clock()
         async with self._database.transaction() as connection:
+            if why := (await hold(connection)).ends(claim.approval.decided_at):
+                return self._stopped(why)
             await get_approval(connection, claim.approval.id, lock=True)
             if person := rejected_by(await signatures_of(connection, claim.approval.id)):
                 return ended(Outcome.WITHDRAWN, error=f"{person} rejected it")

@@ -36,6 +36,7 @@ from sql.operations import (
     take_lease,
 )
 from sql.outbox import kept, once
+from sql.switch import state
 from stages.execute.attempt import Attempt, Claim
 from stages.execute.ending import Ending
 from stages.execute.holding import holding
@@ -155,6 +156,7 @@ class ExecuteStage:
             signatures=await signatures_of(connection, approval.id),
             incident=await get_incident(connection, approval.incident),
             mode=self._mode_of(approval.target),
+            stopped=(await state(connection)).ends(approval.decided_at),
             operation=operation,
             lease=lease,
             attempt=number,

@@ -33,7 +33,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     `incident` is the state of the incident, or None for an unknown one; `related` whether the action's target is the incident's
     own, or is known to belong to it or to own it; `proven` whether the stage that proposes really told the proposal; `busy_with`
     the approval that has the target, or empty; `traffic` is None until it has been counted under the lock; `gitops` is what
-    would revert the action; `person` whether a person proposes it, and proves to be that person.
+    would revert the action; `person` whether a person proposes it, and proves to be that person;
+    `outdated` whether everything was stopped after it was proposed.
     """
 
     action: Action
@@ -51,6 +52,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     traffic: Traffic | None = None
     gitops: GitOps | None = None
     person: bool = False
+    outdated: bool = False
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +178,8 @@ def _demands(situation: Situation, options: GateOptions, before: Risk, after: Ri
         yield Demand(rule="other_target", signatures=1, reason="its target is not the one that the incident is about")
     if situation.mode is Mode.ASSIST:
         yield Demand(rule="assist", signatures=1, reason="in assist mode a person signs every change")
+    if situation.outdated:
+        yield Demand(rule="stopped", signatures=1, reason="Mendstream was stopped after it was proposed: a person looks before it is run")
     yield from _valve_demands(situation, options)
 
 

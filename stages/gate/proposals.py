@@ -22,6 +22,7 @@ from sql.outbox import has_told
 from stages.gate.options import GateOptions
 from stages.gate.policy import PEOPLE_RULES, Ruling, Situation, Traffic, is_related, rule_on, worst
 from stages.gate.votes import VoteKeys
+from stages.stopped import wait_while_stopped
 
 _PROPOSER = "propose"  # the stage whose kept outputs prove a proposal
 _REASON_LIMIT = 1000  # characters
@@ -32,9 +33,12 @@ _SHORT_DIFF = 4_000
 async def decide_proposal(
     event: ActionProposed, context: Context, connection: Connection, options: GateOptions, keys: VoteKeys
 ) -> Sequence[Output]:
-    """The events that tell what was decided; the rows are in the transaction of `connection`."""
+    """The events that tell what was decided; the rows are in the transaction of `connection`. Raises Retry while Mendstream is stopped."""
+    switch = await wait_while_stopped(connection)
     person = event.source is Source.PERSON and keys.verify_proposal(event)
     place, situation = await _measure(event, context, connection, options, person=person)
+    if switch.last_stop is not None and event.at <= switch.last_stop:
+        situation = msgspec.structs.replace(situation, outdated=True)
     ruling = rule_on(situation, options)
     if ruling.unattended and not is_observation(event.action):
         situation = msgspec.structs.replace(situation, traffic=await _traffic(connection, situation, place, options))

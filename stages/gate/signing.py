@@ -15,6 +15,7 @@ from sql import approvals, incidents
 from sql.approvals import ApprovalRow, SignatureRow, fold_name
 from sql.database import Connection
 from sql.operations import get_operation, is_held
+from sql.switch import hold
 from stages.gate.options import GateOptions
 from stages.gate.proposals import note
 from stages.gate.votes import VoteKeys
@@ -27,9 +28,12 @@ async def count_vote(event: VoteCast, context: Context, connection: Connection, 
     """The events that tell what the vote did. The row's lock lets votes at the same time be counted one after the other."""
     if not keys.verify(event):
         return [_refused(event, context, "the vote is not genuine: it was not signed with a votes key of this installation")]
+    switch = await hold(connection)
     row = await approvals.get_approval(connection, event.approval, lock=True)
     if row is None:
         return [_refused(event, context, "there is no such approval")]
+    if switch.stopped and event.choice is Choice.SIGN:
+        return [_refused(event, context, f"{switch.said}; sign again after `mend resume`")]
     refusal = next(_refusals(event, context, row, options), "") or await _over(connection, row) or await _begun(connection, row)
     if refusal:
         return [_refused(event, context, refusal)]

@@ -36,6 +36,7 @@ from stages.propose.case import Case, Suggestion, SuggestionSource
 from stages.propose.investigation import investigate
 from stages.propose.options import ProposeOptions
 from stages.propose.outside import gone, look
+from stages.stopped import wait_while_stopped
 
 _TELLERS: dict[type[Event], str] = {IncidentOpened: "ingest", IncidentUpdated: "ingest", VerificationFinished: "verify"}
 
@@ -85,7 +86,7 @@ class ProposeStage:
         return await once(self._database, self.name, event, lambda connection: self._decide(event, answer, context, connection))
 
     async def _accepted(self, event: Event) -> IncidentRow | None:
-        """The incident, when it is open and this event is a reason to answer it."""
+        """The incident, when it is open and this event is a reason to answer it. Raises Retry while Mendstream is stopped."""
         async with self._database.connection() as connection:
             latest = await latest_proposal(connection, event.incident)
             if not _may_want_answer(event, latest):
@@ -94,7 +95,10 @@ class ProposeStage:
             incident = await get_incident(connection, event.incident)
             if incident is None:
                 raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
-            return incident if incident.is_open and self._wants_answer(event, latest, incident) else None
+            if not incident.is_open or not self._wants_answer(event, latest, incident):
+                return None
+            await wait_while_stopped(connection)
+            return incident
 
     def _wants_answer(self, event: Event, latest: ProposalRow | None, incident: IncidentRow) -> bool:
         """Whether it has no answer yet, or one that is no action and may be out of date; or the event asks for a next step."""
@@ -110,6 +114,7 @@ class ProposeStage:
         return latest.kind == "observation" and event.status is SignalStatus.FIRING and waited
 
     async def _decide(self, event: Event, answer: _Answer, context: Context, connection: Connection) -> Sequence[Output]:
+        await wait_while_stopped(connection)
         latest = await latest_proposal(connection, event.incident, lock=True)
         current = await get_incident(connection, event.incident)
         if current is None or not current.is_open or not self._wants_answer(event, latest, current):

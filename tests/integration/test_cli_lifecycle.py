@@ -21,7 +21,7 @@ from ops.runtime import is_running, running
 from ops.wiring import ARCHIVE, NEEDS_WORLD, STAGES
 from tests.bench.alerts import in_groups, notification, of_deployment
 from tests.bench.ground import peak_memory
-from tests.integration.mend_process import ROOT, TOKEN, Mend, end, installation, until
+from tests.integration.mend_process import ANA, ROOT, TOKEN, Mend, end, installation, until
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -359,4 +359,19 @@ def test_the_process_list_shows_no_secret(mend: Mend) -> None:
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "http-token-of-the-test" not in listed
     assert (mend.data / "votes.key").read_text() not in listed
+    assert end(process) == 0
+
+
+def test_a_stop_is_seen_by_the_process_and_the_doctor_until_it_is_resumed(mend: Mend) -> None:
+    process = mend.up("--sandbox")
+    _, api = _address(mend.run.api)
+    assert "Missing option '--reason'" in mend.wrong("stop", code=2)
+    assert "From now on nothing is proposed, approved or begun." in mend.said("stop", "--reason", "the database moves")
+    until(lambda: '"warning":"Mendstream is stopped by ' in _get(api, "/readyz"), mend.log)
+    assert _get(api, "/readyz").startswith('{"ok":true')
+    assert "!!  stop switch" in mend.said("doctor")
+    assert "may not sign" in mend.wrong("resume")
+    assert "resumed by ana" in mend.said("resume", "--as", "ana", MEND_PERSON_TOKEN=ANA)
+    until(lambda: _get(api, "/readyz") == '{"ok":true}', mend.log)
+    assert mend.json("resume", "--as", "ana", MEND_PERSON_TOKEN=ANA)["was_stopped"] is False
     assert end(process) == 0
