@@ -85,6 +85,8 @@ def parse(text: str, target: Target, snapshot: Snapshot | None = None) -> Parsed
     words = " ".join(text.split()) if len(text) <= _LONGEST else ""
     if not words and text.strip():
         raise ParseFailure(text, f"is longer than {_LONGEST} characters")
+    if len(text.strip().splitlines()) > 1:
+        raise ParseFailure(text, "is more than one line")
     namespaces = _NAMESPACE.findall(words) if words.startswith("kubectl ") else []
     if len(namespaces) > 1:
         raise ParseFailure(text, "names more than one namespace")
