@@ -36,6 +36,7 @@ from ops.wiring import (
     now,
     open_channels,
     open_metrics,
+    open_model,
     open_worlds,
     require_files_of_hosts,
     require_something_to_heal,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
+    from adapters.model import ModelClient
     from adapters.ports import Channel
     from adapters.worlds import Worlds
     from bus.connect import Bus
@@ -117,6 +119,7 @@ class Machine:
         self.tasks = Tasks(stop)
         self.loops: list[StageLoop] = []
         self.store_watch: StoreWatch | None = None
+        self.model: ModelClient | None = None
 
     async def run(self) -> None:
         """Builds everything, says where it is, runs it until `stop`. Raises StageCrashed when a stage ends by itself."""
@@ -176,6 +179,9 @@ class Machine:
             metrics = open_metrics(self.settings, sandbox=bool(sandbox), baseline="verify" in self.stages)
         if metrics is not None:
             self.stack.push_async_callback(metrics.close)
+        self.model = open_model(self.settings) if "propose" in self.stages else None
+        if self.model is not None:
+            self.stack.push_async_callback(self.model.close)
         key = votes_key(self.settings.votes.key, self.settings.data.path)
         hide_secrets([*secrets_in(self.settings), key])
         return Parts(
@@ -186,6 +192,7 @@ class Machine:
             owners=owners,
             channels=self._channels(),
             metrics=metrics,
+            model=self.model,
         )
 
     async def _worlds(self, sandbox: str) -> tuple[Worlds | None, LateOwners | None]:
@@ -297,6 +304,10 @@ class Machine:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         registry.register(BusCollector(self.loops))
+        if self.model is not None:
+            from adapters.model.metrics import ModelCollector
+
+            registry.register(ModelCollector(self.model.meter))
         return registry
 
     def _scrape(self) -> bytes:

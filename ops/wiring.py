@@ -23,12 +23,14 @@ from schemas.secret import Secret
 
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient
+    from adapters.model import ModelClient
     from adapters.ports import Channel, Forecast, World
     from adapters.prometheus.metrics import PrometheusMetrics
     from adapters.worlds import Worlds
     from bus.handler import Stage
     from ops.owners import LateOwners
     from sql.database import Database
+    from stages.propose.case import SuggestionSource
 
 _log = logging.getLogger("mend.wiring")
 ARCHIVE = "archive"
@@ -50,7 +52,8 @@ def now() -> datetime:
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the stages of one process share. `worlds` is None in a process without a stage that needs one, `metrics` where
-    no Prometheus and no Alertmanager is in the settings. `owners` stands in for the worlds where only ingest would use them."""
+    no Prometheus and no Alertmanager is in the settings, `model` where no language model is. `owners` stands in for the worlds
+    where only ingest would use them."""
 
     settings: Settings
     database: Database
@@ -58,6 +61,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     worlds: Worlds | None
     owners: LateOwners | None = None
     metrics: PrometheusMetrics | None = None
+    model: ModelClient | None = None
     channels: tuple[Channel, ...] = ()
     clock: Callable[[], datetime] = now
 
@@ -92,7 +96,16 @@ def _propose(parts: Parts) -> Stage:
     from stages.propose.stage import ProposeStage
 
     metrics = parts.metrics.sparing() if parts.metrics is not None else None
-    return ProposeStage(parts.database, parts.world, parts.settings.propose, metrics=metrics)
+    return ProposeStage(parts.database, parts.world, parts.settings.propose, sources=_sources(parts), metrics=metrics)
+
+
+def _sources(parts: Parts) -> tuple[SuggestionSource, ...]:
+    """Who is asked before the templates, in this order."""
+    if parts.model is None:
+        return ()
+    from stages.propose.model import ModelSource
+
+    return (ModelSource(parts.database, parts.model, parts.settings.propose, clock=parts.clock),)
 
 
 def _gate(parts: Parts) -> Stage:
@@ -306,6 +319,15 @@ def open_metrics(
         )
     alertmanagers = tuple(alertmanagers_of(settings).values())
     return PrometheusMetrics(settings.prometheus, clock=clock, alertmanagers=alertmanagers, forecast=_usual() if baseline else None)
+
+
+def open_model(settings: Settings, *, clock: Callable[[], datetime] = now) -> ModelClient | None:
+    """The language model of the settings, or None where they name none. No request is made yet."""
+    if not settings.model.is_on:
+        return None
+    from adapters.model import ModelClient
+
+    return ModelClient(settings.model, clock=clock)
 
 
 def alertmanagers_of(settings: Settings) -> dict[str, AlertmanagerClient]:

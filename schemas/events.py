@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar
 
+import msgspec
+
 from schemas.action import Action
 from schemas.event import Event
 from schemas.evidence import BlastRadius, Check, GitOps, Judgement
@@ -103,7 +105,8 @@ class ActionProposed(Event, frozen=True, kw_only=True):
 
     `evidence` is the id of the snapshot it rests on; `risk` is set only where the source names one; `inverse` would undo it;
     `basis` is a short hash of what the action changes, as it was when it was proposed (see `adapters.ports.Preflight`); `gitops` what
-    would revert it; `proof` shows that this person proposes it, where a person does (see `stages.gate.votes`).
+    would revert it; `proof` shows that this person proposes it, where a person does (see `stages.gate.votes`);
+    `objection` is what a critic says against it, and is not written where there is none.
     """
 
     topic: ClassVar[str] = "proposals"
@@ -128,6 +131,7 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     basis: str = ""
     gitops: GitOps | None = None
     proof: str = ""
+    objection: str | msgspec.UnsetType = msgspec.UNSET
 
 
 # decisions -------------------------------------------------------------------------------------------------------

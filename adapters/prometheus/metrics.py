@@ -15,11 +15,11 @@ import msgspec
 
 from adapters.alertmanager.client import AlertmanagerClient
 from adapters.errors import AdapterError, NoAnswer, WrongSettings
+from adapters.patience import Patience
 from adapters.ports import AlertState, Forecast, Measurement, Usual
 from adapters.prometheus.client import PrometheusClient, shown
 from adapters.prometheus.history import read_history
 from adapters.prometheus.options import PrometheusOptions
-from adapters.prometheus.patience import Patience
 from adapters.prometheus.probes import Question, questions
 from adapters.prometheus.selection import label_name
 from adapters.prometheus.state import Answer, alertmanager_says, prometheus_says

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager: whether each of the settings answers, lets us ask, and has anything to tell."""
+"""Prometheus, Alertmanager and the language model: whether each of the settings answers, lets us ask, and has anything to tell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adapters.errors import AdapterError
 from ops.errors import SettingsWrong
 from ops.examination.finding import Finding, failed, fine, warning
 from ops.settings import Settings
-from ops.wiring import alertmanagers_of, now, open_metrics
+from ops.wiring import alertmanagers_of, now, open_metrics, open_model
 
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient
@@ -20,7 +20,9 @@ _NOBODY = {"alertname": "MendstreamDoctor"}  # labels of no alert: what is asked
 
 
 async def of_outside(settings: Settings, *, sandbox: bool) -> AsyncIterator[Finding]:
-    """Each Prometheus and each Alertmanager of the settings. Where there is none, there is nothing to find."""
+    """Each Prometheus, each Alertmanager and the language model of the settings. Where there is none, there is nothing to find."""
+    async for finding in _of_model(settings):
+        yield finding
     if not settings.prometheus and not settings.alertmanager:
         return
     try:
@@ -34,6 +36,29 @@ async def of_outside(settings: Settings, *, sandbox: bool) -> AsyncIterator[Find
     looks += [_of_alertmanager(name, client) for name, client in alertmanagers_of(settings).items()]
     for finding in await asyncio.gather(*looks):
         yield finding
+
+
+async def _of_model(settings: Settings) -> AsyncIterator[Finding]:
+    """The language model of the settings, where they name one. It is asked which models there are, which costs nothing."""
+    client = open_model(settings)
+    if client is None:
+        return
+    about, where = f"language model {client.meter.provider}", str(settings.model.url)
+    try:
+        names = await client.models()
+    except AdapterError as error:
+        yield failed(about, error, "check [model]: url, name and key; until it answers, the templates suggest alone")
+        return
+    finally:
+        await client.close()
+    if names is None:
+        advice = "nothing, where suggestions come (`mend_model_questions_total`): whether the key is accepted shows only there"
+        yield warning(about, f"{where} answers, and lists no models", advice)
+    elif settings.model.name not in names:
+        yield warning(about, f"{where} accepts the key, and does not list this model", "check model.name")
+    else:
+        critic = "with its critic" if settings.model.critic else "without a critic"
+        yield fine(about, f"{where} accepts the key and has this model; it suggests {critic}, and decides nothing")
 
 
 async def _of_prometheus(name: str, options: PrometheusOptions) -> Finding:

@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 
 from adapters.credentials import require_username
+from adapters.model.options import ModelOptions
 from adapters.prometheus.options import PrometheusOptions
 from adapters.ssh.options import HostOptions
 from bus.options import DEAD_AGE, LoopOptions, SweeperOptions
@@ -209,6 +210,7 @@ class Settings(Section, frozen=True, kw_only=True):
     metrics: MetricsSettings = MetricsSettings()
     ingest: IngestOptions = IngestOptions()
     propose: ProposeOptions = ProposeOptions()
+    model: ModelOptions = ModelOptions()
     gate: GateOptions = GateOptions()
     execute: ExecuteOptions = ExecuteOptions()
     verify: VerifyOptions = VerifyOptions()

@@ -34,7 +34,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     own, or is known to belong to it or to own it; `proven` whether the stage that proposes really told the proposal; `busy_with`
     the approval that has the target, or empty; `traffic` is None until it has been counted under the lock; `gitops` is what
     would revert the action; `person` whether a person proposes it, and proves to be that person;
-    `outdated` whether everything was stopped after it was proposed.
+    `outdated` whether everything was stopped after it was proposed; `objection` what a critic says against it.
     """
 
     action: Action
@@ -53,6 +53,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     gitops: GitOps | None = None
     person: bool = False
     outdated: bool = False
+    objection: str = ""
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +175,8 @@ def _demands(situation: Situation, options: GateOptions, before: Risk, after: Ri
     yield Demand(rule="risk", signatures=options.signatures.of(after), reason=f"risk {before.value} ({source}){trusted}")
     yield from _blast_demands(situation.blast if situation.proven else None)
     yield from _check_demands(situation.checks)
+    if situation.objection:
+        yield Demand(rule="objection", signatures=1, reason=situation.objection)
     if not situation.related:
         yield Demand(rule="other_target", signatures=1, reason="its target is not the one that the incident is about")
     if situation.mode is Mode.ASSIST:

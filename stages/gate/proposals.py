@@ -13,7 +13,7 @@ from schemas.event import Output
 from schemas.events import ActionApproved, ActionHeld, ActionProposed, ApprovalDue, ApprovalRequested, PeopleAsked
 from schemas.target import Target
 from schemas.text import clean
-from schemas.words import ApprovalState, Source
+from schemas.words import ApprovalState, Risk, Source
 from sql import approvals, decisions, incidents, trust
 from sql.approvals import ApprovalRow
 from sql.database import Connection
@@ -68,13 +68,14 @@ async def _measure(
     if not is_observation(action):
         await approvals.take_lock(connection, *sorted({f"target/{place}", f"target/{action.target.key}"}))
         busy = await approvals.busy_with(connection, place=place, target=action.target.key, now=context.now())
+    severity = worst(event.severity, incident.severity) if incident else event.severity
     situation = Situation(
         action=action,
-        severity=worst(event.severity, incident.severity) if incident else event.severity,
+        severity=severity,
         now=context.now(),
         mode=options.mode_of(action.target),
         incident=incident.state if incident else None,
-        named_risk=event.risk,
+        named_risk=_named_risk(event, options.risks.of(severity)),
         trust=await trust.score(connection, pattern_of(action)),
         blast=event.blast,
         checks=event.checks,
@@ -83,8 +84,16 @@ async def _measure(
         busy_with=busy or "",
         gitops=event.gitops,
         person=person,
+        objection=clean(event.objection or "", _REASON_LIMIT),
     )
     return place, situation
+
+
+def _named_risk(event: ActionProposed, usual: Risk) -> Risk | None:
+    """The risk that the source names. A language model's words have no authority: it may raise the usual one, never lower it."""
+    if event.source is Source.MODEL and event.risk is not None and list(Risk).index(event.risk) <= list(Risk).index(usual):
+        return None
+    return event.risk
 
 
 async def _is_related(event: ActionProposed, incident: Target, connection: Connection) -> bool:

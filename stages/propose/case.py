@@ -14,7 +14,10 @@ from schemas.words import Risk, Severity, Source
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One incident with its evidence: all that a source may know. `snapshot.target` is the target as the cluster spells it."""
+    """One incident with its evidence: all that a source may know. `snapshot.target` is the target as the cluster spells it.
+
+    `title` is what its first alert says of itself, in the words of whoever wrote the rule.
+    """
 
     incident: str
     target: Target
@@ -23,6 +26,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     opened_at: datetime
     snapshot: Snapshot
+    title: str = ""
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +34,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
 
     `question` is not empty where people are needed besides, or instead, because the action alone cannot heal.
     `confidence` is from 0 to 1; `risk` is set only where the source names one. `otherwise` is what is suggested in its place
-    when its preflight fails, such as for lack of room.
+    when its preflight fails, such as for lack of room. `objection` is what speaks against it, so that a person must sign.
     """
 
     action: Action
@@ -44,6 +48,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False
     playbook: str = ""
     otherwise: Suggestion | None = None
+    objection: str = ""
 
 
 class SuggestionSource(Protocol):

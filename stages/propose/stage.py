@@ -168,6 +168,7 @@ class ProposeStage:
             labels=incident.labels,
             opened_at=incident.opened_at,
             snapshot=snapshot,
+            title=incident.title,
         )
 
     async def _suggest(self, case: Case) -> Suggestion:
@@ -317,4 +318,5 @@ def _proposal(context: Context, severity: Severity, suggestion: Suggestion, pref
         diff=clean(preflight.diff, 8000) if preflight else "",
         basis=preflight.basis if preflight else "",
         gitops=preflight.gitops if preflight else None,
+        objection=clean(suggestion.objection, 600) or msgspec.UNSET,
     )

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.alertmanager.client import AlertmanagerClient
+from adapters.patience import Patience
 from adapters.prometheus.metrics import PrometheusMetrics
 from adapters.prometheus.options import PrometheusOptions
-from adapters.prometheus.patience import Patience
 from schemas.evidence import Sensor
 from schemas.secret import SecretUrl
 from schemas.target import Kind, Target
