@@ -113,6 +113,8 @@ ZERO_MEANS = {
     "propose.patience": "people are asked at once",
     "propose.look_again": "with every signal",
     "propose.rollout_window": "no crash is blamed on a revision",
+    "model.retries": "one try",
+    "model.cache": "no answer is used again",
     "gate.signatures.low": "nobody signs",
     "gate.signatures.medium": "nobody signs",
     "gate.signatures.high": "nobody signs",
