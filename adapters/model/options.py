@@ -41,7 +41,7 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The most tokens that all processes together spend within 24 hours."""
 
     prompt_limit: Annotated[int, msgspec.Meta(ge=4_000, le=200_000)] = 12_000
-    """The longest evidence that is sent, in bytes; of logs and events the last part is left out first."""
+    """The longest evidence that is sent, in bytes; what is longer is left out in whole parts, logs first."""
 
     answer_tokens: Annotated[int, msgspec.Meta(ge=100, le=32_000)] = 1_000
     """The most tokens of one answer; a longer one is cut off there, and not used."""
