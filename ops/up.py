@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from adapters.model import ModelClient
+    from adapters.model.client import ModelClient
     from adapters.ports import Channel
     from adapters.worlds import Worlds
     from bus.connect import Bus

@@ -23,7 +23,7 @@ from schemas.secret import Secret
 
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient
-    from adapters.model import ModelClient
+    from adapters.model.client import ModelClient
     from adapters.ports import Channel, Forecast, World
     from adapters.prometheus.metrics import PrometheusMetrics
     from adapters.worlds import Worlds
@@ -103,7 +103,7 @@ def _sources(parts: Parts) -> tuple[SuggestionSource, ...]:
     """Who is asked before the templates, in this order."""
     if parts.model is None:
         return ()
-    from stages.propose.model import ModelSource
+    from stages.propose.model.source import ModelSource
 
     return (ModelSource(parts.database, parts.model, parts.settings.propose, clock=parts.clock),)
 
@@ -325,7 +325,7 @@ def open_model(settings: Settings, *, clock: Callable[[], datetime] = now) -> Mo
     """The language model of the settings, or None where they name none. No request is made yet."""
     if not settings.model.is_on:
         return None
-    from adapters.model import ModelClient
+    from adapters.model.client import ModelClient
 
     return ModelClient(settings.model, clock=clock)
 

@@ -11,7 +11,7 @@ from ops.facts.dossier import Dossier
 from ops.facts.way_back import Now, Origin, WayBack
 from schemas.action import describe, is_observation
 from schemas.evidence import BlastRadius, Check
-from schemas.words import ApprovalState
+from schemas.words import ApprovalState, Source
 from sql.approvals import ApprovalRow, SignatureRow
 
 _AS = "as somebody else than the user of this machine: --as NAME, with the token of [people.NAME] (MEND_PERSON_TOKEN, or asked for)"
@@ -90,7 +90,9 @@ def _state(row: ApprovalRow, now: datetime) -> str:
 
 def _source(row: ApprovalRow) -> str:
     inputs = row.inputs
-    words = [str(inputs.get("source", "unknown")), f"proposed by {row.proposer}"]
+    source = str(inputs.get("source", "unknown"))
+    named = f"a language {source} ({inputs.get('provider')}), which decides nothing" if source == Source.MODEL else source
+    words = [named, f"proposed by {row.proposer}"]
     if row.playbook:
         words.append(f"playbook {row.playbook}")
     if isinstance(confidence := inputs.get("confidence"), int | float):

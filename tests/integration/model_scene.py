@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from adapters.model import ModelClient, ModelOptions
+from adapters.model.client import ModelClient
+from adapters.model.options import ModelOptions
 from adapters.ports import Applied, Preflight
 from schemas.action import Action, DeletePod, EvictPod, is_observation
 from schemas.event import Output
@@ -18,9 +19,9 @@ from schemas.target import Target
 from schemas.words import CheckResult, Disposition, Severity, Tier
 from sql.database import Database
 from sql.decisions import DecisionRow, get_decision
-from stages.gate import GateOptions
-from stages.propose import ProposeStage
-from stages.propose.model import ModelSource
+from stages.gate.options import GateOptions
+from stages.propose.model.source import ModelSource
+from stages.propose.stage import ProposeStage
 from tests.integration.scene import AUTO, Scene, gate, only
 from tests.model_endpoint import KEY, Endpoint
 from tests.unit.snapshots import pod, revision, snapshot

@@ -24,10 +24,10 @@ from schemas.secret import Secret
 from schemas.target import Kind, Target
 from schemas.words import Risk, Severity, Source
 from sql.database import Database
-from stages.gate import SignatureTable
-from stages.propose import ProposeStage
+from stages.gate.options import SignatureTable
 from stages.propose.case import Case
-from stages.propose.model import ModelSource
+from stages.propose.model.source import ModelSource
+from stages.propose.stage import ProposeStage
 from tests.integration.model_scene import BROKEN, ModelScene
 from tests.integration.scene import AUTO, TARGET, gate, only, row
 from tests.model_endpoint import KEY, Asked, Script, Sent, completion, endpoint, objects, suggests

@@ -21,7 +21,7 @@ EXISTS = Check(name="target", result=CheckResult.PASSED, detail="deployment shop
 REVERTED = "managed by Argo CD application shop: it will revert this change, unless the repository is changed as well"
 
 
-def shown(action: Action, *checks: Check) -> dict[str, str]:
+def shown(action: Action, *checks: Check, **inputs: object) -> dict[str, str]:
     row = ApprovalRow(
         id="a",
         proposal="p",
@@ -42,7 +42,7 @@ def shown(action: Action, *checks: Check) -> dict[str, str]:
         rule="risk",
         mode=Mode.AUTO,
         trust_score=0,
-        inputs={"situation": {"proven": True}},
+        inputs={"situation": {"proven": True}, **inputs},
         evidence="",
         checks=checks,
     )
@@ -85,3 +85,8 @@ def test_the_warning_is_kept_with_the_check() -> None:
     kept = decode(encode(told))
     assert isinstance(kept, ActionProposed)
     assert [check.warning is True for check in kept.checks] == [False, True]
+
+
+def test_what_a_language_model_suggests_is_shown_as_its_own() -> None:
+    found = shown(RestartWorkload(target=TARGET), EXISTS, source="model", provider="small-1", confidence=1.0, cached=True)
+    assert found["source"] == "a language model (small-1), which decides nothing, proposed by mendstream, confidence 1.00, from cache"

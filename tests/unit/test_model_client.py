@@ -14,8 +14,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from adapters.errors import Refused
-from adapters.model import Ended, ModelClient, ModelOptions, Question, Reply
+from adapters.model.client import ModelClient
 from adapters.model.metrics import ModelCollector
+from adapters.model.options import ModelOptions
+from adapters.model.wire import Ended, Question, Reply
 from ops.examination.outside import of_outside
 from ops.settings import Settings
 from schemas.secret import Secret, SecretUrl

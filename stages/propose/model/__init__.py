@@ -3,9 +3,3 @@
 `reach` is the rule of what it may name, `facts` what it is told, `prompt` how it is asked, `answer` what of its words is kept, `consult`
 the budget and the cache, `source` all of it in order.
 """
-
-from __future__ import annotations
-
-from stages.propose.model.source import ModelSource
-
-__all__ = ["ModelSource"]

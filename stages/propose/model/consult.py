@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adapters.model import Ended, ModelClient, Question, Reply
+from adapters.model.client import ModelClient
+from adapters.model.wire import Ended, Question, Reply
 from schemas.identity import new_id
 from schemas.text import clean
 from sql.database import Database

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.model import Question
+from adapters.model.wire import Question
 from schemas.action import describe
 from stages.propose.case import Suggestion
 from stages.propose.model.reach import LOOK

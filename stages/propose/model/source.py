@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from adapters.model import ModelClient
+from adapters.model.client import ModelClient
 from schemas.action import is_observation
 from sql.database import Database
 from stages.propose.case import Case, Suggestion
