@@ -24,17 +24,21 @@ from schemas.secret import Secret
 from schemas.target import Kind, Target
 from schemas.words import Risk, Severity, Source
 from sql.database import Database
-from stages.gate.options import SignatureTable
+from sql.trust import fold_all
 from stages.propose.case import Case
 from stages.propose.model.source import ModelSource
 from stages.propose.stage import ProposeStage
 from tests.integration.model_scene import BROKEN, ModelScene
-from tests.integration.scene import AUTO, TARGET, gate, only, row
+from tests.integration.scene import TARGET, gate, only, row
 from tests.model_endpoint import KEY, Asked, Script, Sent, completion, endpoint, objects, suggests
 from tests.unit.snapshots import HOST, NOW, host, node, pod, snapshot, unit
 from tests.unit.test_model_client import FAULTS
 
 RESTART = "Restart deployment: shop/api"
+TRUSTED = """
+INSERT INTO trust_ledger (event, pattern, at, kind, told_by, about)
+SELECT 'event-' || n, $1, $2, 'success', 'verify', 'operation-' || n FROM generate_series(1, $3) AS n
+"""
 
 
 @pytest.fixture
@@ -308,13 +312,16 @@ def critic(objection: str, action: str = RESTART) -> Script:
     return answer
 
 
-ALONE = msgspec.structs.replace(AUTO, signatures=SignatureTable(medium=0, high=0))
-"""Rules by which risk asks nobody: what still demands a person is the objection."""
-
-
-async def test_an_objection_of_the_critic_demands_a_person_whatever_the_risk_and_is_kept(scene: ModelScene) -> None:
+@pytest.mark.parametrize(("severity", "trust"), [(Severity.P3, 0), (Severity.P2, 9)], ids=["low", "low by trust"])
+async def test_an_objection_of_the_critic_demands_a_person_at_the_lowest_risk_too_and_is_kept(
+    scene: ModelScene, severity: Severity, trust: int
+) -> None:
+    async with scene.database.transaction() as connection:
+        await connection.execute(TRUSTED, "restart:prod/shop/api", scene.now, trust)
+        await fold_all(connection)
     scene.server.script = critic("the log shows that\nthe database is away")
-    found = await scene.decided(scene.source(critic=True), options=ALONE)
+    found = await scene.decided(scene.source(critic=True), severity=severity)
+    assert found.decision.risk_after is Risk.LOW
     said = "the critic objects: the log shows that the database is away"
     assert found.proposal.objection == said
     assert (found.signatures, found.decision.rule, found.runs_alone) == (1, "objection", False)
@@ -329,10 +336,10 @@ async def test_an_objection_of_the_critic_demands_a_person_whatever_the_risk_and
 
 async def test_without_an_objection_nothing_changes(scene: ModelScene) -> None:
     scene.server.script = critic("")
-    found = await scene.decided(scene.source(critic=True), options=ALONE)
+    found = await scene.decided(scene.source(critic=True), severity=Severity.P3)
     assert found.proposal.objection is msgspec.UNSET
     assert found.runs_alone
-    again = await scene.decided(scene.source(critic=True), options=ALONE)
+    again = await scene.decided(scene.source(critic=True), severity=Severity.P3)
     assert again.proposal.cached
     assert len(scene.server.asked) == 2, "both answers are used again"
 
@@ -350,7 +357,7 @@ async def test_without_an_objection_nothing_changes(scene: ModelScene) -> None:
 )
 async def test_a_critic_that_could_not_be_heard_has_not_agreed(scene: ModelScene, sent: Sent, fields: dict[str, Any], why: str) -> None:
     scene.server.script = lambda asked: sent if asked.form == "objection" else suggests(RESTART, tokens=5000)
-    found = await scene.decided(scene.source(critic=True, **fields), options=ALONE)
+    found = await scene.decided(scene.source(critic=True, **fields), severity=Severity.P3)
     assert str(found.proposal.objection).startswith("the critic could not be heard: ")
     assert why in str(found.proposal.objection)
     assert found.signatures == 1
