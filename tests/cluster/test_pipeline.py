@@ -6,6 +6,7 @@ Or they are not, and then that is what is said.
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -89,7 +90,15 @@ class Story:
 
 
 @asynccontextmanager
-async def running(folder: Path, kubeconfig: str, settings: str = _SETTINGS) -> AsyncIterator[Scene]:
+async def running(kubeconfig: str, settings: str = _SETTINGS) -> AsyncIterator[Scene]:
+    """A `mend up` in a folder outside of pytest's, which root closes to the user that Postgres runs as."""
+    with tempfile.TemporaryDirectory(prefix="mend-pipeline-", ignore_cleanup_errors=True) as folder:
+        async with _running(Path(folder), kubeconfig, settings) as scene:
+            yield scene
+
+
+@asynccontextmanager
+async def _running(folder: Path, kubeconfig: str, settings: str) -> AsyncIterator[Scene]:
     pipeline = Pipeline(folder / "mend", settings.format(kubeconfig=kubeconfig))
     try:
         await pipeline.start()
@@ -109,8 +118,8 @@ async def running(folder: Path, kubeconfig: str, settings: str = _SETTINGS) -> A
 
 
 @pytest_asyncio.fixture(scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory, kubeconfig: str) -> AsyncIterator[Scene]:
-    async with running(tmp_path_factory.mktemp("pipeline"), kubeconfig) as made:
+async def scene(kubeconfig: str) -> AsyncIterator[Scene]:
+    async with running(kubeconfig) as made:
         yield made
 
 
@@ -228,7 +237,7 @@ async def test_a_restart_that_does_not_help_against_memory_is_verified_as_failed
 
 
 async def test_a_limited_identity_is_refused_in_preflight_and_the_missing_permission_is_named(
-    real: Place, deploy: Deploy, tmp_path: Path, kubeconfig: str
+    real: Place, deploy: Deploy, kubeconfig: str
 ) -> None:
     web = await deploy("web", "sim/web:ok", replicas=2)
     await real.kubectl.until(web, settled)
@@ -236,7 +245,7 @@ async def test_a_limited_identity_is_refused_in_preflight_and_the_missing_permis
     before = await real.kubectl.until(web, waiting("CrashLoopBackOff"))
     await real.limited(("patch", "deployments", "apps"))
 
-    async with running(tmp_path, str(Path(kubeconfig).parent / "limited.kubeconfig")) as scene:
+    async with running(str(Path(kubeconfig).parent / "limited.kubeconfig")) as scene:
         story = await scene.fire("KubePodCrashLooping", web)
         held = await story.until(e.ActionHeld)
         assert f"patch deployments.apps in {web.namespace}" in held.reason

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
@@ -33,12 +31,12 @@ kubeconfig = "{kubeconfig}"
 
 
 async def test_a_wedge_that_comes_back_within_the_hold_down_is_a_relapse_and_never_called_healed(
-    real: Place, deploy: Deploy, tmp_path: Path, kubeconfig: str
+    real: Place, deploy: Deploy, kubeconfig: str
 ) -> None:
     web = await deploy("web", "sim/web:wedge-7s")
     await real.kubectl.until(web, unready)
 
-    async with running(tmp_path, kubeconfig, _SETTINGS) as scene:
+    async with running(kubeconfig, _SETTINGS) as scene:
         story = await scene.fire("WebWedged", web)
         verified = await story.until(e.VerificationFinished)
         assert isinstance(verified.action, RestartWorkload)
