@@ -13,6 +13,7 @@ import msgspec
 from schemas.action import Action
 from schemas.event import Event
 from schemas.evidence import BlastRadius, Check, GitOps, Judgement
+from schemas.playbook import NearMiss, Share
 from schemas.target import Target
 from schemas.words import (
     Choice,
@@ -107,6 +108,8 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     `basis` is a short hash of what the action changes, as it was when it was proposed (see `adapters.ports.Preflight`); `gitops` what
     would revert it; `proof` shows that this person proposes it, where a person does (see `stages.gate.votes`);
     `objection` is what a critic says against it, and is not written where there is none.
+    `playbook` is the name of the playbook that it is from; its version, what made its `similarity`, and the playbooks that nearly
+    fitted are not written where there are none.
     """
 
     topic: ClassVar[str] = "proposals"
@@ -132,6 +135,9 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     gitops: GitOps | None = None
     proof: str = ""
     objection: str | msgspec.UnsetType = msgspec.UNSET
+    playbook_version: int | msgspec.UnsetType = msgspec.UNSET
+    similarity: tuple[Share, ...] | msgspec.UnsetType = msgspec.UNSET
+    near: tuple[NearMiss, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 # decisions -------------------------------------------------------------------------------------------------------

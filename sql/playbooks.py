@@ -1,20 +1,23 @@
-"""Playbooks: known remedies, drafted from what worked, and how much each is trusted.
+"""Playbooks: every version of each, and how much each is trusted.
 
-A playbook's trust is an exponentially weighted mean of its outcomes, 0 to 1, in which a failure weighs twice. It is the fold of
-a ledger with one row for each verification, in the order of event times. The playbooks themselves are people's to change.
+A version is never changed: what its file says stays, and only its status moves, from draft to approved to deprecated. Of a playbook
+the newest approved version proposes; to approve one deprecates those before it. Trust is kept by name, for all versions together: an
+exponentially weighted mean of outcomes, 0 to 1, in which a failure weighs twice. It is the fold of a ledger with one row for each
+verification, in the order of event times.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
-from schemas.action import Action
 from schemas.events import VerificationFinished
-from schemas.words import Severity, Source, Verdict
+from schemas.playbook import Limits, Playbook
+from schemas.words import Mode, Source, Verdict
 from sql.database import Connection, Row
 
 START = 0.5
@@ -27,32 +30,40 @@ class PlaybookStatus(StrEnum):
     DEPRECATED = "deprecated"
 
 
-class Symptoms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a playbook fits: alert names, affected services, and severities."""
-
-    alerts: tuple[str, ...]
-    services: tuple[str, ...] = ()
-    severities: tuple[Severity, ...] = ()
-
-
 class PlaybookRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One remedy. `trust` is the weighted mean of its outcomes (0.5 without any); `last_at` the time of the newest one."""
+    """One version of a playbook. `trust` is the weighted mean of its outcomes (0.5 without any); `last_at` the time of the newest one.
 
-    id: str
-    title: str
+    `alert` and `pattern` say what it was learned from, where it was: a second success of the same kind drafts no second one.
+    """
+
+    name: str
+    version: int
     status: PlaybookStatus
-    alert: str
-    pattern: str
-    symptoms: Symptoms
-    steps: tuple[Action, ...]
+    playbook: Playbook
     source: Source
     confidence: float
     created_at: datetime
+    created_by: str
+    changed_at: datetime
     changed_by: str
+    alert: str = ""
+    pattern: str = ""
     trust: float = START
     successes: int = 0
     failures: int = 0
     last_at: datetime | None = None
+
+    @property
+    def owner(self) -> str:
+        return self.playbook.owner
+
+    @property
+    def mode(self) -> Mode | None:
+        return self.playbook.mode
+
+    @property
+    def limits(self) -> Limits:
+        return self.playbook.limits
 
 
 class PlaybookTrust(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,15 +75,19 @@ class PlaybookTrust(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime | None = None
 
 
-_symptoms = msgspec.json.Decoder(Symptoms)
-_steps = msgspec.json.Decoder(tuple[Action, ...])
+_body = msgspec.json.Decoder(Playbook)
 _READ = """
 SELECT p.*, coalesce(t.trust, $1) AS trust, coalesce(t.successes, 0) AS successes, coalesce(t.failures, 0) AS failures, t.last_at
-FROM playbooks p LEFT JOIN playbook_trust t ON t.playbook = p.id
+FROM playbooks p LEFT JOIN playbook_trust t ON t.playbook = p.name
 """
-_DRAFT = """
-INSERT INTO playbooks (id, title, status, alert, pattern, symptoms, steps, source, confidence, created_at, changed_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (alert, pattern) DO NOTHING RETURNING id
+_ADD = """
+INSERT INTO playbooks (name, version, status, body, alert, pattern, source, confidence, created_at, created_by, changed_at, changed_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9, $10) ON CONFLICT DO NOTHING RETURNING name
+"""
+_NEWEST = "SELECT DISTINCT ON (name) name, version FROM playbooks WHERE status = ANY($2) ORDER BY name, version DESC"
+_SET = "UPDATE playbooks SET status = $3, changed_by = $4, changed_at = $5 WHERE name = $1 AND version = $2 RETURNING name"
+_OLDER = """
+UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4 WHERE name = $1 AND version < $2 AND status = 'approved'
 """
 _STORE = """
 INSERT INTO playbook_trust (playbook, trust, successes, failures, last_at) VALUES ($1, $2, $3, $4, $5)
@@ -122,39 +137,95 @@ async def _fold_one(connection: Connection, playbook: str) -> None:
     await connection.execute(_STORE, playbook, trust.trust, trust.successes, trust.failures, trust.last_at)
 
 
-async def draft_playbook(connection: Connection, playbook: PlaybookRow) -> bool:
-    """Keeps a new playbook; False when one for the same alert and action pattern is there already: it is left as it is."""
-    texts = (playbook.id, playbook.title, playbook.status.value, playbook.alert, playbook.pattern)
-    bodies = (msgspec.json.encode(playbook.symptoms).decode(), msgspec.json.encode(playbook.steps).decode())
-    rest = (playbook.source.value, playbook.confidence, playbook.created_at, playbook.changed_by)
-    return await connection.fetchval(_DRAFT, *texts, *bodies, *rest) is not None
+def learned_name(alert: str, pattern: str) -> str:
+    """The name of the playbook that is learned from this action against this alert."""
+    return f"learned-{hashlib.md5(f'{alert} {pattern}'.encode(), usedforsecurity=False).hexdigest()[:12]}"
 
 
-async def get_playbook(connection: Connection, id: str) -> PlaybookRow | None:  # noqa: A002
-    """The playbook, or None."""
-    row = await connection.fetchrow(f"{_READ} WHERE p.id = $2", START, id)
+async def draft_playbook(connection: Connection, row: PlaybookRow) -> bool:
+    """Keeps what was learned as a first version; False when something was learned from that before: it is left as it is."""
+    return await _add(connection, row)
+
+
+async def add_version(
+    connection: Connection, playbook: Playbook, *, at: datetime, by: str, source: Source = Source.PERSON, confidence: float = START
+) -> PlaybookRow | None:
+    """Keeps a playbook as a draft, in the version after the newest; None where the newest version says the same."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('playbooks/' || $1, 0))", playbook.name)
+    newest = await get_playbook(connection, playbook.name)
+    if newest is not None and newest.playbook == playbook:
+        return None
+    row = PlaybookRow(
+        name=playbook.name,
+        version=newest.version + 1 if newest else 1,
+        status=PlaybookStatus.DRAFT,
+        playbook=playbook,
+        source=source,
+        confidence=confidence,
+        created_at=at,
+        created_by=by,
+        changed_at=at,
+        changed_by=by,
+    )
+    await _add(connection, row)
+    return row
+
+
+async def _add(connection: Connection, row: PlaybookRow) -> bool:
+    body = msgspec.json.encode(row.playbook).decode()
+    values = (row.name, row.version, row.status.value, body, row.alert, row.pattern, row.source.value, row.confidence)
+    if await connection.fetchval(_ADD, *values, row.created_at, row.created_by) is None:
+        return False
+    await _changed(connection)
+    return True
+
+
+async def get_playbook(connection: Connection, name: str, version: int | msgspec.UnsetType = 0) -> PlaybookRow | None:
+    """That version of a playbook, or None; without a version the newest, whatever its status."""
+    wanted = version or 0
+    row = await connection.fetchrow(
+        f"{_READ} WHERE p.name = $2 AND ($3 = 0 OR p.version = $3) ORDER BY p.version DESC LIMIT 1", START, name, wanted
+    )
     return _row(row) if row else None
 
 
+async def versions_of(connection: Connection, name: str) -> list[PlaybookRow]:
+    """Every version of a playbook, newest first."""
+    return [_row(row) for row in await connection.fetch(f"{_READ} WHERE p.name = $2 ORDER BY p.version DESC", START, name)]
+
+
 async def list_playbooks(connection: Connection, *, statuses: Sequence[PlaybookStatus] = (), limit: int = 100) -> list[PlaybookRow]:
-    """The playbooks in these states (all when empty), most trusted first."""
-    named = [status.value for status in statuses]
-    order = "WHERE cardinality($2::text[]) = 0 OR p.status = ANY($2) ORDER BY trust DESC, p.id LIMIT $3"
-    return [_row(row) for row in await connection.fetch(f"{_READ} {order}", START, named, limit)]
+    """The newest version in these states (all when empty) of each playbook, most trusted first."""
+    named = [status.value for status in statuses or PlaybookStatus]
+    query = f"{_READ} JOIN ({_NEWEST}) newest USING (name, version) ORDER BY trust DESC, p.name LIMIT $3"
+    return [_row(row) for row in await connection.fetch(query, START, named, limit)]
 
 
-async def set_status(connection: Connection, id: str, status: PlaybookStatus, *, by: str) -> bool:  # noqa: A002
-    """A person approves or deprecates a playbook; False when there is none."""
-    query = "UPDATE playbooks SET status = $2, changed_by = $3 WHERE id = $1 RETURNING id"
-    return await connection.fetchval(query, id, status.value, by) is not None
+async def set_status(connection: Connection, name: str, version: int, status: PlaybookStatus, *, by: str, at: datetime) -> bool:
+    """A person approves or deprecates a version; False when there is none. Approved, it takes the place of those before it."""
+    if await connection.fetchval(_SET, name, version, status.value, by, at) is None:
+        return False
+    if status is PlaybookStatus.APPROVED:
+        await connection.execute(_OLDER, name, version, by, at)
+    await _changed(connection)
+    return True
+
+
+async def changes(connection: Connection) -> int:
+    """How often any playbook has changed: while it stays the same, so do all of them."""
+    return int(await connection.fetchval("SELECT changes FROM playbook_changes") or 0)
+
+
+async def _changed(connection: Connection) -> None:
+    await connection.execute("UPDATE playbook_changes SET changes = changes + 1")
 
 
 def _row(row: Row) -> PlaybookRow:
-    plain = ("id", "title", "alert", "pattern", "confidence", "created_at", "changed_by", "trust", "successes", "failures", "last_at")
+    plain = ("name", "version", "confidence", "created_at", "created_by", "changed_at", "changed_by", "alert", "pattern")
+    trust = ("trust", "successes", "failures", "last_at")
     return PlaybookRow(
-        **{name: row[name] for name in plain},
+        **{name: row[name] for name in (*plain, *trust)},
         status=PlaybookStatus(row["status"]),
-        symptoms=_symptoms.decode(row["symptoms"]),
-        steps=_steps.decode(row["steps"]),
+        playbook=_body.decode(row["body"]),
         source=Source(row["source"]),
     )

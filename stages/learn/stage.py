@@ -10,12 +10,15 @@ from bus.handler import Context
 from schemas.action import describe, is_observation, pattern_of
 from schemas.event import Event, Output
 from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, LessonLearned, TrustChanged, VerificationFinished
+from schemas.matchers import ALERT_NAME, Matcher, Sign, write_selector
+from schemas.playbook import Playbook, Symptoms
+from schemas.playbook_steps import step_for
 from schemas.text import clean
 from schemas.words import Outcome, Severity, Source, Verdict
 from sql import incidents, lessons, playbooks, trust
 from sql.database import Connection, Database
 from sql.outbox import once
-from sql.playbooks import PlaybookRow, PlaybookStatus, Symptoms
+from sql.playbooks import PlaybookRow, PlaybookStatus
 from stages.genuine import require_told
 from stages.learn.outcome import effectiveness_of, notes_of
 
@@ -125,25 +128,40 @@ async def _draft_playbook(event: VerificationFinished, effectiveness: int | None
     if lesson is None or not lesson.alert:
         return
     wholly = effectiveness == _WHOLLY_EFFECTIVE
-    drafted = await playbooks.draft_playbook(
-        connection,
-        PlaybookRow(
-            id=context.new_id(),
-            title=clean(f"{lesson.alert}: {describe(event.action)}", 200),
-            status=PlaybookStatus.APPROVED if wholly else PlaybookStatus.DRAFT,
-            alert=lesson.alert,
-            pattern=pattern_of(event.action),
-            symptoms=Symptoms(alerts=(lesson.alert,), services=lesson.services, severities=_range(event.severity)),
-            steps=(event.action,),
-            source=Source.TEMPLATE,
-            confidence=_DRAFT_CONFIDENCE,
-            created_at=event.at,
-            changed_by=context.by,
-        ),
-    )
+    drafted = await playbooks.draft_playbook(connection, _learned(event, lesson, context, approved=wholly))
     if drafted and event.incident:
         what = f"a playbook was {'approved' if wholly else 'drafted'} from it"
         await incidents.add_timeline(connection, incident=event.incident, event=event.id, at=context.now(), by=context.by, what=what)
+
+
+def _learned(event: VerificationFinished, lesson: lessons.LessonRow, context: Context, *, approved: bool) -> PlaybookRow:
+    """The playbook that says what was done, for this alert about this very target."""
+    pattern = pattern_of(event.action)
+    name = playbooks.learned_name(lesson.alert, pattern)
+    selector = write_selector((Matcher(ALERT_NAME, Sign.EQUAL, lesson.alert),))
+    playbook = Playbook(
+        name=name,
+        title=clean(f"{lesson.alert}: {describe(event.action)}", 200),
+        owner="learn",
+        symptoms=Symptoms(
+            alerts=(selector,), services=lesson.services, severities=_range(event.severity), targets=(event.action.target.key,)
+        ),
+        steps=(step_for(event.action),),
+    )
+    return PlaybookRow(
+        name=name,
+        version=1,
+        status=PlaybookStatus.APPROVED if approved else PlaybookStatus.DRAFT,
+        playbook=playbook,
+        alert=lesson.alert,
+        pattern=pattern,
+        source=Source.TEMPLATE,
+        confidence=_DRAFT_CONFIDENCE,
+        created_at=event.at,
+        created_by=context.by,
+        changed_at=event.at,
+        changed_by=context.by,
+    )
 
 
 def _range(severity: Severity) -> tuple[Severity, ...]:

@@ -14,6 +14,7 @@ from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, LessonLearned, TrustChanged
 from schemas.evidence import BlastRadius
 from schemas.identity import new_id
+from schemas.playbook_file import read_playbook, write_playbook
 from schemas.words import UNKNOWN_GROUNDS, Ground, Mode, Outcome, Risk, Severity, Tier, Verdict
 from sql import approvals, incidents, lessons, playbooks, trust
 from sql.database import Database
@@ -263,10 +264,15 @@ async def test_a_success_without_a_playbook_drafts_one_once(scene: Scene, learn:
     await scene.handle(learn, scene.verified(scene.finished(incident=incident)))
     async with scene.database.transaction() as connection:
         (book,) = await playbooks.list_playbooks(connection)
-        assert (book.status, book.alert, book.pattern, book.steps) == (PlaybookStatus.DRAFT, "KubePodCrashLooping", PATTERN, (RESTART,))
-        assert book.symptoms.severities == (Severity.P1, Severity.P2, Severity.P3)
-        assert await playbooks.set_status(connection, book.id, PlaybookStatus.APPROVED, by="ann")
-        changed = await playbooks.get_playbook(connection, book.id)
+        assert (book.status, book.version, book.alert, book.pattern) == (PlaybookStatus.DRAFT, 1, "KubePodCrashLooping", PATTERN)
+        symptoms, (step,) = book.playbook.symptoms, book.playbook.steps
+        assert symptoms.alerts == ('alertname="KubePodCrashLooping"',)
+        assert symptoms.targets == (RESTART.target.key,)
+        assert symptoms.severities == (Severity.P1, Severity.P2, Severity.P3)
+        assert (type(step).__name__, step.when) == ("RestartWorkload", ("evidence.restart.may_help == true",))
+        assert read_playbook(write_playbook(book.playbook)) == book.playbook
+        assert await playbooks.set_status(connection, book.name, 1, PlaybookStatus.APPROVED, by="ann", at=scene.now)
+        changed = await playbooks.get_playbook(connection, book.name)
     assert changed is not None
     assert (changed.status, changed.changed_by) == (PlaybookStatus.APPROVED, "ann")
 
@@ -278,7 +284,7 @@ async def test_a_wholly_effective_remedy_is_approved_and_then_trusted_by_its_out
         (book,) = await playbooks.list_playbooks(connection, statuses=[PlaybookStatus.APPROVED])
     assert (book.trust, book.successes) == (0.5, 0)
     for verdict in (Verdict.SUCCESS, Verdict.FAILED, Verdict.DEGRADED):
-        await scene.handle(learn, scene.verified(scene.finished(incident=incident), verdict, playbook=book.id))
+        await scene.handle(learn, scene.verified(scene.finished(incident=incident), verdict, playbook=book.name))
         scene.later(1)
     async with scene.database.connection() as connection:
         (after,) = await playbooks.list_playbooks(connection)
