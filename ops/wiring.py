@@ -93,14 +93,17 @@ def _ingest(parts: Parts) -> Stage:
 
 
 def _propose(parts: Parts) -> Stage:
+    from stages.propose.playbooks.source import PlaybookSource
     from stages.propose.stage import ProposeStage
 
     metrics = parts.metrics.sparing() if parts.metrics is not None else None
-    return ProposeStage(parts.database, parts.world, parts.settings.propose, sources=_sources(parts), metrics=metrics)
+    playbooks = PlaybookSource(parts.database, parts.settings.propose)
+    sources = (playbooks, *_models(parts))
+    return ProposeStage(parts.database, parts.world, parts.settings.propose, sources=sources, neighbours=playbooks, metrics=metrics)
 
 
-def _sources(parts: Parts) -> tuple[SuggestionSource, ...]:
-    """Who is asked before the templates, in this order."""
+def _models(parts: Parts) -> tuple[SuggestionSource, ...]:
+    """The language model, where there is one: it is asked after the playbooks and before the templates."""
     if parts.model is None:
         return ()
     from stages.propose.model.source import ModelSource

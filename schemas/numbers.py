@@ -27,6 +27,9 @@ Weight = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A part of the whole, 0 to 1."""
 
+Likeness = Annotated[float, msgspec.Meta(ge=0.5, le=1)]
+"""How alike two things must be, from half to wholly."""
+
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A number of things, where none means something."""
 

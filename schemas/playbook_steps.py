@@ -20,6 +20,7 @@ Sentence = Annotated[str, msgspec.Meta(max_length=600)]
 Condition = Annotated[str, msgspec.Meta(max_length=300)]
 
 _RESTART_HELPS = "evidence.restart.may_help == true"
+_ROLLOUT_FAILED = "evidence.rollout.began == true"
 _LOOK_UP = re.compile(r"\{([^{}]*)\}")
 _LABEL = re.compile(r"labels\.[a-zA-Z_][a-zA-Z0-9_]*")
 _CONDITION = re.compile(r"(?P<name>[a-zA-Z_][a-zA-Z0-9_.]*)\s*(?P<sign>==|!=|>=|<=|>|<)\s*(?P<value>\S.*?)")
@@ -169,7 +170,7 @@ def step_for(action: Action) -> Step:
     """The step that does what this action did: a revision and a pod are looked up anew, for the old ones are of the past."""
     fields: dict[str, Any] = {one: getattr(action, one) for one in action.__struct_fields__ if one not in ("target", "uid")}
     if "to_revision" in fields:
-        fields["to_revision"] = "{evidence.rollout.good}"
+        fields |= {"to_revision": "{evidence.rollout.good}", "when": (_ROLLOUT_FAILED,)}
     if "uid" in action.__struct_fields__:
         fields["pod"] = "{evidence.lost.pod}"
     if isinstance(action, RestartWorkload):

@@ -31,7 +31,7 @@ SELECT 'learned-' || substr(md5(p.alert || ' ' || p.pattern), 1, 12), 1, p.statu
         ),
         'steps', (
             SELECT jsonb_agg((step - 'target' - 'uid') || CASE step ->> 'do'
-                WHEN 'RollBackWorkload' THEN '{"to_revision": "{evidence.rollout.good}"}'::jsonb
+                WHEN 'RollBackWorkload' THEN '{"to_revision": "{evidence.rollout.good}", "when": ["evidence.rollout.began == true"]}'::jsonb
                 WHEN 'RestartWorkload' THEN '{"when": ["evidence.restart.may_help == true"]}'::jsonb
                 WHEN 'DeletePod' THEN '{"pod": "{evidence.lost.pod}"}'::jsonb
                 WHEN 'EvictPod' THEN '{"pod": "{evidence.lost.pod}"}'::jsonb

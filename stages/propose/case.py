@@ -9,6 +9,7 @@ import msgspec
 
 from schemas.action import Action
 from schemas.evidence import Snapshot
+from schemas.playbook import NearMiss, Share
 from schemas.target import Target
 from schemas.words import Risk, Severity, Source
 
@@ -17,6 +18,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One incident with its evidence: all that a source may know. `snapshot.target` is the target as the cluster spells it.
 
     `title` is what its first alert says of itself, in the words of whoever wrote the rule.
+    `labels` are those of its first signal, `alert_labels` those of the first signal of each of its alerts.
     """
 
     incident: str
@@ -27,6 +29,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: datetime
     snapshot: Snapshot
     title: str = ""
+    alert_labels: tuple[dict[str, str], ...] = ()
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +37,8 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
 
     `question` is not empty where people are needed besides, or instead, because the action alone cannot heal.
     `confidence` is from 0 to 1; `risk` is set only where the source names one. `otherwise` is what is suggested in its place
-    when its preflight fails, such as for lack of room. `objection` is what speaks against it, so that a person must sign.
+    when its preflight fails, such as for lack of room. `objection` is what speaks against it, so that a person must sign. `inverse`
+    takes it back, where the preflight knows no way. `similarity` says how much the playbook, of that version, fits, and from what.
     """
 
     action: Action
@@ -47,6 +51,9 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     risk: Risk | None = None
     cached: bool = False
     playbook: str = ""
+    playbook_version: int = 0
+    similarity: tuple[Share, ...] = ()
+    inverse: Action | None = None
     otherwise: Suggestion | None = None
     objection: str = ""
 
@@ -58,3 +65,9 @@ class SuggestionSource(Protocol):
     """
 
     async def suggest(self, case: Case) -> Suggestion | None: ...
+
+
+class Neighbours(Protocol):
+    """What nearly fits a case, for whoever has to decide about it."""
+
+    async def near(self, case: Case) -> tuple[NearMiss, ...]: ...

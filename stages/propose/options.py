@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.numbers import Positive, Seconds, Wait
+from schemas.numbers import Likeness, Positive, Seconds, Wait
 
 
 class ProposeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,6 +21,9 @@ class ProposeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     look_again: Wait = 60.0
     """The least time between two looks at a target that was only looked at, while signals of its incident still come in, in seconds."""
+
+    similarity: Likeness = 0.85
+    """How similar an incident must be to the symptoms of a playbook for it to propose, 0.5 to 1."""
 
     rollout_window: Wait = 1800.0
     """A crash counts as begun with a new revision when that revision is at most this much older than the incident, in seconds."""

@@ -22,6 +22,7 @@ from schemas.action import Action, EvictPod, describe, is_observation
 from schemas.event import Event, Output
 from schemas.events import ActionProposed, IncidentOpened, IncidentUpdated, PeopleAsked, VerificationFinished
 from schemas.evidence import Check
+from schemas.playbook import NearMiss
 from schemas.target import Kind
 from schemas.text import clean
 from schemas.words import CheckResult, Outcome, Severity, SignalStatus, Verdict
@@ -32,7 +33,7 @@ from sql.outbox import kept, once
 from sql.proposals import ProposalKind, ProposalRow, latest_proposal, looked_again, note_proposal
 from stages.genuine import require_told
 from stages.propose import templates
-from stages.propose.case import Case, Suggestion, SuggestionSource
+from stages.propose.case import Case, Neighbours, Suggestion, SuggestionSource
 from stages.propose.investigation import investigate
 from stages.propose.options import ProposeOptions
 from stages.propose.outside import gone, look
@@ -49,10 +50,14 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     preflight: Preflight | None = None
     question: str = ""
     reason: str = ""
+    near: tuple[NearMiss, ...] = ()
 
 
 class ProposeStage:
-    """The consumer group `propose`. `sources` are asked in order before the templates; without `metrics` only the target is looked at."""
+    """The consumer group `propose`. `sources` are asked in order before the templates; without `metrics` only the target is looked at.
+
+    `neighbours` says what nearly fitted, for whoever decides.
+    """
 
     name = "propose"
     topics = ("incidents", "verifications")
@@ -64,12 +69,14 @@ class ProposeStage:
         options: ProposeOptions | None = None,
         *,
         sources: Sequence[SuggestionSource] = (),
+        neighbours: Neighbours | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._database = database
         self._world = world
         self._options = options or ProposeOptions()
         self._sources = tuple(sources)
+        self._neighbours = neighbours
         self._metrics = metrics
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
@@ -131,7 +138,8 @@ class ProposeStage:
         try:
             case = await self._look(incident, context.now())
             suggestion = _with_reason(await self._suggest(case), gone(case, firing=incident.firing))
-            return await self._checked(case, suggestion)
+            beside = await self._neighbours.near(case) if self._neighbours is not None else ()
+            return msgspec.structs.replace(await self._checked(case, suggestion), near=beside)
         except TargetMissing as error:
             near = f" The nearest names: {', '.join(error.nearest[:5])}." if error.nearest else ""
             return _people(
@@ -166,6 +174,7 @@ class ProposeStage:
             severity=incident.severity,
             alerts=incident.alerts,
             labels=incident.labels,
+            alert_labels=incident.alert_labels,
             opened_at=incident.opened_at,
             snapshot=snapshot,
             title=incident.title,
@@ -233,7 +242,7 @@ async def _tell(event: Event, answer: _Answer, current: IncidentRow, context: Co
     if answer.case is not None and answer.suggestion is not None:
         evidence = context.new_id()
         await store_snapshot(connection, id=evidence, incident=current.id, phase="proposal", snapshot=answer.case.snapshot)
-        outputs.append(_proposal(context, current.severity, answer.suggestion, answer.preflight, evidence))
+        outputs.append(_proposal(context, current.severity, answer, evidence))
     if answer.question:
         subject = outputs[0].id if outputs else event.id
         texts = {"reason": clean(answer.reason, 1000), "question": clean(answer.question, 1000)}
@@ -296,7 +305,9 @@ def _reverted(preflight: Preflight | None) -> tuple[str, ...]:
     return tuple(f"It is {check.detail}." for check in preflight.checks if check.name == "gitops")
 
 
-def _proposal(context: Context, severity: Severity, suggestion: Suggestion, preflight: Preflight | None, evidence: str) -> ActionProposed:
+def _proposal(context: Context, severity: Severity, answer: _Answer, evidence: str) -> ActionProposed:
+    suggestion, preflight = answer.suggestion, answer.preflight
+    assert suggestion is not None
     return context.event(
         ActionProposed,
         action=suggestion.action,
@@ -314,9 +325,12 @@ def _proposal(context: Context, severity: Severity, suggestion: Suggestion, pref
         playbook=suggestion.playbook,
         checks=preflight.checks if preflight else (),
         blast=preflight.blast if preflight else None,
-        inverse=preflight.inverse if preflight else None,
+        inverse=(preflight.inverse if preflight else None) or suggestion.inverse,
         diff=clean(preflight.diff, 8000) if preflight else "",
         basis=preflight.basis if preflight else "",
         gitops=preflight.gitops if preflight else None,
         objection=clean(suggestion.objection, 600) or msgspec.UNSET,
+        playbook_version=suggestion.playbook_version or msgspec.UNSET,
+        similarity=suggestion.similarity or msgspec.UNSET,
+        near=answer.near or msgspec.UNSET,
     )

@@ -1,0 +1,152 @@
+"""The source of proposals that reads playbooks: the best approved one that fits and can be done, with what it rests on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import msgspec
+
+from schemas.action import Action
+from schemas.matchers import ALERT_NAME
+from schemas.playbook import NearMiss
+from schemas.playbook_steps import Step, compare
+from schemas.text import clean
+from schemas.words import Risk, Severity, Source
+from sql.database import Database
+from sql.playbooks import PlaybookStatus, changes, list_playbooks
+from stages.propose.case import Case, Suggestion
+from stages.propose.options import ProposeOptions
+from stages.propose.playbooks.build import NotDone, build
+from stages.propose.playbooks.facts import known
+from stages.propose.playbooks.index import Index, Matches
+from stages.propose.playbooks.similarity import Fit, Subject
+
+_MOST = 100_000  # playbooks
+_RISKS = tuple(Risk)
+_USUAL = {Severity.P0: Risk.CRITICAL, Severity.P1: Risk.CRITICAL, Severity.P2: Risk.MEDIUM, Severity.P3: Risk.LOW}
+
+
+class PlaybookSource:
+    """Asks the store for playbooks only when one of them has changed. Raises StoreUnavailable."""
+
+    def __init__(self, database: Database, options: ProposeOptions | None = None) -> None:
+        self._database = database
+        self._options = options or ProposeOptions()
+        self._index = Index(())
+        self._read_at = -1
+        self._reading = asyncio.Lock()
+
+    async def suggest(self, case: Case) -> Suggestion | None:
+        """The first step that can be done of the best playbook that fits; None where there is no such."""
+        return suggest((await self._matches(case)).fitting, case)
+
+    async def near(self, case: Case) -> tuple[NearMiss, ...]:
+        """The playbooks that nearly fit, or that fit and of which nothing can be done."""
+        matches = await self._matches(case)
+        idle = [one for one in matches.fitting if suggest((one,), case) is None]
+        return tuple(_near(one, case) for one in (*idle, *matches.near))
+
+    async def _matches(self, case: Case) -> Matches:
+        index = await self._current()
+        return index.match(subject_of(case, self._options), self._options.similarity)
+
+    async def _current(self) -> Index:
+        async with self._database.connection() as connection:
+            now = await changes(connection)
+        async with self._reading:
+            if now != self._read_at:
+                async with self._database.connection() as connection:
+                    rows = await list_playbooks(connection, statuses=[PlaybookStatus.APPROVED], limit=_MOST)
+                self._index, self._read_at = await asyncio.to_thread(Index, rows), now
+        return self._index
+
+
+def subject_of(case: Case, options: ProposeOptions) -> Subject:
+    """What playbooks are compared with: each alert with its own labels, and what is known with these."""
+    given = case.alert_labels or tuple({**case.labels, ALERT_NAME: name} for name in case.alerts or ("",))
+    alerts = [(labels, known(case, labels, options)) for labels in given]
+    return Subject(alerts, services=frozenset(case.snapshot.services), severity=case.severity, target=case.snapshot.target.key)
+
+
+def suggest(fitting: tuple[Fit, ...], case: Case) -> Suggestion | None:
+    """What the first of these playbooks says of which a step can be done."""
+    for one in fitting:
+        if (suggestion := _chain(list(_suggestions(one, case)))) is not None:
+            return suggestion
+    return None
+
+
+def _chain(suggestions: list[Suggestion]) -> Suggestion | None:
+    """The first of these, which gives way to the second, and so on."""
+    first: Suggestion | None = None
+    for suggestion in reversed(suggestions):
+        first = msgspec.structs.replace(suggestion, otherwise=first)
+    return first
+
+
+def _suggestions(one: Fit, case: Case) -> Iterator[Suggestion]:
+    playbook = one.entry.row.playbook
+    for place, step in enumerate(playbook.steps):
+        if not _wanted(step, one):
+            continue
+        try:
+            action = build(step, case.snapshot, one.facts, chosen=bool(step.when or playbook.symptoms.evidence))
+        except NotDone:
+            continue
+        inverse = _inverse(playbook.inverse, one, case) if place == 0 and playbook.inverse is not None else None
+        yield _suggestion(one, case, step, action, inverse)
+
+
+def _wanted(step: Step, one: Fit) -> bool:
+    return all(compare(text).holds(one.facts) for text in step.when)
+
+
+def _inverse(step: Step, one: Fit, case: Case) -> Action | None:
+    try:
+        return build(step, case.snapshot, one.facts, chosen=True)
+    except NotDone:
+        return None
+
+
+def _suggestion(one: Fit, case: Case, step: Step, action: Action, inverse: Action | None) -> Suggestion:
+    row = one.entry.row
+    fits = f"Playbook {row.name} (version {row.version}, of {row.owner}) fits at {one.similarity:.2f}: "
+    return Suggestion(
+        action=action,
+        reasons=(step.because or f"{row.playbook.title}.", fits + "; ".join(share.why for share in one.shares) + "."),
+        confidence=row.confidence,
+        source=Source.PLAYBOOK,
+        provider="playbooks",
+        question=clean(step.question, 600),
+        risk=_raised(row.playbook.risk, case.severity),
+        playbook=row.name,
+        playbook_version=row.version,
+        similarity=one.shares,
+        inverse=inverse,
+    )
+
+
+def _raised(named: Risk | None, severity: Severity) -> Risk | None:
+    """The risk that the playbook names, where it is above the one of the severity: no playbook makes anything less risky."""
+    return named if named is not None and _RISKS.index(named) > _RISKS.index(_USUAL[severity]) else None
+
+
+def _near(one: Fit, case: Case) -> NearMiss:
+    row = one.entry.row
+    return NearMiss(playbook=row.name, version=row.version, similarity=one.similarity, why=clean(one.lacks or _undone(one, case), 300))
+
+
+def _undone(one: Fit, case: Case) -> str:
+    """Why no step of a playbook that fits can be done, in a sentence for each."""
+    said = []
+    for step in one.entry.row.playbook.steps:
+        name = type(step).__name__
+        if not _wanted(step, one):
+            said.append(f"{name}: its conditions do not hold")
+            continue
+        try:
+            build(step, case.snapshot, one.facts, chosen=bool(step.when or one.entry.conditions))
+        except NotDone as error:
+            said.append(f"{name} {error}")
+    return "; ".join(said)
