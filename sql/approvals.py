@@ -60,6 +60,12 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     basis: str = ""
 
     @property
+    def playbook_version(self) -> int:
+        """Which version of its playbook it rests on; 0 where it rests on none, or on one of which the version was not told."""
+        version = self.inputs.get("playbook", {}).get("version", 0)
+        return version if isinstance(version, int) else 0
+
+    @property
     def by_person(self) -> bool:
         """Whether a person proposed it, and proved to be that person: it may be about an incident that is over."""
         return bool(self.inputs.get("situation", {}).get("person"))

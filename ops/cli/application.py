@@ -10,7 +10,22 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import approvals, configuration, dead, doctor, events, incidents, running, schemas, send, stop, stores, streams, trust
+from ops.cli import (
+    approvals,
+    configuration,
+    dead,
+    doctor,
+    events,
+    incidents,
+    playbooks,
+    running,
+    schemas,
+    send,
+    stop,
+    stores,
+    streams,
+    trust,
+)
 from ops.cli.failures import INTERRUPTED, USAGE, guarded
 from ops.cli.session import Session
 
@@ -27,7 +42,8 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     application.callback()(_options)
-    for module in (running, stop, streams, events, dead, approvals, incidents, trust, send, doctor, stores, schemas, configuration):
+    asked = (running, stop, streams, events, dead, approvals, incidents, playbooks, trust, send, doctor, stores, schemas, configuration)
+    for module in asked:
         module.add_to(application)
     return application
 

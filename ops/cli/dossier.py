@@ -35,6 +35,8 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     yield f"why{claims}", _lines(proposal.get("reasons"))
     yield f"root cause{claims}", proposal.get("root_cause")
     yield "source", _source(row)
+    yield "fits", _lines(_share(one) for one in _part(inputs, "playbook").get("similarity", ()))
+    yield "nearly fits", _lines(_near_miss(one) for one in _part(inputs, "playbook").get("near", ()))
     yield "risk", row.risk.value
     yield "decided by", f"rule {row.rule}, mode {row.mode.value}, trust {row.trust_score}"
     yield "because", _lines(ruling.get("reasons"))
@@ -94,10 +96,19 @@ def _source(row: ApprovalRow) -> str:
     named = f"a language {source} ({inputs.get('provider')}), which decides nothing" if source == Source.MODEL else source
     words = [named, f"proposed by {row.proposer}"]
     if row.playbook:
-        words.append(f"playbook {row.playbook}")
+        version = f" version {row.playbook_version}" if row.playbook_version else ""
+        words.append(f"playbook {row.playbook}{version}")
     if isinstance(confidence := inputs.get("confidence"), int | float):
         words.append(f"confidence {confidence:.2f}")
     return ", ".join([*words, *(["from cache"] if inputs.get("cached") else [])])
+
+
+def _share(one: Mapping[str, Any]) -> str:
+    return f"{one.get('part')}: {one.get('share'):g} of 1, weight {one.get('weight'):g}: {one.get('why')}"
+
+
+def _near_miss(one: Mapping[str, Any]) -> str:
+    return f"playbook {one.get('playbook')} version {one.get('version')}, {one.get('similarity'):.2f}: {one.get('why')}"
 
 
 def _blast(blast: BlastRadius | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from schemas.event import Event
+    import msgspec
 
 commands = typer.Typer(help="The JSON Schema of every event.", no_args_is_help=True, rich_markup_mode=None)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -43,8 +43,8 @@ def write_schemas(folder: Path) -> int:
     return len(index)
 
 
-def schema_of(kind: type[Event]) -> dict[str, Any]:
-    """The JSON Schema of one event type, complete in itself."""
+def schema_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON Schema of one type, complete in itself."""
     import msgspec
 
     schema = msgspec.json.schema(kind)

@@ -28,6 +28,7 @@ _PROPOSER = "propose"  # the stage whose kept outputs prove a proposal
 _REASON_LIMIT = 1000  # characters
 _DIFF_LIMIT = 16_000
 _SHORT_DIFF = 4_000
+_PARTS = 10  # of a similarity, and near misses, that are kept
 
 
 async def decide_proposal(
@@ -160,8 +161,16 @@ def _inputs(event: ActionProposed, situation: Situation, ruling: Ruling) -> dict
     source = {"source": event.source, "provider": clean(event.provider, 128), "confidence": event.confidence, "cached": event.cached}
     why = {"reasons": [clean(reason, _REASON_LIMIT) for reason in event.reasons], "root_cause": clean(event.root_cause, _REASON_LIMIT)}
     would = {"target_uid": event.target_uid, "basis": event.basis, "diff": clean(event.diff, _DIFF_LIMIT), "inverse": event.inverse}
-    plain: dict[str, object] = msgspec.to_builtins({"situation": situation, "ruling": ruling, **source, "proposal": why, "would": would})
+    parts = {"situation": situation, "ruling": ruling, **source, "proposal": why, "would": would, "playbook": _playbook(event)}
+    plain: dict[str, object] = msgspec.to_builtins(parts)
     return plain
+
+
+def _playbook(event: ActionProposed) -> dict[str, object]:
+    """Which playbook it is from, what made it fit, and which ones nearly did."""
+    fits = [msgspec.structs.replace(one, part=clean(one.part, 40), why=clean(one.why, 300)) for one in (event.similarity or ())[:_PARTS]]
+    near = [msgspec.structs.replace(one, playbook=clean(one.playbook, 128), why=clean(one.why, 300)) for one in (event.near or ())[:_PARTS]]
+    return {"name": clean(event.playbook, 128), "version": event.playbook_version or 0, "similarity": fits, "near": near}
 
 
 async def _record(

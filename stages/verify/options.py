@@ -55,7 +55,7 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long a success is held before it is told, in seconds: a second look then catches the fault that comes back. 0: not at all."""
 
     hold_downs: dict[str, Wait] = {}
-    """The same for the actions of single playbooks, by its name as `mend approvals show` says it, in place of `hold_down`."""
+    """The same for the actions of single playbooks, by name, in place of `hold_down` and of what the playbook itself says."""
 
     alert_limit: Wait = 600.0
     """What is well while the alert's own rule still holds is looked at again for so long after the execution, in seconds, if that is
@@ -73,6 +73,7 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if min((self.hold_down, *self.hold_downs.values())) < 0:
             raise ValueError("no hold-down may be negative: 0 holds nothing back")
 
-    def hold_down_of(self, playbook: str) -> float:
-        """The hold-down of an action of this playbook, or of none where it is empty, in seconds."""
-        return self.hold_downs.get(playbook, self.hold_down) if playbook else self.hold_down
+    def hold_down_of(self, playbook: str, own: float | None = None) -> float:
+        """The hold-down of an action of this playbook, which says `own` of it, or of none where its name is empty, in seconds."""
+        usual = self.hold_down if own is None else own
+        return self.hold_downs.get(playbook, usual) if playbook else self.hold_down

@@ -20,6 +20,7 @@ from schemas.action import RerunJob, describe, is_observation, parts_of, seen_af
 from schemas.event import Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
 from schemas.evidence import Sensor, Snapshot
+from schemas.playbook import Playbook
 from schemas.text import clean
 from schemas.words import Ground, Outcome, Verdict
 from sql.approvals import ApprovalRow, get_approval
@@ -28,6 +29,7 @@ from sql.evidence import get_snapshot, store_snapshot
 from sql.incidents import IncidentRow, add_timeline, get_incident
 from sql.operations import Operation, get_operation
 from sql.outbox import kept, once
+from sql.playbooks import get_playbook
 from sql.verifications import (
     VerificationRow,
     begin_verification,
@@ -51,8 +53,8 @@ _LONGEST_START = 1800  # seconds after the warm-up, however long a controller wo
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """What is known before a look: `before` is None when nothing was kept from then, `incident` when it is not known.
 
-    `proposed` is the evidence that the proposal rested on. `held` is the look that found it healed; None also where that one was
-    lost, though it was held (`was_held`).
+    `playbook` is the one that the action is from, `proposed` the evidence that the proposal rested on. `held` is the look that found it
+    healed; None also where that one was lost, though it was held (`was_held`).
     """
 
     operation: Operation
@@ -62,6 +64,7 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     proposed: Snapshot | None
     held: Held | None
     was_held: bool
+    playbook: Playbook | None = None
 
 
 class _Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +191,9 @@ class VerifyStage:
         """How long a success is held, in seconds. A Job that has completed stays so, and may be deleted before another look."""
         if isinstance(look.case.operation.action, RerunJob):
             return 0.0
-        return self._options.hold_down_of(look.case.approval.playbook)
+        playbook = look.case.playbook
+        own = playbook.verification.hold_down if playbook is not None else None
+        return self._options.hold_down_of(look.case.approval.playbook, own)
 
     async def _hold(self, event: VerificationDue, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
         """A success is not told yet: the next look is due after the hold-down."""
@@ -214,6 +219,7 @@ async def _case(connection: Connection, event: VerificationDue, context: Context
     approval = await get_approval(connection, operation.approval)
     if approval is None:
         raise Reject(f"the store has no approval {clean(operation.approval, 64)!r} of this operation")
+    playbook = await get_playbook(connection, approval.playbook, approval.playbook_version) if approval.playbook else None
     return _Case(
         operation=operation,
         approval=approval,
@@ -222,6 +228,7 @@ async def _case(connection: Connection, event: VerificationDue, context: Context
         proposed=await get_snapshot(connection, approval.evidence) if approval.evidence else None,
         held=await _held(connection, row, context),
         was_held=bool(row.held),
+        playbook=playbook.playbook if playbook is not None else None,
     )
 
 

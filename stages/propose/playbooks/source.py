@@ -85,21 +85,40 @@ def _chain(suggestions: list[Suggestion]) -> Suggestion | None:
     return first
 
 
+class Tried(msgspec.Struct, frozen=True):
+    """What came of a step: its action, or why it cannot be done, in words that follow its name."""
+
+    step: Step
+    action: Action | None = None
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        return type(self.step).__name__
+
+
+def steps_of(one: Fit, case: Case) -> list[Tried]:
+    """Each step of a playbook, tried on a case."""
+    chosen = bool(one.entry.conditions)
+    return [_tried(step, one, case, chosen=chosen or bool(step.when)) for step in one.entry.row.playbook.steps]
+
+
+def _tried(step: Step, one: Fit, case: Case, *, chosen: bool) -> Tried:
+    for text in step.when:
+        if not compare(text).holds(one.facts):
+            return Tried(step, why=f"is not wanted: {text} {'is not known' if compare(text).holds(one.facts) is None else 'does not hold'}")
+    try:
+        return Tried(step, build(step, case.snapshot, one.facts, chosen=chosen))
+    except NotDone as error:
+        return Tried(step, why=str(error))
+
+
 def _suggestions(one: Fit, case: Case) -> Iterator[Suggestion]:
     playbook = one.entry.row.playbook
-    for place, step in enumerate(playbook.steps):
-        if not _wanted(step, one):
-            continue
-        try:
-            action = build(step, case.snapshot, one.facts, chosen=bool(step.when or playbook.symptoms.evidence))
-        except NotDone:
-            continue
-        inverse = _inverse(playbook.inverse, one, case) if place == 0 and playbook.inverse is not None else None
-        yield _suggestion(one, case, step, action, inverse)
-
-
-def _wanted(step: Step, one: Fit) -> bool:
-    return all(compare(text).holds(one.facts) for text in step.when)
+    for place, tried in enumerate(steps_of(one, case)):
+        if tried.action is not None:
+            inverse = _inverse(playbook.inverse, one, case) if place == 0 and playbook.inverse is not None else None
+            yield _suggestion(one, case, tried.step, tried.action, inverse)
 
 
 def _inverse(step: Step, one: Fit, case: Case) -> Action | None:
@@ -134,19 +153,5 @@ def _raised(named: Risk | None, severity: Severity) -> Risk | None:
 
 def _near(one: Fit, case: Case) -> NearMiss:
     row = one.entry.row
-    return NearMiss(playbook=row.name, version=row.version, similarity=one.similarity, why=clean(one.lacks or _undone(one, case), 300))
-
-
-def _undone(one: Fit, case: Case) -> str:
-    """Why no step of a playbook that fits can be done, in a sentence for each."""
-    said = []
-    for step in one.entry.row.playbook.steps:
-        name = type(step).__name__
-        if not _wanted(step, one):
-            said.append(f"{name}: its conditions do not hold")
-            continue
-        try:
-            build(step, case.snapshot, one.facts, chosen=bool(step.when or one.entry.conditions))
-        except NotDone as error:
-            said.append(f"{name} {error}")
-    return "; ".join(said)
+    why = one.lacks or "; ".join(f"{tried.name} {tried.why}" for tried in steps_of(one, case))
+    return NearMiss(playbook=row.name, version=row.version, similarity=one.similarity, why=clean(why, 300))
