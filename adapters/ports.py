@@ -142,6 +142,10 @@ class Metrics(Protocol):
         """Whether the alert with these labels holds now, of all that `alert` says; None when nobody could tell."""
         ...
 
+    async def holds(self, query: str, *, cluster: str, at: datetime) -> bool | None:
+        """Whether this PromQL gives anything at `at`, by the Prometheus of the cluster; None when nobody could tell."""
+        ...
+
     async def close(self) -> None: ...
 
 

@@ -20,10 +20,11 @@ Facts = Mapping[str, Value]
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """One name: the type of its value and what it says, for people."""
+    """One name: the type of its value and what it says, for people. `before`: only before an action, when it is proposed."""
 
     type: type
     says: str
+    before: bool = False
 
 
 FACTS: Mapping[str, Fact] = {
@@ -45,19 +46,21 @@ FACTS: Mapping[str, Fact] = {
     "evidence.workload.desired": Fact(int, "how many pods the workload wants"),
     "evidence.workload.available": Fact(int, "how many are available"),
     "evidence.workload.stuck": Fact(bool, "whether its controller calls its rollout stuck"),
-    "evidence.workload.more": Fact(int, "replicas with `propose.scale_step` more, up to `propose.scale_limit`; no value without a step"),
-    "evidence.rollout.began": Fact(bool, "whether the fault began with a new revision"),
-    "evidence.rollout.recent": Fact(bool, "whether its images are at most `propose.rollout_window` older than the incident"),
-    "evidence.rollout.good": Fact(int, "the last revision with other images that is known of no fault"),
-    "evidence.restart.may_help": Fact(bool, "whether it is not well, in a way that a restart can heal and that no new revision explains"),
-    "evidence.memory.container": Fact(str, "the container that is killed at its memory limit"),
-    "evidence.memory.doubled": Fact(str, "twice its limit, up to `propose.memory_limit`"),
+    "evidence.workload.more": Fact(int, "replicas with `propose.scale_step` more, up to `propose.scale_limit`", before=True),
+    "evidence.rollout.began": Fact(bool, "whether the fault began with a new revision", before=True),
+    "evidence.rollout.recent": Fact(bool, "whether its images are at most `propose.rollout_window` older than the incident", before=True),
+    "evidence.rollout.good": Fact(int, "the last revision with other images that is known of no fault", before=True),
+    "evidence.restart.may_help": Fact(
+        bool, "whether it is unwell in a way that a restart can heal and no new revision explains", before=True
+    ),
+    "evidence.memory.container": Fact(str, "the container that is killed at its memory limit", before=True),
+    "evidence.memory.doubled": Fact(str, "twice its limit, up to `propose.memory_limit`", before=True),
     "evidence.autoscaler.name": Fact(str, "the autoscaler that holds its replicas"),
     "evidence.autoscaler.minimum": Fact(int, "the fewest replicas that it may choose"),
     "evidence.autoscaler.maximum": Fact(int, "the most replicas that it may choose"),
     "evidence.autoscaler.maxed": Fact(bool, "whether it is at its maximum"),
     "evidence.autoscaler.wants_more": Fact(bool, "whether it wants more than its maximum"),
-    "evidence.autoscaler.more": Fact(int, "its maximum with `propose.autoscaler_step` more, up to `propose.autoscaler_limit`"),
+    "evidence.autoscaler.more": Fact(int, "its maximum with `propose.autoscaler_step` more, up to `propose.autoscaler_limit`", before=True),
     "evidence.job.failed": Fact(bool, "whether the Job has failed"),
     "evidence.job.complete": Fact(bool, "whether it has completed"),
     "evidence.job.scheduled": Fact(bool, "whether a CronJob makes the next one by itself"),

@@ -37,9 +37,9 @@ class Symptoms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How it is judged whether it healed, besides what is judged of every action.
 
-    conditions  on what is seen afterwards: without them there is no success
-    promql      questions to Prometheus, each an expression that yields something only when all is well; look-ups such as
-                `{target.name}` stand within double quotes and are written in only as names of letters, digits and _ . : -
+    conditions  on what is seen afterwards; as long as one does not hold there is no success
+    promql      questions to Prometheus, each an expression that gives something only when all is well, else there is no success; a
+                look-up such as `{target.name}` stands within double quotes, for a name of letters, digits and _ . : -
     hold_down   how long a success is held before it is told, in seconds
     """
 

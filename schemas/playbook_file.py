@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from schemas.facts import FACTS
 from schemas.matchers import MatcherWrong, parse_selector
 from schemas.playbook import Playbook
 from schemas.playbook_steps import STEPS, Step, compare, own_fields, wrong_value
@@ -86,7 +87,7 @@ def faults_of(playbook: Playbook) -> Iterator[tuple[Path, str, int]]:
         except MatcherWrong as error:
             yield ("symptoms", "alerts", place), str(error), error.offset
     yield from _conditions(symptoms.evidence, ("symptoms", "evidence"))
-    yield from _conditions(playbook.verification.conditions, ("verification", "conditions"))
+    yield from _conditions(playbook.verification.conditions, ("verification", "conditions"), after=True)
     for place, text in enumerate(playbook.verification.promql):
         for reason, offset in faults_of_query(text):
             yield ("verification", "promql", place), reason, offset
@@ -98,12 +99,16 @@ def faults_of(playbook: Playbook) -> Iterator[tuple[Path, str, int]]:
             yield ("inverse",), "an inverse has neither `when` nor `question`: it is what a person may choose afterwards", 0
 
 
-def _conditions(texts: tuple[str, ...], path: Path) -> Iterator[tuple[Path, str, int]]:
+def _conditions(texts: tuple[str, ...], path: Path, *, after: bool = False) -> Iterator[tuple[Path, str, int]]:
+    """What is wrong with conditions; `after` an action less is known than before it."""
     for place, text in enumerate(texts):
         try:
-            compare(text)
+            name = compare(text).name
         except ValueError as error:
             yield (*path, place), str(error), 0
+            continue
+        if after and name in FACTS and FACTS[name].before:
+            yield (*path, place), f"{name} is known only before the action", 0
 
 
 def _of_step(step: Step, path: Path) -> Iterator[tuple[Path, str, int]]:

@@ -131,6 +131,16 @@ class PrometheusMetrics:
         state = await self.alert(labels, cluster=cluster, target=target, heard_by=heard_by)
         return next((view.fires for view in state.alerts), None)
 
+    async def holds(self, query: str, *, cluster: str, at: datetime) -> bool | None:
+        """Whether this PromQL gives any series; see `adapters.ports.Metrics`."""
+        server = self._server_of(cluster)
+        if server is None:
+            return None
+        try:
+            return bool(await server.client.query(f"count({query})", at.timestamp()))
+        except AdapterError:
+            return None
+
     async def close(self) -> None:
         await asyncio.gather(
             *(server.client.close() for server in self._servers.values()), *(client.close() for client in self._alertmanagers)

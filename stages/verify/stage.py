@@ -39,6 +39,7 @@ from sql.verifications import (
     hold_verification,
 )
 from stages.genuine import require_due, require_told
+from stages.verify.demands import unless_met, unmet_demands
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import VerifyOptions
 from stages.verify.outside import with_outside
@@ -135,6 +136,10 @@ class VerifyStage:
             limit, ended_at = self._options.observe_limit, operation.finished_at
             question = await with_outside(question, self._metrics, incident, at=now, ended_at=ended_at, limit=limit, proposed=case.proposed)
             assessment = self._assess(question, case)
+        if assessment.verdict is Verdict.SUCCESS and case.playbook is not None:
+            labels, limit = incident.labels if incident else {}, self._options.observe_limit
+            unmet = await unmet_demands(case.playbook.verification, question.after, labels, self._metrics, at=now, limit=limit)
+            assessment = unless_met(assessment, unmet)
         return _Look(case=case, question=question, assessment=assessment)
 
     def _assess(self, question: Question, case: _Case) -> Assessment:

@@ -11,11 +11,13 @@ import pytest
 from adapters.prometheus.metrics import PrometheusMetrics
 from ops.sandbox.kubectl import settled
 from schemas.events import ExecutionFinished, LessonLearned, VerificationDue, VerificationFinished
+from schemas.playbook_file import read_playbook
 from schemas.target import Target
 from schemas.words import Ground, Verdict
 from sql.database import Database
 from sql.evidence import get_snapshot
 from sql.incidents import get_incident
+from sql.playbooks import add_version
 from stages.learn.stage import Learn
 from stages.verify.baseline import usual
 from stages.verify.options import VerifyOptions
@@ -214,3 +216,38 @@ async def test_a_prometheus_that_is_away_is_neither_good_nor_bad(tmp_path: Path,
             after = await get_snapshot(connection, result.after)
         assert after is not None
         assert any("cannot be asked" in sensor.error for sensor in after.sensors)
+
+
+BOOK = """\
+name: drained
+title: It drains
+owner: ana
+symptoms: {alerts: [alertname=MemoryHigh]}
+steps: [{do: RestartWorkload}]
+verification: {hold_down: 0, promql: ['queue_length{namespace="{target.namespace}"} < 5']}
+"""
+
+
+async def test_a_question_of_the_playbook_has_to_give_something_before_it_is_a_success(tmp_path: Path, database: Database) -> None:
+    async with scene(tmp_path, database, 3e8) as made:
+
+        async def queue() -> bool | None:
+            return await made.metrics.holds(f"{QUEUE} < 5", cluster="prod", at=made.healing.now)
+
+        async with database.transaction() as connection:
+            await add_version(connection, read_playbook(BOOK), at=made.healing.now, by="ana")
+        made.exporter.series[QUEUE] = 9.0
+        await until(queue, lambda holds: holds is False)
+        incident = await made.healing.incident(made.target, alert="MemoryHigh", labels=TOLD)
+        done = await executed(made.healing, restart(made.target), incident=incident, playbook="drained")
+        due, _ = delayed(await made.healing.handle(made.stage, done))
+        await made.healing.kubectl.until(made.target, settled)
+        due, seconds = delayed(await made.healing.handle(made.stage, due))
+        made.exporter.series[QUEUE] = 1.0
+        await until(queue, lambda holds: holds is True)
+        made.healing.later(seconds)
+        (result,) = await made.healing.handle(made.stage, due)
+        assert isinstance(result, VerificationFinished)
+        assert result.verdict is Verdict.SUCCESS
+        assert await made.metrics.holds("up ==", cluster="prod", at=made.healing.now) is None
+        assert await made.metrics.holds("up", cluster="other", at=made.healing.now) is None

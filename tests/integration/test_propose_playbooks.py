@@ -10,10 +10,10 @@ from ops.cli.dossier import Dossier, pages
 from ops.cli.way_back import find_way_back
 from ops.sandbox.kubectl import settled, unready
 from schemas.action import Investigate, RestartWorkload, ScaleWorkload
-from schemas.events import ActionApproved, ApprovalRequested, IncidentOpened
+from schemas.events import ActionApproved, ApprovalRequested, IncidentOpened, VerificationFinished
 from schemas.playbook_file import read_playbook
 from schemas.target import Target
-from schemas.words import Mode, Severity, Source
+from schemas.words import Ground, Mode, Severity, Source, Verdict
 from sql import playbooks
 from sql.approvals import get_approval
 from sql.playbooks import PlaybookStatus
@@ -150,3 +150,23 @@ async def test_the_hold_down_of_the_playbook_holds_unless_the_settings_have_anot
     await scene.kubectl.until(target, settled)
     _, wait = delayed(await scene.handle(stage, first))
     assert wait == pytest.approx(seconds, abs=0.5)
+
+
+@pytest.mark.parametrize("wanted", [2, 3])
+async def test_what_the_playbook_asks_for_besides_has_to_hold_before_it_is_a_success(scene: Healing, wanted: int) -> None:
+    text = TEXT.replace("{hold_down: 7}", f"{{hold_down: 0, conditions: [evidence.workload.available >= {wanted}]}}")
+    version = await stored(scene, text)
+    stage = VerifyStage(scene.database, scene.world)
+    target = await slow(scene)
+    done = await executed(scene, RestartWorkload(target=target), playbook="more-of-it", inputs={"playbook": {"version": version}})
+    first, _ = delayed(await scene.handle(stage, done))
+    await scene.kubectl.until(target, settled)
+    outputs = await scene.handle(stage, first)
+    if wanted == 2:
+        assert only(outputs, VerificationFinished).verdict is Verdict.SUCCESS
+        return
+    again, _ = delayed(outputs)
+    scene.later(VerifyOptions().limit)
+    result = only(await scene.handle(stage, again), VerificationFinished)
+    assert (result.verdict, result.ground) == (Verdict.TIMEOUT, Ground.NOT_CONVERGED)
+    assert "its playbook asks for more: evidence.workload.available >= 3 does not hold" in result.summary

@@ -91,6 +91,10 @@ def test_a_whole_playbook_is_read_and_written() -> None:
         (HEAD + "steps: [{do: RestartWorkload, when: [evidence.pods.ready == true]}]\n", "is a whole number, and true is none"),
         (HEAD + STEP + "inverse: {do: RestartWorkload, question: Why}\n", "f.yaml:7:10: an inverse has neither"),
         (HEAD + STEP + "verification: {promql: ['up == {target.name}']}\n", "f.yaml:7:32: the look-up {target.name} stands outside"),
+        (
+            HEAD + STEP + "verification: {conditions: [evidence.rollout.began == false]}\n",
+            "f.yaml:7:29: evidence.rollout.began is known only",
+        ),
         (HEAD.replace('"A"', '"A') + STEP, "f.yaml:5:23: a closing quote is expected"),
         (HEAD.replace("a-b", "A b") + STEP, "f.yaml:1:7: a name has 1 to 100 lower case letters"),
         (HEAD + "steps: [{do: !!python/name:os.system x}]\n", "f.yaml:6:14: the tag"),

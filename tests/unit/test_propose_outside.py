@@ -73,6 +73,9 @@ class Outside:
     ) -> bool | None:
         raise AssertionError("the look before deciding wants each answer, not their sum")
 
+    async def holds(self, query: str, *, cluster: str, at: datetime) -> bool | None:
+        raise AssertionError("only after an action a playbook asks")
+
     async def close(self) -> None: ...
 
 

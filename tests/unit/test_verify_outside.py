@@ -46,6 +46,9 @@ class Answers:
     ) -> AlertState:
         raise AssertionError("only whether it holds is asked")
 
+    async def holds(self, query: str, *, cluster: str, at: datetime) -> bool | None:
+        raise AssertionError("no playbook asks here")
+
     async def firing(
         self, labels: Mapping[str, str], *, cluster: str = "", target: Target | None = None, heard_by: Sequence[str] = ()
     ) -> bool | None:
