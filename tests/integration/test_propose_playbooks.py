@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ops.cli.dossier import Dossier, pages
-from ops.cli.way_back import find_way_back
+from ops.cli.dossier import pages
+from ops.facts.dossier import Dossier
+from ops.facts.way_back import find_way_back
 from ops.sandbox.kubectl import settled, unready
 from schemas.action import Investigate, RestartWorkload, ScaleWorkload
 from schemas.events import ActionApproved, ApprovalRequested, IncidentOpened, VerificationFinished
@@ -17,10 +18,11 @@ from schemas.words import Ground, Mode, Severity, Source, Verdict
 from sql import playbooks
 from sql.approvals import get_approval
 from sql.playbooks import PlaybookStatus
-from stages.gate import GateOptions
-from stages.propose import ProposeStage
-from stages.propose.playbooks import PlaybookSource
-from stages.verify import VerifyOptions, VerifyStage
+from stages.gate.options import GateOptions
+from stages.propose.playbooks.source import PlaybookSource
+from stages.propose.stage import ProposeStage
+from stages.verify.options import VerifyOptions
+from stages.verify.stage import VerifyStage
 from tests.integration.healing import Healing, only
 from tests.integration.scene import gate
 from tests.integration.test_propose import proposed
