@@ -89,6 +89,10 @@ _SET = "UPDATE playbooks SET status = $3, changed_by = $4, changed_at = $5 WHERE
 _OLDER = """
 UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4 WHERE name = $1 AND version < $2 AND status = 'approved'
 """
+_USED = """
+SELECT count(*) FROM approvals
+WHERE playbook = $1 AND target_key = $2 AND requested_at > $3 AND automatic AND NOT observation AND state = 'approved'
+"""
 _STORE = """
 INSERT INTO playbook_trust (playbook, trust, successes, failures, last_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (playbook) DO UPDATE SET trust = $2, successes = $3, failures = $4, last_at = $5
@@ -209,6 +213,11 @@ async def set_status(connection: Connection, name: str, version: int, status: Pl
         await connection.execute(_OLDER, name, version, by, at)
     await _changed(connection)
     return True
+
+
+async def used_alone(connection: Connection, name: str, target: str, *, since: datetime) -> int:
+    """How often an action of this playbook on this target (by its key) was approved without a signature after `since`."""
+    return int(await connection.fetchval(_USED, name, target, since) or 0)
 
 
 async def changes(connection: Connection) -> int:

@@ -20,6 +20,7 @@ from sql.database import Connection
 from sql.evidence import get_snapshot
 from sql.outbox import has_told
 from stages.gate.options import GateOptions
+from stages.gate.playbook import within_playbook
 from stages.gate.policy import PEOPLE_RULES, Ruling, Situation, Traffic, is_related, rule_on, worst
 from stages.gate.votes import VoteKeys
 from stages.stopped import wait_while_stopped
@@ -74,7 +75,7 @@ async def _measure(
         action=action,
         severity=severity,
         now=context.now(),
-        mode=options.mode_of(action.target),
+        mode=await within_playbook(connection, event, options.mode_of(action.target), now=context.now()),
         incident=incident.state if incident else None,
         named_risk=_named_risk(event, options.risks.of(severity)),
         trust=await trust.score(connection, pattern_of(action)),
