@@ -12,12 +12,13 @@ from sql.approvals import ApprovalRow, SignatureRow, get_approval, list_approval
 from sql.database import Database
 from sql.evidence import EvidenceRow, evidence_of, get_snapshot
 from sql.incidents import IncidentRow, TimelineRow, get_incident, timeline
+from sql.repairs import Recommendation, recommend, repairs_of
 
 
 class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     """One approval, its votes, its way back, its incident and the snapshot that it rests on; the last two may be unknown.
 
-    `evidence_in_short` is the snapshot in lines for people.
+    `evidence_in_short` is the snapshot in lines for people, `recommended` what has mended this problem before.
     """
 
     approval: ApprovalRow
@@ -26,6 +27,7 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     incident: IncidentRow | None
     evidence: Snapshot | None
     evidence_in_short: list[str] = []
+    recommended: Recommendation = Recommendation()
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,4 +67,5 @@ async def dossier_of(database: Database, approval: str) -> Dossier:
             incident=await get_incident(connection, row.incident) if row.incident else None,
             evidence=evidence,
             evidence_in_short=in_short(evidence) if evidence else [],
+            recommended=recommend(await repairs_of(connection, row.incident)),
         )
