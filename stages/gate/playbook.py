@@ -1,4 +1,4 @@
-"""What a playbook allows its actions at most: its mode, its status, and how often it may act without a signature."""
+"""What a playbook allows its actions at most: its mode, its status, how often it may act without a signature."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ _PROPOSER = "propose"  # the stage whose kept outputs prove a proposal
 _REASON_LIMIT = 1000  # characters
 _DIFF_LIMIT = 16_000
 _SHORT_DIFF = 4_000
+_RAISE_ONLY = (Source.MODEL, Source.PLAYBOOK)
 _PARTS = 10  # of a similarity, and near misses, that are kept
 
 
@@ -92,10 +93,11 @@ async def _measure(
 
 
 def _named_risk(event: ActionProposed, usual: Risk) -> Risk | None:
-    """The risk that the source names. A language model's words have no authority: it may raise the usual one, never lower it."""
-    if event.source is Source.MODEL and event.risk is not None and list(Risk).index(event.risk) <= list(Risk).index(usual):
-        return None
-    return event.risk
+    """The risk that the source names. A language model's words have no authority, nor do a playbook's here: they may raise the usual
+    one, never lower it.
+    """
+    raises = event.risk is not None and list(Risk).index(event.risk) > list(Risk).index(usual)
+    return None if event.source in _RAISE_ONLY and not raises else event.risk
 
 
 async def _is_related(event: ActionProposed, incident: Target, connection: Connection) -> bool:

@@ -78,7 +78,7 @@ def approval(mend: Mend) -> str:
 
 def test_help_names_every_command(mend: Mend) -> None:
     text = mend.said("--help")
-    for name in ("up", "demo", "streams", "event", "trace", "dead", "approvals", "incidents", "trust", "send-alert", "doctor"):
+    for name in ("up", "demo", "streams", "event", "trace", "dead", "approvals", "incidents", "playbooks", "trust", "send-alert", "doctor"):
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
     assert "stage " not in text
     assert mend("streams", code=2).stdout.startswith("Usage: mend streams")
@@ -324,6 +324,16 @@ def _audited(mend: Mend) -> list[tuple[str, str]]:
         return [(row["what"], row["state"]) for row in found]
 
     return asyncio.run(rows())
+
+
+def test_a_playbook_of_the_catalogue_proposes_once_it_is_approved(mend: Mend) -> None:
+    mend("playbooks", "import", "--builtin", "--approve", "--as", "ana", MEND_PERSON_TOKEN=ANA)
+    asyncio.run(break_workload(mend.run.sandbox, "pay"))
+    mend("send-alert", "-", stdin=alert("KubePodCrashLooping", "pay", "warning", "pay crashes"))
+    (row,) = until(lambda: [one for one in mend.json("approvals", "ls") if "shop/pay" in one["action"]], mend.log)
+    text = mend.said("approvals", "show", row["id"])
+    assert "playbook kube-pod-crash-looping version 1" in text
+    assert "alerts: 1 of 1, weight 0.35: alert KubePodCrashLooping" in text
 
 
 def test_migrations_and_projections(mend: Mend) -> None:

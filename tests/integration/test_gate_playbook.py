@@ -8,13 +8,13 @@ import pytest
 
 from schemas.events import ActionApproved, ActionHeld, ApprovalRequested
 from schemas.playbook_file import read_playbook
-from schemas.words import Mode, Risk, Source
+from schemas.words import Mode, Risk, Severity, Source
 from sql import playbooks
 from sql.approvals import finish_approval
 from sql.database import Database
 from sql.playbooks import PlaybookStatus
 from stages.gate.options import GateOptions
-from tests.integration.scene import AUTO, Scene, gate
+from tests.integration.scene import AUTO, Scene, gate, only
 
 TEXT = "name: book\ntitle: T\nowner: ana\nsymptoms: {alerts: [alertname=A]}\nsteps: [{do: RestartWorkload}]\n"
 
@@ -70,6 +70,14 @@ async def test_what_is_not_approved_at_this_moment_runs_nothing_alone(scene: Sce
     assert await decided(scene, draft) is ApprovalRequested
     await stored(scene, "mode: assist\n")
     assert await decided(scene, approved) is ApprovalRequested, "another version took its place"
+
+
+async def test_a_playbook_that_names_a_lower_risk_than_the_severity_has_named_none(scene: Scene) -> None:
+    await stored(scene)
+    fields: dict[str, Any] = {"playbook": "book", "playbook_version": 1, "source": Source.PLAYBOOK, "risk": Risk.LOW}
+    outputs = await scene.handle(gate(scene), scene.proposal(await scene.incident(severity=Severity.P0), severity=Severity.P0, **fields))
+    asked = only(outputs, ApprovalRequested)
+    assert (asked.risk, asked.signatures) == (Risk.CRITICAL, 2)
 
 
 @pytest.mark.parametrize(("limits", "alone"), [("{cooldown: 900}", 1), ("{most_per_hour: 2}", 2), ("{}", 3)])
