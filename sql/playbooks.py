@@ -198,11 +198,17 @@ async def versions_of(connection: Connection, name: str) -> list[PlaybookRow]:
     return [_row(row) for row in await connection.fetch(f"{_READ} WHERE p.name = $2 ORDER BY p.version DESC", START, name)]
 
 
-async def list_playbooks(connection: Connection, *, statuses: Sequence[PlaybookStatus] = (), limit: int = 100) -> list[PlaybookRow]:
-    """The newest version in these states (all when empty) of each playbook, most trusted first."""
+async def list_playbooks(
+    connection: Connection, *, statuses: Sequence[PlaybookStatus] = (), limit: int = 100, after: str = ""
+) -> list[PlaybookRow]:
+    """The newest version in these states (all when empty) of each playbook, most trusted first; those after the one named `after`."""
     named = [status.value for status in statuses or PlaybookStatus]
-    query = f"{_READ} JOIN ({_NEWEST}) newest USING (name, version) ORDER BY trust DESC, p.name LIMIT $3"
-    return [_row(row) for row in await connection.fetch(query, START, named, limit)]
+    query = f"""
+        SELECT * FROM ({_READ} JOIN ({_NEWEST}) newest USING (name, version)) AS p
+        WHERE $4 = '' OR (-p.trust, p.name) > (-coalesce((SELECT trust FROM playbook_trust WHERE playbook = $4), $1), $4)
+        ORDER BY p.trust DESC, p.name LIMIT $3
+    """
+    return [_row(row) for row in await connection.fetch(query, START, named, limit, after)]
 
 
 async def set_status(connection: Connection, name: str, version: int, status: PlaybookStatus, *, by: str, at: datetime) -> bool:

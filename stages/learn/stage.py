@@ -128,14 +128,16 @@ async def _draft_playbook(event: VerificationFinished, effectiveness: int | None
     if lesson is None or not lesson.alert:
         return
     wholly = effectiveness == _WHOLLY_EFFECTIVE
-    drafted = await playbooks.draft_playbook(connection, _learned(event, lesson, context, approved=wholly))
+    incident = await incidents.get_incident(connection, event.incident)
+    about = incident.key if incident else event.action.target.key
+    drafted = await playbooks.draft_playbook(connection, _learned(event, lesson, context, about=about, approved=wholly))
     if drafted and event.incident:
         what = f"a playbook was {'approved' if wholly else 'drafted'} from it"
         await incidents.add_timeline(connection, incident=event.incident, event=event.id, at=context.now(), by=context.by, what=what)
 
 
-def _learned(event: VerificationFinished, lesson: lessons.LessonRow, context: Context, *, approved: bool) -> PlaybookRow:
-    """The playbook that says what was done, for this alert about this very target."""
+def _learned(event: VerificationFinished, lesson: lessons.LessonRow, context: Context, *, about: str, approved: bool) -> PlaybookRow:
+    """The playbook that says what was done, for this alert about this very target, by its key: of a pod, what it is part of."""
     pattern = pattern_of(event.action)
     name = playbooks.learned_name(lesson.alert, pattern)
     selector = write_selector((Matcher(ALERT_NAME, Sign.EQUAL, lesson.alert),))
@@ -143,9 +145,7 @@ def _learned(event: VerificationFinished, lesson: lessons.LessonRow, context: Co
         name=name,
         title=clean(f"{lesson.alert}: {describe(event.action)}", 200),
         owner="learn",
-        symptoms=Symptoms(
-            alerts=(selector,), services=lesson.services, severities=_range(event.severity), targets=(event.action.target.key,)
-        ),
+        symptoms=Symptoms(alerts=(selector,), services=lesson.services, severities=_range(event.severity), targets=(about,)),
         steps=(step_for(event.action),),
     )
     return PlaybookRow(

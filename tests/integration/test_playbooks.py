@@ -89,6 +89,18 @@ async def test_every_change_is_counted_and_a_look_is_none(scene: Scene) -> None:
         assert await playbooks.changes(connection) == before + 2
 
 
+async def test_a_long_list_is_read_page_by_page(scene: Scene) -> None:
+    for number in range(5):
+        await added(scene, msgspec.structs.replace(FIRST, name=f"p{number}"))
+    pages, last = [], ""
+    async with scene.database.connection() as connection:
+        await connection.execute("INSERT INTO playbook_trust VALUES ('p3', 0.9, 1, 0, now()), ('p1', 0.1, 0, 1, now())")
+        while page := await playbooks.list_playbooks(connection, limit=2, after=last):
+            pages.append([row.name for row in page])
+            last = page[-1].name
+    assert pages == [["p3", "p0"], ["p2", "p4"], ["p1"]]
+
+
 _OLD = """
 INSERT INTO playbooks (id, title, status, alert, pattern, symptoms, steps, source, confidence, created_at, changed_by)
 VALUES ($1, 'It "crashed"', 'approved', $2, 'restart:prod/shop/api', $3, $4, 'template', 0.5, now(), 'learn/a')

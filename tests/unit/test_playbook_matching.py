@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +103,13 @@ def test_what_nearly_fits_says_what_it_lacks_and_never_proposes() -> None:
     assert names(found.near) == ["severe", "alike"]
     assert found.near[0].lacks == "severity P2 is none of P0"
     assert "does not hold for alert KubePodCrashLooping" in found.near[1].lacks
+
+
+def test_one_that_is_not_understood_is_told_and_keeps_no_other_from_proposing(caplog: pytest.LogCaptureFixture) -> None:
+    odd = playbook("odd")
+    odd = msgspec.structs.replace(odd, symptoms=msgspec.structs.replace(odd.symptoms, alerts=("nonsense",)))
+    assert names(matches(case(CRASHING, "A"), odd, playbook("even")).fitting) == ["even"]
+    assert "playbook odd version 1 is left out" in caplog.text
 
 
 def test_only_the_nearest_are_shown() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from sql.playbooks import PlaybookRow
 from stages.propose.playbooks.similarity import Entry, Fit, Subject, fit, words_of
 
+_log = logging.getLogger(__name__)
 NEAR = 0.35
 """The least similarity of a playbook that is shown as a near miss."""
 SHOWN = 3
@@ -26,6 +28,15 @@ class Matches(msgspec.Struct, frozen=True):
     near: tuple[Fit, ...]
 
 
+def _entries(rows: Iterable[PlaybookRow]) -> Iterator[Entry]:
+    """The playbooks that this version understands; one that it does not is told and left out, and keeps no other from proposing."""
+    for row in rows:
+        try:
+            yield Entry(row)
+        except ValueError as error:
+            _log.warning("playbook %s version %d is left out: %s", row.name, row.version, error)
+
+
 class Index:
     """Playbooks by the names of the alerts that they can fit; those that may fit any are looked at for every incident."""
 
@@ -33,7 +44,7 @@ class Index:
         self._by_name: defaultdict[str, list[Entry]] = defaultdict(list)
         self._by_word: defaultdict[str, list[Entry]] = defaultdict(list)
         self._any: list[Entry] = []
-        for entry in map(Entry, rows):
+        for entry in _entries(rows):
             if entry.names is None:
                 self._any.append(entry)
             for name in entry.names or ():

@@ -50,7 +50,7 @@ class Subject:
 
 
 class Entry:
-    """A playbook, ready to be compared."""
+    """A playbook, ready to be compared. Raises ValueError for one whose texts are not understood."""
 
     __slots__ = ("conditions", "names", "row", "selectors", "specific", "words")
 
