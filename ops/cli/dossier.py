@@ -11,8 +11,8 @@ from ops.facts.dossier import Dossier
 from ops.facts.way_back import Now, Origin, WayBack
 from schemas.action import describe, is_observation
 from schemas.evidence import BlastRadius, Check
-from schemas.words import ApprovalState, Source
 from schemas.target import Kind, Target
+from schemas.words import ApprovalState, Source
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.repairs import LEAST_RATE, LEAST_SAMPLES, Recommendation
 
