@@ -9,7 +9,7 @@ import pytest
 from ops.cli.dossier import pages
 from ops.facts.dossier import Dossier
 from ops.facts.way_back import find_way_back
-from ops.sandbox.kubectl import settled, unready
+from ops.sandbox.kubectl import settled, waiting
 from schemas.action import Investigate, RestartWorkload, ScaleWorkload
 from schemas.events import ActionApproved, ApprovalRequested, IncidentOpened, VerificationFinished
 from schemas.playbook_file import read_playbook
@@ -126,14 +126,13 @@ async def test_what_fits_and_cannot_be_done_is_a_near_miss_that_says_why(scene: 
 
 
 async def test_what_its_preflight_fails_gives_way_to_the_next_step(scene: Healing, stage: ProposeStage) -> None:
-    step = "[{do: RestartWorkload, because: It hangs.}, {do: Investigate, reason: look, question: Why does it hang}]"
+    step = "[{do: RestartWorkload, because: It crashes.}, {do: Investigate, reason: look, question: Why}]"
     text = TEXT.replace("[{do: ScaleWorkload, replicas: 5, because: Five have always been enough.}]", step)
-    await stored(scene, text.replace('alertname="HighLatency", namespace=~"shop|pay"', "alertname=KubePodNotReady"))
+    await stored(scene, text.replace('alertname="HighLatency", namespace=~"shop|pay"', "alertname=KubePodCrashLooping"))
     scene.sandbox.denied.add("patch deployments.apps")
-    target = await scene.deploy("api", "sim/web:wedge-1s")
-    await scene.kubectl.until(target, settled)
-    await scene.kubectl.until(target, unready)
-    proposal = proposed(await scene.handle(stage, await opened(scene, target, "KubePodNotReady")))
+    target = await scene.deploy("api", "sim/web:crash")
+    await scene.kubectl.until(target, waiting("CrashLoopBackOff"))
+    proposal = proposed(await scene.handle(stage, await opened(scene, target, "KubePodCrashLooping")))
     assert isinstance(proposal.action, Investigate)
     assert proposal.playbook == "more-of-it"
     assert "Better would be to restart" in " ".join(proposal.reasons)
