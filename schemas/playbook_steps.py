@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 import msgspec
 
-from schemas.action import Action, BaseAction, RestartWorkload
+from schemas.action import (
+    Action,
+    BaseAction,
+    DeletePod,
+    EvictPod,
+    RestartWorkload,
+    RollBackWorkload,
+    ScaleWorkload,
+    SetAutoscalerBounds,
+    SetMemoryLimit,
+)
 from schemas.facts import FACTS, LABELS, Facts, Value
 
 Sentence = Annotated[str, msgspec.Meta(max_length=600)]
 Condition = Annotated[str, msgspec.Meta(max_length=300)]
 
-_RESTART_HELPS = "evidence.restart.may_help == true"
-_ROLLOUT_FAILED = "evidence.rollout.began == true"
 _LOOK_UP = re.compile(r"\{([^{}]*)\}")
 _LABEL = re.compile(r"labels\.[a-zA-Z_][a-zA-Z0-9_]*")
 _CONDITION = re.compile(r"(?P<name>[a-zA-Z_][a-zA-Z0-9_.]*)\s*(?P<sign>==|!=|>=|<=|>|<)\s*(?P<value>\S.*?)")
@@ -167,14 +175,22 @@ def own_fields(step: Step) -> dict[str, Any]:
 
 
 def step_for(action: Action) -> Step:
-    """The step that does what this action did: a revision and a pod are looked up anew, for the old ones are of the past."""
+    """The step that does again what this action did. What was right only then, a revision, a pod, a limit, is looked up anew."""
     fields: dict[str, Any] = {one: getattr(action, one) for one in action.__struct_fields__ if one not in ("target", "uid")}
-    if "to_revision" in fields:
-        fields |= {"to_revision": "{evidence.rollout.good}", "when": (_ROLLOUT_FAILED,)}
-    if "uid" in action.__struct_fields__:
-        fields["pod"] = "{evidence.lost.pod}"
-    if isinstance(action, RestartWorkload):
-        fields["when"] = (_RESTART_HELPS,)
+    match action:
+        case RestartWorkload():
+            fields["when"] = ("evidence.restart.may_help == true",)
+        case RollBackWorkload():
+            fields |= {"to_revision": "{evidence.rollout.good}", "when": ("evidence.rollout.began == true",)}
+        case ScaleWorkload():
+            fields["when"] = (f"evidence.workload.desired < {action.replicas}",)
+        case SetAutoscalerBounds():
+            names = {"autoscaler": "name", "minimum": "minimum", "maximum": "more"}
+            fields |= {name: f"{{evidence.autoscaler.{fact}}}" for name, fact in names.items()}
+        case SetMemoryLimit():
+            fields |= {"memory": "{evidence.memory.doubled}", "when": ("evidence.pods.out_of_memory > 0",)}
+        case DeletePod() | EvictPod():
+            fields["pod"] = "{evidence.lost.pod}"
     return STEPS[type(action).__name__](**fields)
 
 

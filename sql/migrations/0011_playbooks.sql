@@ -33,6 +33,10 @@ SELECT 'learned-' || substr(md5(p.alert || ' ' || p.pattern), 1, 12), 1, p.statu
             SELECT jsonb_agg((step - 'target' - 'uid') || CASE step ->> 'do'
                 WHEN 'RollBackWorkload' THEN '{"to_revision": "{evidence.rollout.good}", "when": ["evidence.rollout.began == true"]}'::jsonb
                 WHEN 'RestartWorkload' THEN '{"when": ["evidence.restart.may_help == true"]}'::jsonb
+                WHEN 'ScaleWorkload' THEN jsonb_build_object('when', jsonb_build_array('evidence.workload.desired < ' || (step ->> 'replicas')))
+                WHEN 'SetMemoryLimit' THEN '{"memory": "{evidence.memory.doubled}", "when": ["evidence.pods.out_of_memory > 0"]}'::jsonb
+                WHEN 'SetAutoscalerBounds' THEN '{"autoscaler": "{evidence.autoscaler.name}",
+                    "minimum": "{evidence.autoscaler.minimum}", "maximum": "{evidence.autoscaler.more}"}'::jsonb
                 WHEN 'DeletePod' THEN '{"pod": "{evidence.lost.pod}"}'::jsonb
                 WHEN 'EvictPod' THEN '{"pod": "{evidence.lost.pod}"}'::jsonb
                 ELSE '{}'::jsonb END)

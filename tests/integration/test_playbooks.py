@@ -108,13 +108,17 @@ VALUES ($1, 'It "crashed"', 'approved', $2, 'restart:prod/shop/api', $3, $4, 'te
 
 
 async def test_what_was_learned_before_is_the_first_version_of_a_playbook(scene: Scene) -> None:
-    """The tables as they were before versions, with two rows, and the migration once more."""
+    """The tables as they were before versions, with three rows, and the migration once more."""
     (text,) = [text for name, text in migrations() if name.startswith("0011")]
     (old,) = [text for name, text in migrations() if name.startswith("0005")]
     table = old[old.index("CREATE TABLE playbooks") : old.index("-- What became of a playbook")]
     target = '"target":{"cluster":"prod","kind":"Deployment","name":"api","namespace":"shop"}'
     symptoms = '{"alerts":["Odd \\"one\\""],"services":["api"],"severities":["P1","P2"]}'
-    steps = (f'[{{"do":"RestartWorkload",{target}}}]', f'[{{"do":"RollBackWorkload",{target},"to_revision":3}}]')
+    steps = (
+        f'[{{"do":"RestartWorkload",{target}}}]',
+        f'[{{"do":"RollBackWorkload",{target},"to_revision":3}}]',
+        f'[{{"do":"ScaleWorkload",{target},"replicas":4}}]',
+    )
     async with scene.database.transaction() as connection:
         await connection.execute("DROP TABLE playbooks, playbook_changes")
         await connection.execute(table)
@@ -122,7 +126,7 @@ async def test_what_was_learned_before_is_the_first_version_of_a_playbook(scene:
             await connection.execute(_OLD, str(number), f'Odd "one" {number}', symptoms, body)
         await connection.execute(text)
         rows = sorted(await playbooks.list_playbooks(connection), key=lambda row: row.alert)
-    restart, back = rows
+    restart, back, scale = rows
     assert (restart.version, restart.status, restart.changed_by) == (1, PlaybookStatus.APPROVED, "learn/a")
     assert restart.name == playbooks.learned_name('Odd "one" 0', "restart:prod/shop/api")
     assert restart.playbook.symptoms.alerts == ('alertname="Odd \\"one\\" 0"',)
@@ -130,5 +134,6 @@ async def test_what_was_learned_before_is_the_first_version_of_a_playbook(scene:
     assert restart.playbook.symptoms.severities == (Severity.P1, Severity.P2)
     assert msgspec.to_builtins(restart.playbook.steps[0])["when"] == ("evidence.restart.may_help == true",)
     assert msgspec.to_builtins(back.playbook.steps[0])["to_revision"] == "{evidence.rollout.good}"
+    assert msgspec.to_builtins(scale.playbook.steps[0])["when"] == ("evidence.workload.desired < 4",)
     for row in rows:
         assert read_playbook(msgspec.json.encode(row.playbook).decode()) == row.playbook

@@ -7,7 +7,16 @@ from typing import get_args
 import msgspec
 import pytest
 
-from schemas.action import Action, DeletePod, RollBackWorkload, ScaleWorkload
+from schemas.action import (
+    Action,
+    DeletePod,
+    RestartUnit,
+    RestartWorkload,
+    RollBackWorkload,
+    ScaleWorkload,
+    SetAutoscalerBounds,
+    SetMemoryLimit,
+)
 from schemas.playbook import Playbook
 from schemas.playbook_file import LIMIT, PlaybookWrong, read_playbook, write_playbook
 from schemas.playbook_steps import STEPS, compare, looked_up, step_for, type_of
@@ -128,11 +137,39 @@ def test_there_is_a_step_for_every_action_and_none_names_a_target() -> None:
         assert step.__struct_config__.forbid_unknown_fields
 
 
-def test_what_was_done_becomes_a_step_that_looks_up_what_is_of_the_past() -> None:
-    target = Target(cluster="prod", kind=Kind.DEPLOYMENT, name="api", namespace="shop")
-    assert step_for(RollBackWorkload(target=target, to_revision=7)).to_revision == "{evidence.rollout.good}"  # type: ignore[attr-defined]
-    assert step_for(ScaleWorkload(target=target, replicas=3)).replicas == 3  # type: ignore[attr-defined]
-    assert step_for(DeletePod(target=target, uid="u")).pod == "{evidence.lost.pod}"  # type: ignore[attr-defined]
+DONE = Target(cluster="prod", kind=Kind.DEPLOYMENT, name="api", namespace="shop")
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        (RestartWorkload(target=DONE), {"when": ("evidence.restart.may_help == true",)}),
+        (
+            RollBackWorkload(target=DONE, to_revision=7),
+            {"to_revision": "{evidence.rollout.good}", "when": ("evidence.rollout.began == true",)},
+        ),
+        (ScaleWorkload(target=DONE, replicas=3), {"replicas": 3, "when": ("evidence.workload.desired < 3",)}),
+        (
+            SetMemoryLimit(target=DONE, container="web", memory="200Mi"),
+            {"container": "web", "memory": "{evidence.memory.doubled}", "when": ("evidence.pods.out_of_memory > 0",)},
+        ),
+        (
+            SetAutoscalerBounds(target=DONE, autoscaler="api", minimum=1, maximum=5),
+            {
+                "autoscaler": "{evidence.autoscaler.name}",
+                "minimum": "{evidence.autoscaler.minimum}",
+                "maximum": "{evidence.autoscaler.more}",
+            },
+        ),
+        (DeletePod(target=DONE, uid="u"), {"pod": "{evidence.lost.pod}"}),
+        (RestartUnit(target=DONE, unit="nginx.service"), {"unit": "nginx.service"}),
+    ],
+)
+def test_what_was_done_becomes_a_step_that_looks_up_what_was_right_only_then(action: Action, fields: dict[str, object]) -> None:
+    step = step_for(action)
+    assert msgspec.to_builtins(step) == {"do": type(action).__name__, **fields}
+    text = HEAD + "steps: " + msgspec.json.encode([step]).decode() + "\n"
+    assert read_playbook(text).steps == (step,)
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ def test_a_step_is_the_action_of_its_name_on_the_incidents_own_target(seen: Snap
         (host(unit("reboot.target", "failed")), "do: RestartUnit, unit: reboot.target, when: [evidence.well == false]", {"unit": "x"}),
         (DOWN, "do: RestartComposeService, service: web, project: pay, when: [evidence.host.room < 0.1]", {}),
         (snapshot(pod("a", "oom")), "do: SetMemoryLimit, container: other, memory: 1Gi", {}),
+        (snapshot(pod("a", "oom"), memory_limits={"web": 2**30}), "do: SetMemoryLimit, container: web, memory: 1Gi", {}),
         (held_by(snapshot(pod("a")), autoscaler(3, 3)), "do: SetAutoscalerBounds, autoscaler: web, minimum: 1, maximum: 9", {}),
         (held_by(snapshot(pod("a")), autoscaler(3, 3)), "do: SetAutoscalerBounds, autoscaler: api, minimum: 1, maximum: 3", {}),
         (held_by(snapshot(pod("a")), autoscaler(3, 3)), "do: SetAutoscalerBounds, autoscaler: api, minimum: 9, maximum: 5", {}),

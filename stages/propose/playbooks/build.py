@@ -39,6 +39,7 @@ from schemas.target import Kind, Target
 from schemas.text import clean
 
 _NAME = re.compile(r"[A-Za-z0-9@_.:][A-Za-z0-9@_.:-]{0,252}")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _ON_WORKLOAD = (RestartWorkload, RollBackWorkload, ScaleWorkload, SetAutoscalerBounds, SetMemoryLimit, DeletePod, EvictPod)
 _ON_NODE = (CordonNode, UncordonNode)
 _REPLACES = (RestartWorkload, RollBackWorkload, DeletePod, EvictPod, RerunJob, RestartUnit, RestartContainer, RestartComposeService)
@@ -140,6 +141,15 @@ def _bounds(action: SetAutoscalerBounds, snapshot: Snapshot) -> None:
 
 def _limited(action: SetMemoryLimit, snapshot: Snapshot) -> None:
     _one_of("container", action.container, {one.name for pod in snapshot.pods for one in pod.containers})
+    limits = snapshot.workload.memory_limits if snapshot.workload else {}
+    if (size := _bytes(action.memory)) is not None and limits.get(action.container) == size:
+        raise NotDone("changes nothing: the container has that limit")
+
+
+def _bytes(quantity: str) -> int | None:
+    """A quantity of memory as Kubernetes spells it, in bytes; None for a spelling that is not simple."""
+    match = re.fullmatch(r"(\d{1,15})(Ki|Mi|Gi|Ti|k|M|G|T)?", quantity)
+    return int(match[1]) * _UNITS[match[2] or ""] if match else None
 
 
 def _unit(action: RestartUnit, snapshot: Snapshot) -> None:
