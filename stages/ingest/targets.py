@@ -21,6 +21,8 @@ _WORKLOADS = (
     ("daemonset", Kind.DAEMONSET),
     ("job_name", Kind.JOB),
 )
+_EXPORTER = "kube-state-metrics"
+_WITHOUT_POD = ("node", "resourcequota", "poddisruptionbudget")
 _AUTOSCALERS = ("horizontalpodautoscaler", "hpa")
 _WORKLOAD_TYPES = {kind.value.lower(): kind for _, kind in _WORKLOADS}
 _REPLICASET_HASH = re.compile(r"-[a-z0-9]{8,10}$")
@@ -76,6 +78,8 @@ def _thing(labels: Mapping[str, str], options: IngestOptions) -> tuple[Kind, str
     node = labels.get("exported_node") or labels.get("node", "")
     if labels.get("job", "") in options.host_jobs:
         namespace, pod = "", ""
+    elif _names_exporter(labels):
+        namespace, pod = ("" if node else namespace), ""
     else:
         pod = labels.get("exported_pod") or labels.get("pod", "")
     if namespace:
@@ -94,6 +98,11 @@ def _thing(labels: Mapping[str, str], options: IngestOptions) -> tuple[Kind, str
     if host:
         return Kind.HOST, "", host
     return Kind.UNKNOWN, "", pod
+
+
+def _names_exporter(labels: Mapping[str, str]) -> bool:
+    """Whether `pod` is kube-state-metrics itself: what it says of nodes, quotas and budgets has no pod, so Prometheus adds its own."""
+    return labels.get("container") == _EXPORTER and any(labels.get(name) for name in _WITHOUT_POD)
 
 
 def _workload(labels: Mapping[str, str]) -> tuple[Kind, str] | None:

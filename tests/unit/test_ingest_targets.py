@@ -18,6 +18,7 @@ from stages.ingest.targets import partition_key, target_of, workload_by_name
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPTIONS = IngestOptions()
+EXPORTER = {"namespace": "monitoring", "pod": "ksm-1", "container": "kube-state-metrics", "job": "kube-state-metrics"}
 
 
 def found(**labels: str) -> str:
@@ -44,6 +45,10 @@ def found(**labels: str) -> str:
         ({"node": "w1", "instance": "10.0.0.1:9100"}, "home//Node/w1"),
         ({"job": "node-exporter", "namespace": "m", "pod": "node-exporter-x2x4z", "instance": "10.0.0.1:9100"}, "hosts//Host/10.0.0.1"),
         ({"job": "node-exporter", "namespace": "m", "pod": "node-exporter-x2x4z", "node": "w1"}, "home//Node/w1"),
+        ({**EXPORTER, "node": "w1"}, "home//Node/w1"),
+        ({**EXPORTER, "namespace": "n", "resourcequota": "all"}, "home/n/Namespace/n"),
+        ({**EXPORTER, "namespace": "n", "poddisruptionbudget": "api"}, "home/n/Namespace/n"),
+        (EXPORTER, "home/monitoring/Pod/ksm-1"),
         ({"namespace": "n"}, "home/n/Namespace/n"),
         ({"namespace": "n", "instance": "10.0.0.1:80"}, "home/n/Namespace/n"),
         ({"instance": "Web-1.example:9100"}, "hosts//Host/Web-1.example"),
