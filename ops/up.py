@@ -18,6 +18,7 @@ import msgspec
 from ops.errors import NoCluster, SettingsWrong, StoppedEarly
 from ops.logging import configure_logging, hide_secrets
 from ops.partitions import require_partitions
+from ops.policy import policy_of
 from ops.process import AtOnce, Health, HealthPort, run_process
 from ops.runtime import votes_key
 from ops.settings import Loaded, Settings, secrets_in
@@ -154,6 +155,8 @@ class Machine:
         from ops.api.guard import Guard, require_guard
 
         require_addresses(self.settings)
+        if "gate" in self.stages:
+            policy_of(self.settings)
         if "ingest" in self.stages:
             require_guard(Guard.of(self.settings.http), self.settings.http.host)
         if not self.choices.stages and not self.choices.sandbox:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ops.errors import NoCluster, SettingsWrong
+from ops.policy import policy_of
 from ops.settings import ClusterSettings, Settings
 from ops.settings.environment import variable_of
 from schemas.events import TOPICS
@@ -119,7 +120,7 @@ def _gate(parts: Parts) -> Stage:
         keys = VoteKeys(parts.votes_key.reveal().encode())
     except ValueError as error:
         raise SettingsWrong([f"votes.key: {error}"]) from None
-    return Gate(parts.database, parts.settings.gate, keys)
+    return Gate(parts.database, parts.settings.gate, keys, policy=policy_of(parts.settings))
 
 
 def _execute(parts: Parts) -> Stage:

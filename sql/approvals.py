@@ -25,7 +25,7 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     `action_hash` and `target_uid` bind it to one exact action on one object. `expires_at` ends the present state: the time
     to sign while it waits, the time to begin once it is approved. `place` is the key of the incident's target. `signers` are
     the people who signed, first one first. `inputs` is all that the decision rested on; `basis` a hash of what the action changes,
-    as it was when it was proposed.
+    as it was when it was proposed. `roles` must be among those who sign; `cooled` are the rules with a cooldown that are about it.
     """
 
     id: str
@@ -58,6 +58,8 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     playbook: str = ""
     signers: tuple[str, ...] = ()
     basis: str = ""
+    roles: tuple[str, ...] = ()
+    cooled: tuple[str, ...] = ()
 
     @property
     def playbook_version(self) -> int:
@@ -104,9 +106,10 @@ _READ = f"SELECT a.*, {_SIGNERS} FROM approvals a"
 _INSERT = """
 INSERT INTO approvals (
     id, proposal, incident, place, target_key, target_uid, action, action_hash, observation, severity, risk, needed, state, automatic,
-    requested_at, expires_at, decided_at, proposer, rule, mode, trust_score, inputs, inverse, diff, checks, blast, evidence, playbook, basis
+    requested_at, expires_at, decided_at, proposer, rule, mode, trust_score, inputs, inverse, diff, checks, blast, evidence, playbook,
+    basis, roles, cooled
 ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27,
-    $28, $29)
+    $28, $29, $30, $31)
 """
 _SIGN = """
 INSERT INTO approval_signatures (approval, signer, person, choice, vote, at, origin, comment, told_by)
@@ -140,6 +143,12 @@ FROM approvals WHERE automatic AND NOT observation AND requested_at > least($1, 
 """
 
 
+_OF_RULE = """
+SELECT count(*) FROM approvals
+WHERE automatic AND NOT observation AND requested_at > $1 AND $2 = ANY(cooled) AND ($4 = '' OR place = $3 OR target_key = $4)
+"""
+
+
 def fold_name(person: str) -> str:
     """The one form under which all spellings of a person's name count as the same person."""
     return " ".join(unicodedata.normalize("NFKC", person).split()).casefold()
@@ -159,6 +168,7 @@ async def create_approval(connection: Connection, row: ApprovalRow) -> None:
         *(row.requested_at, row.expires_at, row.decided_at, row.proposer, row.rule, row.mode.value, row.trust_score),
         *(_text(row.inputs), _text(row.inverse) if row.inverse else None, row.diff, _text(row.checks)),
         *(_text(row.blast) if row.blast else None, row.evidence, row.playbook, row.basis),
+        *(list(row.roles), list(row.cooled)),
     )
 
 
@@ -244,6 +254,12 @@ async def automatic_since(connection: Connection, *, everywhere: datetime, here:
     return (row["everywhere"], row["here"]) if row else (0, 0)
 
 
+async def automatic_of_rule(connection: Connection, rule: str, *, since: datetime, place: str = "", target: str = "") -> int:
+    """Automatic actions permitted since then that a rule with a cooldown is about: on this target, or on all where none is given."""
+    count: int = await connection.fetchval(_OF_RULE, since, rule, place, target)
+    return count
+
+
 def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -266,6 +282,8 @@ def _row(row: Row) -> ApprovalRow:
         checks=_checks.decode(row["checks"]),
         blast=_blast.decode(row["blast"]) if row["blast"] else None,
         signers=tuple(row["signers"]),
+        roles=tuple(row["roles"]),
+        cooled=tuple(row["cooled"]),
     )
 
 

@@ -13,7 +13,8 @@ from sql.database import Connection, Row
 
 
 class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate decided of one proposal. `approval` is empty where it was held; `risk_after` is the risk after trust."""
+    """What the gate decided of one proposal. `approval` is empty where it was held; `risk_after` is the risk after trust; `policy`
+    the version of the policy that was in force."""
 
     proposal: str
     approval: str
@@ -30,16 +31,18 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
     trust: int
     needed: int
     inputs: dict[str, Any]
+    policy: str = ""
 
 
-_PLAIN = ("proposal", "approval", "incident", "at", "pattern", "held", "rule", "trust", "needed")
+_PLAIN = ("proposal", "approval", "incident", "at", "pattern", "held", "rule", "trust", "needed", "policy")
 _action = msgspec.json.Decoder(Action)
 _reasons = msgspec.json.Decoder(tuple[str, ...])
 _inputs = msgspec.json.Decoder(dict[str, Any])
 _INSERT = """
 INSERT INTO decisions (
-    proposal, approval, incident, at, pattern, action, held, rule, reasons, mode, risk_before, risk_after, trust, needed, inputs
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    proposal, approval, incident, at, pattern, action, held, rule, reasons, mode, risk_before, risk_after, trust, needed, inputs,
+    policy
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """
 
 
@@ -48,7 +51,7 @@ async def record_decision(connection: Connection, row: DecisionRow) -> None:
     await connection.execute(
         _INSERT,
         *(row.proposal, row.approval, row.incident, row.at, row.pattern, _text(row.action), row.held, row.rule, _text(row.reasons)),
-        *(row.mode.value, row.risk_before.value, row.risk_after.value, row.trust, row.needed, _text(row.inputs)),
+        *(row.mode.value, row.risk_before.value, row.risk_after.value, row.trust, row.needed, _text(row.inputs), row.policy),
     )
 
 

@@ -16,6 +16,7 @@ from ops.cli import (
     dead,
     doctor,
     events,
+    gate,
     incidents,
     playbooks,
     running,
@@ -42,7 +43,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     application.callback()(_options)
-    asked = (running, stop, streams, events, dead, approvals, incidents, playbooks, trust, send, doctor, stores, schemas, configuration)
+    asked = (running, stop, streams, events, dead, approvals, incidents, gate, playbooks, trust, send, doctor, stores, schemas, configuration)
     for module in asked:
         module.add_to(application)
     return application

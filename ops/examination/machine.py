@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from ops.errors import EmbeddedStoreFailed
-from ops.examination.finding import Finding, fine, note, warning, wrong
+from ops.errors import EmbeddedStoreFailed, SettingsWrong
+from ops.examination.finding import Finding, failed, fine, note, warning, wrong
+from ops.policy import policy_of
 from ops.runtime import is_running, running
 from ops.settings import Loaded, Settings, secrets_in
 
@@ -30,8 +31,11 @@ def of_settings(loaded: Loaded) -> Iterator[Finding]:
 
 def _of_signers(settings: Settings) -> Iterator[Finding]:
     """Whether there are enough people for the action that wants the most signatures."""
-    table = settings.gate.signatures
-    wanted = max(table.low, table.medium, table.high, table.critical)
+    try:
+        wanted = policy_of(settings).most_signatures
+    except SettingsWrong as error:
+        yield failed("policy", error, "correct the file that gate.policy names; `mend gate check FILE` says when it is right")
+        return
     known = len(settings.people)
     if known >= max(wanted, 1):
         yield fine("people", f"{known} may sign; the most that an action needs is {wanted}")

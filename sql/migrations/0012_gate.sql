@@ -17,3 +17,9 @@ BEGIN
     RETURN QUERY SELECT * FROM stop_switch;
 END
 $$;
+
+-- `roles` must be among those who sign; `cooled` are the rules with a cooldown that are about the action.
+ALTER TABLE approvals ADD COLUMN roles text[] NOT NULL DEFAULT '{}', ADD COLUMN cooled text[] NOT NULL DEFAULT '{}';
+
+-- The version of the policy that was in force: a short hash of its file.
+ALTER TABLE decisions ADD COLUMN policy text NOT NULL DEFAULT '';

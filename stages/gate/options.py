@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
-from typing import Annotated
 
 import msgspec
 
 from schemas.numbers import Count, Positive, Seconds
 from schemas.target import Target
 from schemas.words import Mode, Risk, Severity
-
-
-class Weekday(StrEnum):
-    MONDAY = "monday"
-    TUESDAY = "tuesday"
-    WEDNESDAY = "wednesday"
-    THURSDAY = "thursday"
-    FRIDAY = "friday"
-    SATURDAY = "saturday"
-    SUNDAY = "sunday"
-
-
-_DAYS = tuple(Weekday)
+from stages.gate.windows import FreezeWindow
 
 
 class GitOpsPolicy(StrEnum):
@@ -52,25 +38,6 @@ class RiskTable(msgspec.Struct, frozen=True, kw_only=True):
         return {Severity.P0: self.p0, Severity.P1: self.p1, Severity.P2: self.p2, Severity.P3: self.p3}[severity]
 
 
-class SignatureTable(msgspec.Struct, frozen=True, kw_only=True):
-    """How many different people sign an action of each risk; 0 lets it run alone."""
-
-    low: Count = 0
-    """People who sign an action of low risk."""
-
-    medium: Count = 1
-    """People who sign an action of medium risk."""
-
-    high: Count = 1
-    """People who sign an action of high risk."""
-
-    critical: Count = 2
-    """People who sign an action of critical risk."""
-
-    def of(self, risk: Risk) -> int:
-        return {Risk.LOW: self.low, Risk.MEDIUM: self.medium, Risk.HIGH: self.high, Risk.CRITICAL: self.critical}[risk]
-
-
 class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
     """So many automatic actions in so much time; one more asks people."""
 
@@ -79,57 +46,6 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: Seconds
     """In how many seconds."""
-
-
-class FreezeWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """A time without automatic actions: every week from `start` to `end`, or once from `begins` to `ends`. All times are UTC."""
-
-    weekdays: tuple[Weekday, ...] = ()
-    """The days on which a weekly window starts; none: every day."""
-
-    start: str = ""
-    """When a weekly window starts, `HH:MM` UTC."""
-
-    end: str = ""
-    """When a weekly window ends, `HH:MM` UTC; not after `start`: on the next day."""
-
-    begins: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    """When a single window begins, with its zone."""
-
-    ends: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    """When a single window ends, with its zone."""
-
-    reason: str = ""
-    """What people are told."""
-
-    def __post_init__(self) -> None:
-        weekly, single = bool(self.start and self.end), self.begins is not None and self.ends is not None
-        if weekly == single or (single and (self.start or self.end or self.weekdays)) or (weekly and (self.begins or self.ends)):
-            raise ValueError("a freeze window has either start and end (HH:MM, weekly) or begins and ends (dates with a zone)")
-        if weekly:
-            _clock(self.start), _clock(self.end)
-        elif self.begins is not None and self.ends is not None and self.ends <= self.begins:
-            raise ValueError("a freeze window ends after it begins")
-
-    def holds(self, now: datetime) -> bool:
-        """Whether `now` is inside the window; its start belongs to it, its end does not."""
-        if self.begins is not None and self.ends is not None:
-            return self.begins <= now < self.ends
-        now = now.astimezone(UTC)
-        start, end, clock = _clock(self.start), _clock(self.end), now.time()
-        if start < end:
-            return self._starts_on(now) and start <= clock < end
-        return (self._starts_on(now) and clock >= start) or (self._starts_on(now - timedelta(days=1)) and clock < end)
-
-    def _starts_on(self, day: datetime) -> bool:
-        return not self.weekdays or _DAYS[day.weekday()] in self.weekdays
-
-
-def _clock(text: str) -> time:
-    try:
-        return datetime.strptime(text, "%H:%M").replace(tzinfo=UTC).time()
-    except ValueError:
-        raise ValueError(f"{text!r} is not a time of day: write HH:MM, such as 22:00") from None
 
 
 class GateOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,11 +57,10 @@ class GateOptions(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: dict[str, Mode] = {}
     """The mode of single namespaces, by `NAMESPACE` or `CLUSTER/NAMESPACE`, in place of `mode`."""
 
-    risks: RiskTable = RiskTable()
-    signatures: SignatureTable = SignatureTable()
+    policy: str = ""
+    """The file that says who must agree to what, such as `policy.yaml`; see docs/policy.md. Empty: the rules that come with Mendstream."""
 
-    signed: tuple[str, ...] = ("bounds", "cordon", "uncordon", "evict")
-    """Verbs of actions that a person always signs, whatever their risk and trust: they reach beyond the workload of the incident."""
+    risks: RiskTable = RiskTable()
 
     trust_threshold: Positive = 5
     """The trust score from which risk drops one level (medium to low, high to medium); critical never drops."""
@@ -163,7 +78,7 @@ class GateOptions(msgspec.Struct, frozen=True, kw_only=True):
     target_cooldown: Cooldown = Cooldown(actions=3, seconds=300.0)
 
     freeze: tuple[FreezeWindow, ...] = ()
-    """Windows in which nothing runs without a signature."""
+    """Times in which nothing runs without a signature."""
 
     def mode_of(self, target: Target) -> Mode:
         """The mode for a target: its cluster and namespace, else its namespace, else the global one."""

@@ -22,6 +22,7 @@ from sql.outbox import has_told
 from stages.gate.options import GateOptions
 from stages.gate.playbook import within_playbook
 from stages.gate.policy import PEOPLE_RULES, Ruling, Situation, Traffic, is_related, rule_on, worst
+from stages.gate.rules import Policy
 from stages.gate.votes import VoteKeys
 from stages.stopped import wait_while_stopped
 
@@ -34,7 +35,7 @@ _PARTS = 10  # of a similarity, and near misses, that are kept
 
 
 async def decide_proposal(
-    event: ActionProposed, context: Context, connection: Connection, options: GateOptions, keys: VoteKeys
+    event: ActionProposed, context: Context, connection: Connection, *, options: GateOptions, keys: VoteKeys, policy: Policy
 ) -> Sequence[Output]:
     """The events that tell what was decided; the rows are in the transaction of `connection`. Raises Retry while Mendstream is stopped."""
     switch = await wait_while_stopped(connection)
@@ -42,10 +43,11 @@ async def decide_proposal(
     place, situation = await _measure(event, context, connection, options, person=person)
     if switch.last_stop is not None and event.at <= switch.last_stop:
         situation = msgspec.structs.replace(situation, outdated=True)
-    ruling = rule_on(situation, options)
+    ruling = rule_on(situation, options, policy)
     if ruling.unattended and not is_observation(event.action):
-        situation = msgspec.structs.replace(situation, traffic=await _traffic(connection, situation, place, options))
-        ruling = rule_on(situation, options)
+        traffic = await _traffic(connection, situation, ruling, place, options)
+        situation = msgspec.structs.replace(situation, traffic=traffic)
+        ruling = rule_on(situation, options, policy)
     if ruling.held:
         await _record(event, context, connection, situation, ruling, approval="")
         return _held(event, context, situation, ruling)
@@ -88,6 +90,11 @@ async def _measure(
         gitops=event.gitops,
         person=person,
         objection=clean(event.objection or "", _REASON_LIMIT),
+        source=event.source,
+        playbook=event.playbook,
+        confidence=event.confidence,
+        labels=incident.labels if incident else {},
+        alerts=incident.alerts if incident else (),
     )
     return place, situation
 
@@ -109,17 +116,24 @@ async def _is_related(event: ActionProposed, incident: Target, connection: Conne
     return is_related(target, incident, seen, event.target_uid)
 
 
-async def _traffic(connection: Connection, situation: Situation, place: str, options: GateOptions) -> Traffic:
+async def _traffic(connection: Connection, situation: Situation, ruling: Ruling, place: str, options: GateOptions) -> Traffic:
     """Counts automatic actions, under the one lock that keeps two gates from both taking the last free place."""
     await approvals.take_lock(connection, "valves")
+    target = situation.action.target.key
     everywhere, here = await approvals.automatic_since(
         connection,
         everywhere=situation.now - timedelta(seconds=options.cooldown.seconds),
         here=situation.now - timedelta(seconds=options.target_cooldown.seconds),
         place=place,
-        target=situation.action.target.key,
+        target=target,
     )
-    return Traffic(everywhere=everywhere, here=here)
+    rules = {}
+    for one in ruling.applied:
+        if one.cooldown is not None:
+            where = {"place": place, "target": target} if one.cooldown.per == "target" else {}
+            since = situation.now - timedelta(seconds=one.cooldown.seconds)
+            rules[one.rule] = await approvals.automatic_of_rule(connection, one.rule, since=since, **where)
+    return Traffic(everywhere=everywhere, here=here, rules=rules)
 
 
 def _approval(
@@ -146,7 +160,7 @@ def _approval(
         automatic=automatic,
         proposer=clean(event.proposer, 128),
         rule=ruling.rule,
-        mode=situation.mode,
+        mode=ruling.mode,
         trust_score=situation.trust,
         inputs=_inputs(event, situation, ruling),
         inverse=event.inverse,
@@ -156,6 +170,8 @@ def _approval(
         evidence=event.evidence,
         playbook=event.playbook,
         basis=event.basis,
+        roles=ruling.roles,
+        cooled=ruling.cooled,
     )
 
 
@@ -192,12 +208,13 @@ async def _record(
             held=ruling.held,
             rule=ruling.rule,
             reasons=ruling.reasons,
-            mode=situation.mode,
+            mode=ruling.mode,
             risk_before=ruling.risk_before,
             risk_after=ruling.risk_after,
             trust=situation.trust,
             needed=ruling.needed,
             inputs=_inputs(event, situation, ruling),
+            policy=ruling.policy,
         ),
     )
     await note(connection, context, event.incident, _line(event, ruling))
@@ -221,15 +238,18 @@ async def note(connection: Connection, context: Context, incident: str, what: st
 def _held(event: ActionProposed, context: Context, situation: Situation, ruling: Ruling) -> list[Output]:
     reason = clean(ruling.reasons[0], _REASON_LIMIT)
     would = {"diff": clean(event.diff, _SHORT_DIFF), "target_uid": event.target_uid}
-    held = context.event(ActionHeld, proposal=event.id, action=event.action, rule=ruling.rule, reason=reason, mode=situation.mode, **would)
-    if ruling.rule not in PEOPLE_RULES:
+    held = context.event(ActionHeld, proposal=event.id, action=event.action, rule=ruling.rule, reason=reason, mode=ruling.mode, **would)
+    refused = next((one for one in ruling.applied if one.refuse and one.rule == ruling.rule), None)
+    if ruling.rule not in PEOPLE_RULES and refused is None:
         return [held]
     what = describe(event.action)
+    place = f"{ruling.file}:{refused.line}" if refused else ruling.file
     wanted = {
+        "policy_broken": f"Correct the condition of that rule; until then nothing that it might be about is done. What of '{what}'?",
         "blocked": f"Nobody can approve '{what}' here: repair by hand, or change the playbook to something smaller.",
         "gitops": f"Make the change of '{what}' in the repository that {situation.gitops} reads.",
         "preflight": f"'{what}' was proposed but cannot be run as it is (see the reason): give what is missing, or repair by hand.",
-    }[ruling.rule]
+    }.get(ruling.rule, f"The policy forbids '{what}' ({place}): repair by hand, or change that rule.")
     asked = context.event(PeopleAsked, subject=held.id, reason=reason, question=clean(wanted, _REASON_LIMIT), severity=situation.severity)
     return [held, asked]
 

@@ -12,7 +12,9 @@ from sql.database import Connection, Database
 from sql.outbox import once
 from stages.gate.ending import expire, finish, withdraw
 from stages.gate.options import GateOptions
+from stages.gate.policy_file import default_policy
 from stages.gate.proposals import decide_proposal
+from stages.gate.rules import Policy
 from stages.gate.signing import count_vote
 from stages.gate.votes import VoteKeys
 
@@ -23,10 +25,11 @@ class Gate:
     name: ClassVar[str] = "gate"
     topics: ClassVar[tuple[str, ...]] = ("proposals", "votes", "timers", "incidents", "executions")
 
-    def __init__(self, database: Database, options: GateOptions, keys: VoteKeys) -> None:
+    def __init__(self, database: Database, options: GateOptions, keys: VoteKeys, *, policy: Policy | None = None) -> None:
         self.database = database
         self.options = options
         self.keys = keys
+        self.policy = policy or default_policy()
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
         decide = self._decision(event, context)
@@ -38,7 +41,9 @@ class Gate:
         """What to do about an event inside its transaction, or None for one that the gate does not care for."""
         match event:
             case ActionProposed():
-                return lambda connection: decide_proposal(event, context, connection, self.options, self.keys)
+                return lambda connection: decide_proposal(
+                    event, context, connection, options=self.options, keys=self.keys, policy=self.policy
+                )
             case VoteCast():
                 return lambda connection: count_vote(event, context, connection, self.options, self.keys)
             case ApprovalDue():

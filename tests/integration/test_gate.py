@@ -34,7 +34,8 @@ from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.evidence import store_snapshot
 from sql.migrate import migrate
-from stages.gate.options import Cooldown, FreezeWindow, GateOptions
+from stages.gate.options import Cooldown, GateOptions
+from stages.gate.windows import FreezeWindow
 from tests.integration.scene import TARGET, Scene, crowded, deployment, gate, only, requested, row
 from tests.unit.snapshots import pod, snapshot
 
@@ -317,7 +318,7 @@ async def test_the_cooldown_of_a_target_counts_its_own_actions(scene: Scene) -> 
 
 
 async def test_a_freeze_window_asks_people(scene: Scene) -> None:
-    options = GateOptions(mode=Mode.AUTO, freeze=(FreezeWindow(begins=scene.now, ends=scene.now + timedelta(hours=1)),))
+    options = GateOptions(mode=Mode.AUTO, freeze=(FreezeWindow(cron="0 12 * * *", duration=3600),))
     asked = only(await scene.handle(gate(scene, options), scene.proposal(await scene.incident())), ApprovalRequested)
     assert asked.rule == "freeze"
 

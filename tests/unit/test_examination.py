@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bus.inspect import GroupRow, StreamRow
@@ -11,7 +13,7 @@ from ops.examination.stores import of_groups
 from ops.settings import Loaded, PersonSettings, Settings
 from ops.wiring import topology
 from schemas.secret import Token
-from stages.gate.options import GateOptions, SignatureTable
+from stages.gate.options import GateOptions
 
 
 def everything(**changed: GroupRow) -> list[StreamRow]:
@@ -46,14 +48,14 @@ def test_a_group_that_is_behind_is_a_warning() -> None:
     assert "notify is 500 s behind" in found[0].said
 
 
-def people(*names: str, critical: int = 2) -> list[Finding]:
-    """What the doctor says of these people, where a critical action wants so many signatures."""
+def people(*names: str, policy: str = "") -> list[Finding]:
+    """What the doctor says of these people, with this policy."""
     settings = Settings(
         people={name: PersonSettings(token=Token("a token that is long enough")) for name in names},
-        gate=GateOptions(signatures=SignatureTable(critical=critical)),
+        gate=GateOptions(policy=policy),
     )
     loaded = Loaded(settings=settings, file=None, variables=())
-    return [finding for finding in of_settings(loaded) if finding.about == "people"]
+    return [finding for finding in of_settings(loaded) if finding.about in ("people", "policy")]
 
 
 @pytest.mark.parametrize(
@@ -71,5 +73,13 @@ def test_too_few_people_for_the_signatures_are_told(names: tuple[str, ...], leve
     assert level is Level.FINE or "[people.NAME]" in found.mend
 
 
-def test_where_one_signature_is_enough_nobody_needs_to_be_listed() -> None:
-    assert people(critical=1) == []
+def test_where_one_signature_is_enough_nobody_needs_to_be_listed(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("version: 1\nrules: [{name: everything, effect: {signatures: 1}}]\n")
+    assert people(policy=str(tmp_path / "policy.yaml")) == []
+
+
+def test_a_policy_that_cannot_be_meant_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("version: 1\nrules:\n- {name: Everything, effect: {signatures: 1}}\n")
+    (found,) = people("ana", "ben", policy=str(tmp_path / "policy.yaml"))
+    assert (found.level, found.about) == (Level.WRONG, "policy")
+    assert "policy.yaml:3: a name has" in found.said
