@@ -120,7 +120,8 @@ def _gate(parts: Parts) -> Stage:
         keys = VoteKeys(parts.votes_key.reveal().encode())
     except ValueError as error:
         raise SettingsWrong([f"votes.key: {error}"]) from None
-    return Gate(parts.database, parts.settings.gate, keys, policy=policy_of(parts.settings))
+    people = {name: person.roles for name, person in parts.settings.people.items()}
+    return Gate(parts.database, parts.settings.gate, keys, policy=policy_of(parts.settings), people=people)
 
 
 def _execute(parts: Parts) -> Stage:

@@ -382,7 +382,7 @@ class LessonLearned(Event, frozen=True, kw_only=True):
 
 
 class ApprovalDue(Event, frozen=True, kw_only=True):
-    """The time to sign is over."""
+    """Half of the time to sign is over, or all of it."""
 
     topic: ClassVar[str] = "timers"
 

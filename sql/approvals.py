@@ -26,6 +26,7 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     to sign while it waits, the time to begin once it is approved. `place` is the key of the incident's target. `signers` are
     the people who signed, first one first. `inputs` is all that the decision rested on; `basis` a hash of what the action changes,
     as it was when it was proposed. `roles` must be among those who sign; `cooled` are the rules with a cooldown that are about it.
+    `escalated` counts how often the time to sign was given anew, `reminded_at` is within the present one.
     """
 
     id: str
@@ -60,6 +61,8 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     basis: str = ""
     roles: tuple[str, ...] = ()
     cooled: tuple[str, ...] = ()
+    escalated: int = 0
+    reminded_at: datetime | None = None
 
     @property
     def playbook_version(self) -> int:
@@ -81,7 +84,10 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignatureRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's signature or rejection: who, when, where from, and what they said. `vote` is the id of the vote's event."""
+    """One person's signature or rejection: who, when, where from, and what they said.
+
+    `vote` is the id of the vote's event, `roles` are those of the person when it counted.
+    """
 
     approval: str
     person: str
@@ -91,6 +97,7 @@ class SignatureRow(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     comment: str
     told_by: str
+    roles: tuple[str, ...] = ()
 
 
 _action = msgspec.json.Decoder(Action)
@@ -112,9 +119,10 @@ INSERT INTO approvals (
     $28, $29, $30, $31)
 """
 _SIGN = """
-INSERT INTO approval_signatures (approval, signer, person, choice, vote, at, origin, comment, told_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (approval, signer) DO UPDATE SET person = $3, choice = $4, vote = $5, at = $6, origin = $7, comment = $8, told_by = $9
+INSERT INTO approval_signatures (approval, signer, person, choice, vote, at, origin, comment, told_by, roles)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (approval, signer) DO UPDATE
+    SET person = $3, choice = $4, vote = $5, at = $6, origin = $7, comment = $8, told_by = $9, roles = $10
     WHERE approval_signatures.choice = 'sign' AND excluded.choice = 'reject'
 RETURNING vote
 """
@@ -214,6 +222,20 @@ async def settle_approval(
     return await connection.fetchval(_SETTLE, id, state.value, at, expires_at) is not None
 
 
+async def remind_approval(connection: Connection, id: str, *, at: datetime) -> None:  # noqa: A002
+    """Remembers that people were reminded within the present time to sign."""
+    await connection.execute("UPDATE approvals SET reminded_at = $2 WHERE id = $1", id, at)
+
+
+async def escalate_approval(connection: Connection, id: str, *, expires_at: datetime) -> None:  # noqa: A002
+    """Gives what waits another time to sign, for those who are asked next."""
+    await connection.execute(
+        "UPDATE approvals SET escalated = escalated + 1, expires_at = $2, reminded_at = NULL WHERE id = $1 AND state = 'waiting'",
+        id,
+        expires_at,
+    )
+
+
 async def finish_approval(connection: Connection, id: str, *, at: datetime) -> None:  # noqa: A002
     """Remembers that the approved action has ended, however it did: its target is free again."""
     await connection.execute("UPDATE approvals SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL", id, at)
@@ -227,7 +249,7 @@ async def add_signature(connection: Connection, signature: SignatureRow) -> bool
     kept = await connection.fetchval(
         _SIGN,
         *(signature.approval, fold_name(signature.person), signature.person, signature.choice.value, signature.vote),
-        *(signature.at, signature.origin, signature.comment, signature.told_by),
+        *(signature.at, signature.origin, signature.comment, signature.told_by, list(signature.roles)),
     )
     return kept is not None
 
@@ -268,7 +290,7 @@ def _row(row: Row) -> ApprovalRow:
     action = _action.decode(row["action"])
     plain = {name: row[name] for name in ("id", "proposal", "incident", "place", "action_hash", "target_uid", "needed", "expires_at")}
     plain |= {name: row[name] for name in ("requested_at", "automatic", "proposer", "rule", "trust_score", "evidence", "decided_at")}
-    plain |= {name: row[name] for name in ("finished_at", "diff", "playbook", "basis")}
+    plain |= {name: row[name] for name in ("finished_at", "diff", "playbook", "basis", "escalated", "reminded_at")}
     return ApprovalRow(
         **plain,
         action=action,
@@ -289,4 +311,4 @@ def _row(row: Row) -> ApprovalRow:
 
 def _signature(row: Row) -> SignatureRow:
     fields = {name: row[name] for name in ("approval", "person", "vote", "at", "origin", "comment", "told_by")}
-    return SignatureRow(choice=Choice(row["choice"]), **fields)
+    return SignatureRow(choice=Choice(row["choice"]), roles=tuple(row["roles"]), **fields)

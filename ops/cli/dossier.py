@@ -85,7 +85,8 @@ def _lines(words: Any) -> str:
 
 
 def _state(row: ApprovalRow, now: datetime) -> str:
-    signatures = f"{row.state.value}, {len(row.signers)} of {row.needed} signatures"
+    among = f" with {', '.join(row.roles)} among them" if row.roles else ""
+    signatures = f"{row.state.value}, {len(row.signers)} of {row.needed} signatures{among}"
     if row.state is not ApprovalState.WAITING:
         return f"{signatures}, decided {shown(row.decided_at)}" if row.decided_at else signatures
     left = (row.expires_at - now).total_seconds()

@@ -31,6 +31,9 @@ from stages.verify.options import VerifyOptions
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
+Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A table of `mend.toml`."""
 
@@ -165,6 +168,9 @@ class ArchiveSettings(Section, frozen=True, kw_only=True):
 
 class PersonSettings(Section, frozen=True, kw_only=True):
     """A person who may sign. With no person listed, every user of this machine may sign as himself."""
+
+    roles: tuple[Role, ...] = ()
+    """What this person is, such as `dba`: a policy may want a role among those who sign. Who is only a `viewer` signs nothing."""
 
     token: Token = Token("")
     """What proves `--as NAME`, 16 characters or more. Empty: only the user of the operating system with this name

@@ -35,6 +35,9 @@ def refusal(approval: ApprovalRow, signatures: Sequence[SignatureRow], now: date
     people = _people(approval, signatures)
     if len(people) < approval.needed:
         return f"it has {len(people)} of {approval.needed} signatures"
+    had = {role for one in signatures if one.choice is Choice.SIGN for role in one.roles}
+    if lacking := [role for role in approval.roles if role not in had]:
+        return f"nobody who signed it is {' or '.join(lacking)}, as it wants"
     if mode is Mode.ASSIST and not people and not is_observation(approval.action):
         return "the mode is assist now, in which a person signs every change, and nobody has signed this one"
     return ""

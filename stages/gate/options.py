@@ -69,7 +69,10 @@ class GateOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of an action that Argo CD or Flux will revert: warn tells whoever signs, refuse holds it and asks people."""
 
     expiry: Seconds = 3600.0
-    """Seconds that a request waits for its signatures before it expires and people are asked."""
+    """Seconds that a request waits for its signatures before it is escalated, or expires; people are reminded half way."""
+
+    escalation: tuple[str, ...] = ()
+    """Roles whose people are asked one after another when a request was not signed in time; each has the same time again."""
 
     grant: Seconds = 600.0
     """Seconds in which an approved action must begin; after that it is stale and is refused."""

@@ -54,7 +54,7 @@ async def decide_proposal(
     row = _approval(event, context, situation, ruling, place=place, options=options)
     await approvals.create_approval(connection, row)
     await _record(event, context, connection, situation, ruling, approval=row.id)
-    return _approved(context, row) if ruling.automatic else _requested(context, row)
+    return _approved(context, row) if ruling.automatic else _requested(context, row, options)
 
 
 async def _measure(
@@ -226,7 +226,8 @@ def _line(event: ActionProposed, ruling: Ruling) -> str:
         return f"held ({ruling.rule}): {what}: {ruling.reasons[0]}"
     if ruling.automatic:
         return f"approved without a signature ({ruling.rule}): {what}"
-    return f"asked for {ruling.needed} signature{'s' if ruling.needed > 1 else ''} ({ruling.rule}): {what}"
+    among = f", with {', '.join(ruling.roles)} among them" if ruling.roles else ""
+    return f"asked for {ruling.needed} signature{'s' if ruling.needed > 1 else ''}{among} ({ruling.rule}): {what}"
 
 
 async def note(connection: Connection, context: Context, incident: str, what: str) -> None:
@@ -269,7 +270,7 @@ def _approved(context: Context, row: ApprovalRow) -> list[Output]:
     ]
 
 
-def _requested(context: Context, row: ApprovalRow) -> list[Output]:
+def _requested(context: Context, row: ApprovalRow, options: GateOptions) -> list[Output]:
     asked = context.event(
         ApprovalRequested,
         approval=row.id,
@@ -282,9 +283,14 @@ def _requested(context: Context, row: ApprovalRow) -> list[Output]:
         mode=row.mode,
         expires_at=row.expires_at,
     )
-    return [asked, due(context, row.id, row.expires_at)]
+    return [asked, due(context, row.id, half(row.expires_at, options.expiry))]
 
 
 def due(context: Context, approval: str, until: datetime) -> Output:
-    """The timer that ends the time to sign."""
+    """The timer by which people are reminded, or the time to sign is ended."""
     return context.delay(context.event(ApprovalDue, approval=approval), until)
+
+
+def half(expires_at: datetime, expiry: float) -> datetime:
+    """When half of the time to sign is over."""
+    return expires_at - timedelta(seconds=expiry / 2)

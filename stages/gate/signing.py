@@ -13,10 +13,12 @@ from schemas.text import clean
 from schemas.words import ApprovalState, Choice, Mode, OperationState
 from sql import approvals, incidents
 from sql.approvals import ApprovalRow, SignatureRow, fold_name
+from sql.audit import audit_close, audit_open
 from sql.database import Connection
 from sql.operations import get_operation, is_held
 from sql.switch import hold
 from stages.gate.options import GateOptions
+from stages.gate.people import People, lacking
 from stages.gate.proposals import note
 from stages.gate.votes import VoteKeys
 
@@ -24,24 +26,37 @@ _NAME_LIMIT = 128  # characters
 _COMMENT_LIMIT = 1000
 
 
-async def count_vote(event: VoteCast, context: Context, connection: Connection, options: GateOptions, keys: VoteKeys) -> Sequence[Output]:
-    """The events that tell what the vote did. The row's lock lets votes at the same time be counted one after the other."""
-    if not keys.verify(event):
-        return [_refused(event, context, "the vote is not genuine: it was not signed with a votes key of this installation")]
-    switch = await hold(connection)
-    row = await approvals.get_approval(connection, event.approval, lock=True)
-    if row is None:
-        return [_refused(event, context, "there is no such approval")]
-    if switch.stopped and event.choice is Choice.SIGN:
-        return [_refused(event, context, f"{switch.said}; sign again after `mend resume`")]
-    refusal = next(_refusals(event, context, row, options), "") or await _over(connection, row) or await _begun(connection, row)
-    if refusal:
-        return [_refused(event, context, refusal)]
-    if not await approvals.add_signature(connection, _signature(event)):
-        return [_refused(event, context, "this person has signed already: another person must sign")]
+async def count_vote(
+    event: VoteCast, context: Context, connection: Connection, *, options: GateOptions, keys: VoteKeys, people: People
+) -> Sequence[Output]:
+    """The events that tell what the vote did; one that does not count is in the audit log as well.
+
+    The row's lock lets votes at the same time be counted one after the other.
+    """
+    refusal, row = await _refusal(event, context, connection, options=options, keys=keys, people=people)
+    if refusal or row is None:
+        return [await _refused(event, context, connection, refusal)]
+    if not await approvals.add_signature(connection, _signature(event, people)):
+        return [await _refused(event, context, connection, "this person has signed already: another person must sign")]
     if event.choice is Choice.REJECT:
         return await _reject(event, context, connection, row)
     return await _sign(event, context, connection, row, options)
+
+
+async def _refusal(
+    event: VoteCast, context: Context, connection: Connection, *, options: GateOptions, keys: VoteKeys, people: People
+) -> tuple[str, ApprovalRow | None]:
+    """Why the vote may not count, or nothing and the approval's row, locked."""
+    if not keys.verify(event):
+        return "the vote is not genuine: it was not signed with a votes key of this installation", None
+    switch = await hold(connection)
+    row = await approvals.get_approval(connection, event.approval, lock=True)
+    if row is None:
+        return "there is no such approval", None
+    if switch.stopped and event.choice is Choice.SIGN:
+        return f"{switch.said}; sign again after `mend resume`", row
+    refusal = people.refusal(event.person, event.choice) or next(_refusals(event, context, row, options), "")
+    return refusal or await _over(connection, row) or await _begun(connection, row), row
 
 
 def _refusals(event: VoteCast, context: Context, row: ApprovalRow, options: GateOptions) -> Iterator[str]:
@@ -82,7 +97,7 @@ async def _begun(connection: Connection, row: ApprovalRow) -> str:
     return ""
 
 
-def _signature(event: VoteCast) -> SignatureRow:
+def _signature(event: VoteCast, people: People) -> SignatureRow:
     return SignatureRow(
         approval=event.approval,
         person=clean(event.person, _NAME_LIMIT),
@@ -92,6 +107,7 @@ def _signature(event: VoteCast) -> SignatureRow:
         origin=clean(event.origin, _NAME_LIMIT),
         comment=clean(event.comment, _COMMENT_LIMIT),
         told_by=clean(event.by, _NAME_LIMIT),
+        roles=people.roles_of(clean(event.person, _NAME_LIMIT)),
     )
 
 
@@ -107,8 +123,10 @@ async def _reject(event: VoteCast, context: Context, connection: Connection, row
 async def _sign(event: VoteCast, context: Context, connection: Connection, row: ApprovalRow, options: GateOptions) -> Sequence[Output]:
     person, comment = clean(event.person, _NAME_LIMIT), clean(event.comment, _COMMENT_LIMIT)
     signers = (*row.signers, person)
-    missing = row.needed - len(signers)
-    await note(connection, context, row.incident, f"{person} signed {describe(row.action)} ({len(signers)} of {row.needed})")
+    roles = lacking(row.roles, await approvals.signatures_of(connection, row.id))
+    missing = max(row.needed - len(signers), 1 if roles else 0)
+    wanted = f", {', '.join(roles)} still wanted" if roles else ""
+    await note(connection, context, row.incident, f"{person} signed {describe(row.action)} ({len(signers)} of {row.needed}{wanted})")
     if missing > 0:
         return [context.event(ApprovalSigned, incident=row.incident, approval=row.id, person=person, missing=missing, comment=comment)]
     now = context.now()
@@ -129,5 +147,17 @@ async def _sign(event: VoteCast, context: Context, connection: Connection, row: 
     ]
 
 
-def _refused(event: VoteCast, context: Context, reason: str) -> VoteRefused:
+async def _refused(event: VoteCast, context: Context, connection: Connection, reason: str) -> VoteRefused:
+    """Told, and kept in the audit log, with its reason."""
+    await audit_open(
+        connection,
+        id=event.id,
+        at=context.now(),
+        who=clean(event.person, _NAME_LIMIT),
+        what=f"vote: {event.choice.value}",
+        about=f"approval {clean(event.approval, _NAME_LIMIT)}",
+        incident=event.incident,
+        input=clean(event.comment, _COMMENT_LIMIT),
+    )
+    await audit_close(connection, event.id, state="refused", error=reason)
     return context.event(VoteRefused, approval=clean(event.approval, _NAME_LIMIT), person=clean(event.person, _NAME_LIMIT), reason=reason)

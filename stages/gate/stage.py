@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import ClassVar
 
 from bus.handler import Context
@@ -10,8 +10,9 @@ from schemas.event import Event, Output
 from schemas.events import ActionProposed, ApprovalDue, ExecutionFinished, IncidentResolved, VoteCast
 from sql.database import Connection, Database
 from sql.outbox import once
-from stages.gate.ending import expire, finish, withdraw
+from stages.gate.ending import due_to_sign, finish, withdraw
 from stages.gate.options import GateOptions
+from stages.gate.people import People
 from stages.gate.policy_file import default_policy
 from stages.gate.proposals import decide_proposal
 from stages.gate.rules import Policy
@@ -25,11 +26,21 @@ class Gate:
     name: ClassVar[str] = "gate"
     topics: ClassVar[tuple[str, ...]] = ("proposals", "votes", "timers", "incidents", "executions")
 
-    def __init__(self, database: Database, options: GateOptions, keys: VoteKeys, *, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        options: GateOptions,
+        keys: VoteKeys,
+        *,
+        policy: Policy | None = None,
+        people: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """`people` are those who may sign, with their roles; none: whoever proves to be somebody."""
         self.database = database
         self.options = options
         self.keys = keys
         self.policy = policy or default_policy()
+        self.people = People(people)
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
         decide = self._decision(event, context)
@@ -45,9 +56,9 @@ class Gate:
                     event, context, connection, options=self.options, keys=self.keys, policy=self.policy
                 )
             case VoteCast():
-                return lambda connection: count_vote(event, context, connection, self.options, self.keys)
+                return lambda connection: count_vote(event, context, connection, options=self.options, keys=self.keys, people=self.people)
             case ApprovalDue():
-                return lambda connection: expire(event, context, connection)
+                return lambda connection: due_to_sign(event, context, connection, self.options, self.people)
             case IncidentResolved():
                 return lambda connection: withdraw(event, context, connection)
             case ExecutionFinished():

@@ -96,7 +96,7 @@ async def test_unsigned_for_an_hour_it_expires_and_people_are_asked(scene: Scene
     incident = await scene.incident()
     outputs = await scene.handle(gate(scene), scene.proposal(incident, severity=Severity.P2))
     timer = only(outputs, Delayed)  # type: ignore[type-var]
-    assert timer.until == scene.now + timedelta(minutes=60)
+    assert timer.until == scene.now + timedelta(minutes=30)
     scene.later(3600)
     expired = await scene.handle(gate(scene), timer.event)
     approval = only(expired, ApprovalExpired).approval
@@ -108,12 +108,13 @@ async def test_unsigned_for_an_hour_it_expires_and_people_are_asked(scene: Scene
     assert await scene.handle(gate(scene), again) == []
 
 
-async def test_a_timer_that_comes_early_is_set_again(scene: Scene) -> None:
+@pytest.mark.parametrize(("after", "until"), [(1799, 1800), (3599, 3600)])
+async def test_a_timer_that_comes_early_is_set_again(scene: Scene, after: float, until: float) -> None:
     waiting = await requested(scene)
-    scene.later(3599)
+    scene.later(after)
     outputs = await scene.handle(gate(scene), ApprovalDue(**scene.header(waiting.incident), approval=waiting.id))
     timer = only(outputs, Delayed)  # type: ignore[type-var]
-    assert timer.until == waiting.expires_at
+    assert timer.until == waiting.requested_at + timedelta(seconds=until)
     assert (await row(scene, waiting.id)).state is ApprovalState.WAITING
 
 
