@@ -110,6 +110,12 @@ UPDATE recurrences r
 """
 
 
+async def opened_since(connection: Connection, at: datetime) -> int:
+    """How many incidents were opened after a time."""
+    count: int = await connection.fetchval("SELECT count(*) FROM incidents WHERE opened_at > $1", at)
+    return count
+
+
 async def get_incident(connection: Connection, incident: str) -> IncidentRow | None:
     """The incident with this id, or None."""
     row = await connection.fetchrow(_INCIDENT + "WHERE i.id = $1", incident)

@@ -48,6 +48,16 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
     """In how many seconds."""
 
 
+class StormBrake(msgspec.Struct, frozen=True, kw_only=True):
+    """So many incidents in so much time; with one more, nothing runs without a signature, and people are told once."""
+
+    incidents: Positive = 50
+    """How many new incidents are no storm."""
+
+    seconds: Seconds = 600.0
+    """In how many seconds."""
+
+
 class GateOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Who must agree before an action may run."""
 
@@ -79,6 +89,8 @@ class GateOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     cooldown: Cooldown = Cooldown(actions=10, seconds=600.0)
     target_cooldown: Cooldown = Cooldown(actions=3, seconds=300.0)
+
+    storm: StormBrake = StormBrake()
 
     freeze: tuple[FreezeWindow, ...] = ()
     """Times in which nothing runs without a signature."""

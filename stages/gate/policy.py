@@ -23,11 +23,15 @@ PEOPLE_RULES = ("blocked", "gitops", "preflight", "policy_broken")
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Automatic actions permitted within the cooldowns: on all targets, on this one, and those that each rule with a cooldown is about."""
+    """Automatic actions permitted within the cooldowns: on all targets, on this one, and those that each rule with a cooldown is about.
+
+    `incidents` are those that were opened within the time of the storm brake.
+    """
 
     everywhere: int
     here: int
     rules: dict[str, int] = {}
+    incidents: int = 0
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +298,10 @@ def _valve_demands(situation: Situation, options: GateOptions, reading: Reading)
             )
     if situation.traffic is None:
         return
+    if is_storm(situation.traffic, options):
+        yield Demand(
+            rule="storm", signatures=1, reason=f"{storm_said(situation.traffic, options)}: nothing runs by itself until it is over"
+        )
     for rule, count, cooldown, where in (
         ("cooldown", situation.traffic.everywhere, options.cooldown, "anywhere"),
         ("target_cooldown", situation.traffic.here, options.target_cooldown, "on this target"),
@@ -306,6 +314,17 @@ def _valve_demands(situation: Situation, options: GateOptions, reading: Reading)
             where = "on this target" if one.cooldown.per == "target" else "of this rule"
             reason = f"{count} automatic actions {where} in {one.cooldown.seconds:g} s: the rule {one.rule} allows {one.cooldown.actions}"
             yield Demand(rule=one.rule, signatures=1, reason=reason)
+
+
+def is_storm(traffic: Traffic, options: GateOptions) -> bool:
+    """Whether there are more new incidents than the storm brake allows."""
+    return traffic.incidents > options.storm.incidents
+
+
+def storm_said(traffic: Traffic, options: GateOptions) -> str:
+    """The storm, in words."""
+    storm = options.storm
+    return f"{traffic.incidents} new incidents in {storm.seconds / 60:g} min, where more than {storm.incidents} are a storm"
 
 
 def _said(check: Check) -> str:

@@ -13,15 +13,16 @@ from schemas.event import Output
 from schemas.events import ActionApproved, ActionHeld, ActionProposed, ApprovalDue, ApprovalRequested, PeopleAsked
 from schemas.target import Target
 from schemas.text import clean
-from schemas.words import ApprovalState, Risk, Source
+from schemas.words import ApprovalState, Risk, Severity, Source
 from sql import approvals, decisions, incidents, trust
 from sql.approvals import ApprovalRow
 from sql.database import Connection
 from sql.evidence import get_snapshot
 from sql.outbox import has_told
+from sql.questions import may_ask
 from stages.gate.options import GateOptions
 from stages.gate.playbook import within_playbook
-from stages.gate.policy import PEOPLE_RULES, Ruling, Situation, Traffic, is_related, rule_on, worst
+from stages.gate.policy import PEOPLE_RULES, Ruling, Situation, Traffic, is_related, is_storm, rule_on, storm_said, worst
 from stages.gate.rules import Policy
 from stages.gate.votes import VoteKeys
 from stages.stopped import wait_while_stopped
@@ -48,13 +49,14 @@ async def decide_proposal(
         traffic = await _traffic(connection, situation, ruling, place, options)
         situation = msgspec.structs.replace(situation, traffic=traffic)
         ruling = rule_on(situation, options, policy)
+    page = await _storm_page(context, connection, situation, options)
     if ruling.held:
         await _record(event, context, connection, situation, ruling, approval="")
-        return _held(event, context, situation, ruling)
+        return [*_held(event, context, situation, ruling), *page]
     row = _approval(event, context, situation, ruling, place=place, options=options)
     await approvals.create_approval(connection, row)
     await _record(event, context, connection, situation, ruling, approval=row.id)
-    return _approved(context, row) if ruling.automatic else _requested(context, row, options)
+    return [*(_approved(context, row) if ruling.automatic else _requested(context, row, options)), *page]
 
 
 async def _measure(
@@ -133,7 +135,19 @@ async def _traffic(connection: Connection, situation: Situation, ruling: Ruling,
             where = {"place": place, "target": target} if one.cooldown.per == "target" else {}
             since = situation.now - timedelta(seconds=one.cooldown.seconds)
             rules[one.rule] = await approvals.automatic_of_rule(connection, one.rule, since=since, **where)
-    return Traffic(everywhere=everywhere, here=here, rules=rules)
+    opened = await incidents.opened_since(connection, situation.now - timedelta(seconds=options.storm.seconds))
+    return Traffic(everywhere=everywhere, here=here, rules=rules, incidents=opened)
+
+
+async def _storm_page(context: Context, connection: Connection, situation: Situation, options: GateOptions) -> list[Output]:
+    """What people are told of a storm, once within its time, by the first decision that it brakes, whichever gate makes it."""
+    if situation.traffic is None or not is_storm(situation.traffic, options):
+        return []
+    if await may_ask(connection, "storm", at=situation.now, quiet=timedelta(seconds=options.storm.seconds)) is None:
+        return []
+    reason = f"{storm_said(situation.traffic, options)}: until it is over nothing runs without a signature"
+    question = "Is there one cause behind them? What still wants a signature: mend approvals ls. To stop everything: mend stop --reason …"
+    return [context.event(PeopleAsked, subject=context.input.id, reason=reason, question=question, severity=Severity.P0)]
 
 
 def _approval(
