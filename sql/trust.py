@@ -7,6 +7,7 @@ the approvals, operations and verifications in the store do not bear out, or a s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -82,6 +83,13 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (pattern) DO UPDATE SET score = $2, approvals = $3, rejections = $4, successes = $5, failures = $6,
     last_by = $7, last_at = $8, last_event = $9
 """
+_AGED = """
+SELECT coalesce(sum(power(2::float8, -least(greatest(extract(epoch FROM $2::timestamptz - s.at), 0)::float8 / $3::float8, 60))), 0)
+FROM trust_ledger s
+WHERE s.pattern = $1 AND s.kind = 'success' AND NOT EXISTS (
+    SELECT FROM trust_ledger r
+    WHERE r.pattern = $1 AND r.kind IN ('failure', 'rejection') AND (r.at, r.event) > (s.at, s.event))
+"""
 _VERIFIED = "SELECT o.action FROM verifications v JOIN operations o ON o.id = v.operation WHERE v.operation = $1 AND v.verdict = $2"
 _EXECUTED = "SELECT action FROM operations WHERE id = $1 AND outcome = $2"
 _BEGUN = "SELECT started_at IS NOT NULL FROM operations WHERE id = $1"
@@ -144,9 +152,15 @@ def fold(pattern: str, entries: Iterable[LedgerRow]) -> TrustRow:
     return trust
 
 
-async def score(connection: Connection, pattern: str) -> int:
-    """The score of a pattern; 0 for one that is not known."""
-    return await connection.fetchval("SELECT score FROM trust WHERE pattern = $1", pattern) or 0
+async def score(connection: Connection, pattern: str, *, at: datetime, half_life: float) -> int:
+    """The score of a pattern at a time, aged: the sum of `2 ** (-age / half_life)` over its successes since the last setback, rounded.
+
+    A success counts 1 when it is new, a half after `half_life` seconds, a quarter after twice that; one that is told to be of the future
+    counts as new. Exponential decay, as in Cormode, Shkapenyuk, Srivastava and Xu, "Forward Decay: A Practical Time Decay Model for
+    Streaming Systems" (ICDE 2009), section 2. It is read from the ledger, so that it depends on no order and no setting of the fold.
+    """
+    aged: float = await connection.fetchval(_AGED, pattern, at, half_life)
+    return math.floor(aged + 0.5)
 
 
 async def get_trust(connection: Connection, pattern: str) -> TrustRow | None:

@@ -12,7 +12,7 @@ from ops.cli.session import Session, run_now, session_of
 if TYPE_CHECKING:
     from sql.trust import TrustRow
 
-_COLUMNS = ("pattern", "score", "successes", "failures", "approvals", "rejections", "last_by", "last_at")
+_COLUMNS = ("pattern", "now", "score", "successes", "failures", "approvals", "rejections", "last_by", "last_at")
 
 commands = typer.Typer(help="How far each kind of action is trusted.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,15 +23,21 @@ def add_to(application: typer.Typer) -> None:
 
 @commands.command("ls")
 def list_(context: typer.Context, limit: Limit = 100, as_json: Json = False) -> None:
-    """Lists action patterns with their score; from `gate.trust_threshold` on, risk drops one level."""
+    """Lists action patterns with their score as it is now, aged, and as it was earned.
+
+    From `gate.trust_threshold` on, risk drops one level.
+    """
     import msgspec
 
-    rows = [msgspec.structs.asdict(row) for row in run_now(_listed(session_of(context), limit))]
+    rows = [msgspec.structs.asdict(row) | {"now": aged} for row, aged in run_now(_listed(session_of(context), limit))]
     print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing is trusted yet: trust comes from verified actions.")
 
 
-async def _listed(session: Session, limit: int) -> list[TrustRow]:
-    from sql.trust import list_trust
+async def _listed(session: Session, limit: int) -> list[tuple[TrustRow, int]]:
+    from ops.wiring import now
+    from sql.trust import list_trust, score
 
+    half_life = session.settings.gate.trust_half_life
     async with session.database() as database, database.connection() as connection:
-        return list(await list_trust(connection, limit=limit))
+        rows = await list_trust(connection, limit=limit)
+        return [(row, await score(connection, row.pattern, at=now(), half_life=half_life)) for row in rows]

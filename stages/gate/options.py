@@ -75,6 +75,9 @@ class GateOptions(msgspec.Struct, frozen=True, kw_only=True):
     trust_threshold: Positive = 5
     """The trust score from which risk drops one level (medium to low, high to medium); critical never drops."""
 
+    trust_half_life: Seconds = 90 * 86400.0
+    """Seconds after which a verified success counts half for trust, and a quarter after twice that."""
+
     gitops: GitOpsPolicy = GitOpsPolicy.WARN
     """What becomes of an action that Argo CD or Flux will revert: warn tells whoever signs, refuse holds it and asks people."""
 

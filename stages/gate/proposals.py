@@ -83,7 +83,7 @@ async def _measure(
         mode=await within_playbook(connection, event, options.mode_of(action.target), now=context.now()),
         incident=incident.state if incident else None,
         named_risk=_named_risk(event, options.risks.of(severity)),
-        trust=await trust.score(connection, pattern_of(action)),
+        trust=await trust.score(connection, pattern_of(action), at=context.now(), half_life=options.trust_half_life),
         blast=event.blast,
         checks=event.checks,
         proven=person or await has_told(connection, _PROPOSER, event),

@@ -44,6 +44,7 @@ level = "error"
 [gate]
 mode = "auto"
 cooldown = {{ actions = 1000000, seconds = 600 }}
+storm = {{ incidents = 1000000, seconds = 600 }}
 """
 
 

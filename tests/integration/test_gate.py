@@ -29,7 +29,7 @@ from schemas.evidence import BlastRadius, Check
 from schemas.identity import new_id
 from schemas.target import Kind
 from schemas.words import ApprovalState, CheckResult, Disposition, Mode, Outcome, Risk, Severity, Tier
-from sql import approvals, decisions, incidents
+from sql import approvals, decisions, incidents, trust
 from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.evidence import store_snapshot
@@ -322,6 +322,21 @@ async def test_a_freeze_window_asks_people(scene: Scene) -> None:
     options = GateOptions(mode=Mode.AUTO, freeze=(FreezeWindow(cron="0 12 * * *", duration=3600),))
     asked = only(await scene.handle(gate(scene, options), scene.proposal(await scene.incident())), ApprovalRequested)
     assert asked.rule == "freeze"
+
+
+async def test_aged_trust_lowers_no_risk_any_more(scene: Scene) -> None:
+    for _ in range(5):
+        verified = scene.verified(scene.finished())
+        await scene.back(verified)
+        async with scene.database.transaction() as connection:
+            await trust.apply(connection, verified)
+    event = scene.proposal(await scene.incident(), severity=Severity.P2)
+    approved = only(await scene.handle(gate(scene), event), ActionApproved)
+    assert (approved.automatic, approved.risk) == (True, Risk.LOW)
+    await scene.handle(gate(scene), scene.finished(await row(scene, approved.approval)))
+    scene.later(30 * 86400)
+    asked = only(await scene.handle(gate(scene), scene.proposal(event.incident, severity=Severity.P2)), ApprovalRequested)
+    assert (asked.risk, asked.rule) == (Risk.MEDIUM, "risk")
 
 
 @pytest.mark.slow

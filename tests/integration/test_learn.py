@@ -40,7 +40,7 @@ def learn(database: Database) -> Learn:
 
 async def score(scene: Scene) -> int:
     async with scene.database.connection() as connection:
-        return await trust.score(connection, PATTERN)
+        return await trust.score(connection, PATTERN, at=scene.now, half_life=86400.0)
 
 
 async def outcome(scene: Scene, incident: str) -> tuple[bool | None, int | None, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from sql.projections import UnknownProjection, rebuild
 from tests.integration.scene import RESTART, Crowd, Scene, deployment
 
 PATTERN = "restart:prod/shop/api"
+DAY = 86400.0
 
 
 @pytest.fixture
@@ -68,8 +70,40 @@ async def test_events_at_the_same_time_are_all_counted(scene: Scene) -> None:
     moves = await asyncio.gather(*(take(scene, event) for event in (*events, *events)))
     assert sum(move is not None for move in moves) == 12
     async with scene.database.connection() as connection:
-        assert await trust.score(connection, PATTERN) == 12
-        assert await trust.score(connection, "restart:prod/shop/other") == 0
+        assert await trust.score(connection, PATTERN, at=scene.now, half_life=DAY) == 12
+        assert await trust.score(connection, "restart:prod/shop/other", at=scene.now, half_life=DAY) == 0
+
+
+async def aged(scene: Scene, *, days: float = 0.0) -> int:
+    """The score with a half-life of one day, so many days from now."""
+    async with scene.database.connection() as connection:
+        return await trust.score(connection, PATTERN, at=scene.now + timedelta(days=days), half_life=DAY)
+
+
+async def test_trust_ages_by_its_half_life_and_renewed_trust_adds_to_what_is_left(scene: Scene) -> None:
+    for _ in range(8):
+        await take(scene, scene.verified(scene.finished()))
+    assert [await aged(scene, days=days) for days in (-1, 0, 0.08, 0.1, 1, 2, 3, 4, 5, 100_000)] == [8, 8, 8, 7, 4, 2, 1, 1, 0, 0]
+    scene.later(DAY)
+    await take(scene, scene.verified(scene.finished()))
+    assert [await aged(scene), await aged(scene, days=1)] == [5, 3]
+    scene.later(1)
+    await take(scene, scene.finished(outcome=Outcome.FAILED))
+    assert await aged(scene) == 0
+
+
+async def test_aged_trust_is_the_same_in_every_order_and_after_a_rebuild(scene: Scene) -> None:
+    events = history(scene)
+    found = set()
+    for order in itertools.permutations(events):
+        for event in (*order, order[1]):
+            await take(scene, event)
+        found.add((await aged(scene), await aged(scene, days=1)))
+        await scene.database.fetch("TRUNCATE trust, trust_ledger")
+    await scene.archive(*events)
+    await rebuild(scene.database, "trust")
+    found.add((await aged(scene), await aged(scene, days=1)))
+    assert found == {(2, 1)}
 
 
 async def test_a_move_tells_the_score_before_and_after(scene: Scene) -> None:

@@ -35,6 +35,7 @@ close_after = 0.5
 [gate]
 mode = "auto"
 cooldown = {{ actions = 1000, seconds = 600.0 }}
+storm = {{ incidents = 1000, seconds = 600.0 }}
 namespaces = {{ "{shadow}" = "shadow" }}
 
 [execute]

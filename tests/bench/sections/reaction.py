@@ -24,7 +24,7 @@ async def measure() -> Section:
         title="From the alert to the start of its remedy",
         how=f"{SAMPLES} alerts, one after another, each about another Deployment, severity info, mode auto: from before the POST to"
         " /v1/alertmanager until a reader has ExecutionStarted from the stream. Real stages, Redis with its append-only file, Postgres with"
-        " fsync; the world answers at once and does nothing. Otherwise than by default, no cooldown is reached, and nothing is verified"
+        " fsync; the world answers at once and does nothing. Otherwise than by default, no valve is reached, and nothing is verified"
         " between the samples.",
         columns=("", "p50", "p90", "p99", "slowest"),
     )

@@ -64,7 +64,7 @@ async def measure() -> Section:
         title="Storms",
         how="One process for each stage, real HTTP, Redis with its append-only file, Postgres with fsync. Alerts are posted in groups by"
         f" {_POSTERS} senders; the world answers at once and does nothing. Otherwise than by default, verification waits {_SETTLE} s, not"
-        " 10, a success is told at once instead of held for 120 s, and no cooldown is ever reached. Over means: every incident healed,"
+        " 10, a success is told at once instead of held for 120 s, and no valve is ever reached. Over means: every incident healed,"
         " every group has settled everything. Latencies are from the acceptance of the alert that opened the incident, one for each"
         " incident: of one incident there is its own time and no p99.",
         columns=("storm", "posted in", "over in", "signals/s", "all events/s", "to execution p50", "p99", "to healed p50", "p99"),
