@@ -353,6 +353,7 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     fires     both together: yes when one says so, no only when Prometheus was not away and nobody says yes
     heard_by  the runs of the Alertmanagers that have it, by the time of their start as they tell it
     note      why it is not known to be over, though no Alertmanager has it
+    silences  what silences it in an Alertmanager: by whom, until when and why
     """
 
     name: str
@@ -361,6 +362,7 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     fires: bool | None = None
     heard_by: tuple[str, ...] = ()
     note: str = ""
+    silences: tuple[str, ...] = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

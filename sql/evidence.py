@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.evidence import EventView, Sensor, Snapshot
+from schemas.evidence import AlertView, EventView, Sensor, Snapshot
 from schemas.text import clean, clean_labels
 from sql.database import Connection
 
@@ -60,7 +60,7 @@ def sanitized(snapshot: Snapshot) -> Snapshot:
         "events": tuple(_event(event) for event in snapshot.events),
         "logs": {name: clean(text, _LOG) for name, text in snapshot.logs.items()},
         "metrics": tuple(msgspec.structs.replace(metric, note=clean(metric.note, _MESSAGE)) for metric in snapshot.metrics),
-        "alerts": tuple(msgspec.structs.replace(alert, name=clean(alert.name, 256)) for alert in snapshot.alerts),
+        "alerts": tuple(_alert(alert) for alert in snapshot.alerts),
     }
     if snapshot.workload is not None:
         changes["workload"] = msgspec.structs.replace(
@@ -70,6 +70,11 @@ def sanitized(snapshot: Snapshot) -> Snapshot:
             progress_failed=clean(snapshot.workload.progress_failed, _MESSAGE),
         )
     return msgspec.structs.replace(snapshot, **changes)
+
+
+def _alert(alert: AlertView) -> AlertView:
+    silences = tuple(clean(silence, _MESSAGE) for silence in alert.silences)
+    return msgspec.structs.replace(alert, name=clean(alert.name, 256), silences=silences)
 
 
 def _sensor(sensor: Sensor) -> Sensor:

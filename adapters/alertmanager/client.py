@@ -1,4 +1,4 @@
-"""Asks Alertmanager's API (v2) whether an alert still fires, and since when it runs."""
+"""Asks Alertmanager's API (v2) whether an alert still fires, whether it is silenced, and since when it runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,31 @@ _LARGEST = 16 * 1024 * 1024  # bytes of an answer
 _PLAIN = re.compile(r"[a-zA-Z0-9_.:-]{1,128}")
 
 
+_SILENCES = 5  # of one alert, that are asked about
+_SHOWN = 200  # characters
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What Alertmanager has of an alert: whether it fires, silenced or not, and each silence that it is under, in words."""
+
+    fires: bool
+    silences: tuple[str, ...] = ()
+
+
+class _AlertStatus(msgspec.Struct, frozen=True, rename="camel"):
+    silenced_by: list[str] = []
+
+
 class _Listed(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     fingerprint: str
+    status: _AlertStatus = _AlertStatus()
+
+
+class _Silence(msgspec.Struct, frozen=True, rename="camel"):
+    created_by: str = ""
+    comment: str = ""
+    ends_at: str = ""
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -33,6 +55,7 @@ class _Status(msgspec.Struct, frozen=True):
 
 _listed = msgspec.json.Decoder(list[_Listed]).decode
 _status = msgspec.json.Decoder(_Status).decode
+_silence = msgspec.json.Decoder(_Silence).decode
 
 
 class AlertmanagerClient:
@@ -53,11 +76,39 @@ class AlertmanagerClient:
 
         Raises Transient when Alertmanager cannot be asked, Refused when it does not let us.
         """
+        return bool(await self._alike(labels, like))
+
+    async def heard(self, labels: Mapping[str, str], like: Callable[[Mapping[str, str]], bool] | None = None) -> Heard:
+        """The same, with its silences: of the very alert where it is there, else of those like it where all of them are under one.
+
+        Raises as `is_firing` does.
+        """
+        found = await self._alike(labels, like)
+        wanted = fingerprint_of(labels)
+        chosen = [alert for alert in found if alert.fingerprint == wanted] or found
+        if not chosen or not all(alert.status.silenced_by for alert in chosen):
+            return Heard(bool(found))
+        names = dict.fromkeys(name for alert in chosen for name in alert.status.silenced_by)
+        return Heard(True, tuple([await self._in_words(name) for name in list(names)[:_SILENCES]]))
+
+    async def _in_words(self, silence: str) -> str:
+        """Who made a silence, until when and why; only its id where that cannot be found out."""
+        if not _PLAIN.fullmatch(silence):
+            return clean(silence, _SHOWN)
+        try:
+            found = _decoded(_silence, await self._get(f"silence/{silence}", []))
+        except (Transient, Refused):
+            return silence
+        until = f" until {clean(found.ends_at, 40)}" if found.ends_at else ""
+        return clean(f"by {clean(found.created_by, 60) or 'somebody'}{until}: {clean(found.comment, 100) or 'no comment'}", _SHOWN)
+
+    async def _alike(self, labels: Mapping[str, str], like: Callable[[Mapping[str, str]], bool] | None) -> list[_Listed]:
+        """The very alert, and those like it."""
         wanted = fingerprint_of(labels)
         name = labels.get("alertname", "")
         matchers = [f'alertname="{name}"'] if _PLAIN.fullmatch(name) else []
         found = await self._list(matchers)
-        return any(alert.fingerprint == wanted or (like is not None and like(alert.labels)) for alert in found)
+        return [alert for alert in found if alert.fingerprint == wanted or (like is not None and like(alert.labels))]
 
     async def run(self) -> str:
         """Which run of Alertmanager this is: the time of its start, as it tells it. It keeps alerts in memory, so another knows none.

@@ -120,6 +120,7 @@ class PrometheusMetrics:
             heard=one_of(by_ear),
             fires=fires(by_rule, by_ear),
             heard_by=tuple(answer.run for answer in by_ear if answer.fires and answer.run),
+            silences=tuple(dict.fromkeys(silence for answer in by_ear for silence in answer.silences)),
             note=next((answer.note for answer in by_ear if answer.note), "") if one_of(by_ear) is None else "",
         )
         return AlertState(alerts=(view,), sensors=sensors)

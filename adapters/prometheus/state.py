@@ -25,7 +25,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What one of them says: `fires` is None where it does not know such an alert, or (`away`) could not be asked, and why.
 
     `late`: because it did not answer in time. `run` is the run of the Alertmanager that was asked; `note` says why what it does
-    not have is not known to be over.
+    not have is not known to be over; `silences` are those that it is under.
     """
 
     fires: bool | None
@@ -34,6 +34,7 @@ class Answer(msgspec.Struct, frozen=True):
     error: str = ""
     run: str = ""
     note: str = ""
+    silences: tuple[str, ...] = ()
 
 
 async def prometheus_says(client: PrometheusClient, labels: Mapping[str, str], now: float, target: Target | None = None) -> Answer:
@@ -69,15 +70,15 @@ async def alertmanager_says(
     """What Alertmanager has. That it does not have an alert says no only in the run that had it: see `AlertmanagerClient.run`."""
     run, away = "", None
     try:
-        fires = await client.is_firing(labels, lambda active: _another_pod(labels, active, target))
+        heard = await client.heard(labels, lambda active: _another_pod(labels, active, target))
     except AdapterError as failure:
         return _away(failure)
     try:
         run = await client.run()
     except AdapterError as failure:
         away = _away(failure)
-    if fires:
-        return Answer(fires=True, run=run)
+    if heard.fires:
+        return Answer(fires=True, run=run, silences=heard.silences)
     if away is not None:
         return away
     if run in heard_by:

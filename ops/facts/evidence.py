@@ -50,7 +50,8 @@ def _of_alert(alert: AlertView) -> str:
     state = {True: "fires", False: "does not fire now", None: "not known whether it fires"}[alert.fires]
     rule = {True: "its rule in Prometheus holds", False: "its rule in Prometheus does not hold", None: ""}[alert.rule]
     heard = {True: "Alertmanager has it", False: "Alertmanager does not have it", None: ""}[alert.heard]
-    said = ", ".join(word for word in (rule, heard, alert.note) if word)
+    silenced = f"silenced {'; '.join(alert.silences)}" if alert.silences else ""
+    said = ", ".join(word for word in (rule, heard, silenced, alert.note) if word)
     return f"alert {alert.name}: {state}{f' ({said})' if said else ''}"
 
 

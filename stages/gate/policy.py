@@ -41,7 +41,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     own, or is known to belong to it or to own it; `proven` whether the stage that proposes really told the proposal; `busy_with`
     the approval that has the target, or empty; `traffic` is None until it has been counted under the lock; `gitops` is what
     would revert the action; `person` whether a person proposes it, and proves to be that person; `outdated` whether everything was
-    stopped after it was proposed; `objection` what a critic says against it. `labels` and `alerts` are those of the incident, in the words of whoever wrote its alerts.
+    stopped after it was proposed; `objection` what a critic says against it. `labels` and `alerts` are those of the incident, in the
+    words of whoever wrote its alerts; `silences` say which of them were silenced when they were looked at.
     """
 
     action: Action
@@ -66,6 +67,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 0.0
     labels: dict[str, str] = {}
     alerts: tuple[str, ...] = ()
+    silences: tuple[str, ...] = ()
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,6 +298,9 @@ def _valve_demands(situation: Situation, options: GateOptions, reading: Reading)
             yield Demand(
                 rule="freeze", signatures=1, reason=f"a freeze window holds automatic actions: {window.reason or 'no reason given'}"
             )
+    if situation.silences:
+        reason = f"{'; '.join(situation.silences)}: nothing runs by itself about what is silenced"
+        yield Demand(rule="silenced", signatures=1, reason=clean(reason, 600))
     if situation.traffic is None:
         return
     if is_storm(situation.traffic, options):

@@ -47,7 +47,7 @@ async def decide_proposal(
     ruling = rule_on(situation, options, policy)
     if ruling.unattended and not is_observation(event.action):
         traffic = await _traffic(connection, situation, ruling, place, options)
-        situation = msgspec.structs.replace(situation, traffic=traffic)
+        situation = msgspec.structs.replace(situation, traffic=traffic, silences=await _silences(event, connection))
         ruling = rule_on(situation, options, policy)
     page = await _storm_page(context, connection, situation, options)
     if ruling.held:
@@ -116,6 +116,13 @@ async def _is_related(event: ActionProposed, incident: Target, connection: Conne
         return True
     seen = await get_snapshot(connection, event.evidence) if event.evidence else None
     return is_related(target, incident, seen, event.target_uid)
+
+
+async def _silences(event: ActionProposed, connection: Connection) -> tuple[str, ...]:
+    """Which alerts of the incident were silenced, by the evidence that the proposal rests on."""
+    seen = await get_snapshot(connection, event.evidence) if event.evidence else None
+    silenced = [alert for alert in seen.alerts if alert.silences] if seen else []
+    return tuple(clean(f"{alert.name} is silenced in Alertmanager ({', '.join(alert.silences)})", 300) for alert in silenced)
 
 
 async def _traffic(connection: Connection, situation: Situation, ruling: Ruling, place: str, options: GateOptions) -> Traffic:

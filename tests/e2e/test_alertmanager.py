@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from adapters.alertmanager.client import AlertmanagerClient
+from adapters.alertmanager.client import AlertmanagerClient, Heard
 from adapters.alertmanager.fingerprint import fingerprint_of
 from adapters.errors import Refused, Transient
 from adapters.prometheus.metrics import PrometheusMetrics
@@ -173,8 +174,13 @@ async def test_an_alert_of_which_nobody_is_told_fires_all_the_same(tmp_path: Pat
         suppressed = {DOWN["alertname"]: "suppressed", SLOW["alertname"]: "suppressed", "Outage": "active"}
         await shown(sender.states, lambda states: states == suppressed)
         assert await client.is_firing(DOWN)
-        assert await client.is_firing(SLOW)
-        await client.close()
+        assert await client.heard(DOWN) == Heard(fires=True)  # inhibited: there is no silence
+        (silence,) = (await client.heard(SLOW)).silences
+        assert re.fullmatch(r"by ana until 20\d\d-\S+Z: known", silence)
+        metrics = PrometheusMetrics({}, clock=lambda: datetime.now(UTC), alertmanagers=[client])
+        (view,) = (await metrics.alert(SLOW)).alerts
+        assert (view.fires, view.silences) == (True, (silence,))
+        await metrics.close()
 
 
 async def test_an_alertmanager_that_was_started_again_is_told_from_the_one_that_had_the_alert(tmp_path: Path) -> None:

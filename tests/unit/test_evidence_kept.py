@@ -35,7 +35,7 @@ def test_what_others_say_is_cleaned() -> None:
         SEEN,
         sensors=(Sensor(name="alert:prometheus", seconds=0.1, error=told),),
         metrics=(msgspec.structs.replace(SEEN.metrics[0], note=told),),
-        alerts=(AlertView(name=told),),
+        alerts=(AlertView(name=told, silences=(told,)),),
     )
     kept = msgspec.json.encode(sanitized(dirty)).decode()
     assert "sesame-street" not in kept

@@ -57,6 +57,7 @@ def test_metrics_have_units_the_alert_its_state_and_what_failed_is_named() -> No
         (AlertView(name="A", heard=False), "not known whether it fires (Alertmanager does not have it)"),
         (AlertView(name="A", note="Alertmanager forgot it"), "not known whether it fires (Alertmanager forgot it)"),
         (AlertView(name="A"), "not known whether it fires"),
+        (AlertView(name="A", heard=True, fires=True, silences=("by ana: x",)), "fires (Alertmanager has it, silenced by ana: x)"),
     ],
 )
 def test_the_state_of_an_alert_says_who_says_so(view: AlertView, line: str) -> None:
