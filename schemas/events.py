@@ -140,6 +140,16 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     near: tuple[NearMiss, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
+class ProposalOutdated(Event, frozen=True, kw_only=True):
+    """What a proposal would change was changed since, or is gone: what waits for signatures for it is to be withdrawn."""
+
+    topic: ClassVar[str] = "proposals"
+
+    proposal: str
+    action: Action
+    reason: str
+
+
 # decisions -------------------------------------------------------------------------------------------------------
 
 
@@ -444,6 +454,7 @@ AnyEvent = (
     | IncidentResolved
     | IncidentClosed
     | ActionProposed
+    | ProposalOutdated
     | ApprovalRequested
     | ApprovalSigned
     | VoteRefused

@@ -189,6 +189,12 @@ async def get_approval(connection: Connection, id: str, *, lock: bool = False) -
     return _row(row) if row else None
 
 
+async def get_by_proposal(connection: Connection, proposal: str) -> str | None:
+    """The id of the approval that a proposal led to, or None."""
+    found: str | None = await connection.fetchval("SELECT id FROM approvals WHERE proposal = $1", proposal)
+    return found
+
+
 async def list_approvals(
     connection: Connection, *, states: Sequence[ApprovalState] = (), incident: str = "", limit: int = 100
 ) -> list[ApprovalRow]:

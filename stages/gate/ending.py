@@ -8,7 +8,15 @@ from datetime import timedelta
 from bus.handler import Context, Reject
 from schemas.action import describe
 from schemas.event import Output
-from schemas.events import ApprovalDue, ApprovalExpired, ApprovalWithdrawn, ExecutionFinished, IncidentResolved, PeopleAsked
+from schemas.events import (
+    ApprovalDue,
+    ApprovalExpired,
+    ApprovalWithdrawn,
+    ExecutionFinished,
+    IncidentResolved,
+    PeopleAsked,
+    ProposalOutdated,
+)
 from schemas.text import clean
 from schemas.words import ApprovalState
 from sql import approvals, incidents
@@ -18,6 +26,7 @@ from sql.operations import get_operation
 from stages.gate.options import GateOptions
 from stages.gate.people import People
 from stages.gate.proposals import due, half, note
+from stages.genuine import require_told
 
 
 async def due_to_sign(
@@ -91,6 +100,19 @@ async def withdraw(event: IncidentResolved, context: Context, connection: Connec
         await note(connection, context, row.incident, f"withdrawn, for the incident is resolved: {describe(row.action)}")
         outputs.append(context.event(ApprovalWithdrawn, approval=row.id, action=row.action, reason="the incident is resolved"))
     return outputs
+
+
+async def take_back(event: ProposalOutdated, context: Context, connection: Connection) -> Sequence[Output]:
+    """Its target is not what it was: what waits for signatures is withdrawn. Raises Reject when propose never told so."""
+    await require_told(connection, "propose", event)
+    found = await approvals.get_by_proposal(connection, event.proposal)
+    row = await approvals.get_approval(connection, found, lock=True) if found else None
+    if row is None or row.state is not ApprovalState.WAITING:
+        return []
+    await approvals.settle_approval(connection, row.id, ApprovalState.WITHDRAWN, at=context.now())
+    reason = clean(event.reason, 500)
+    await note(connection, context, row.incident, f"withdrawn, for {reason}: {describe(row.action)}")
+    return [context.event(ApprovalWithdrawn, incident=row.incident, approval=row.id, action=row.action, reason=reason)]
 
 
 async def finish(event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from bus.handler import Context
 from schemas.event import Event, Output
-from schemas.events import ActionProposed, ApprovalDue, ExecutionFinished, IncidentResolved, VoteCast
+from schemas.events import ActionProposed, ApprovalDue, ExecutionFinished, IncidentResolved, ProposalOutdated, VoteCast
 from sql.database import Connection, Database
 from sql.outbox import once
-from stages.gate.ending import due_to_sign, finish, withdraw
+from stages.gate.ending import due_to_sign, finish, take_back, withdraw
 from stages.gate.options import GateOptions
 from stages.gate.people import People
 from stages.gate.policy_file import default_policy
@@ -59,6 +59,8 @@ class Gate:
                 return lambda connection: count_vote(event, context, connection, options=self.options, keys=self.keys, people=self.people)
             case ApprovalDue():
                 return lambda connection: due_to_sign(event, context, connection, self.options, self.people)
+            case ProposalOutdated():
+                return lambda connection: take_back(event, context, connection)
             case IncidentResolved():
                 return lambda connection: withdraw(event, context, connection)
             case ExecutionFinished():

@@ -20,12 +20,13 @@ from adapters.ports import Metrics, Preflight, World
 from bus.handler import Context, Reject, Retry
 from schemas.action import Action, EvictPod, describe, is_observation
 from schemas.event import Event, Output
-from schemas.events import ActionProposed, IncidentOpened, IncidentUpdated, PeopleAsked, VerificationFinished
+from schemas.events import ActionProposed, IncidentOpened, IncidentUpdated, PeopleAsked, ProposalOutdated, VerificationFinished
 from schemas.evidence import Check
 from schemas.playbook import NearMiss
 from schemas.target import Kind
 from schemas.text import clean
-from schemas.words import CheckResult, Outcome, Severity, SignalStatus, Verdict
+from schemas.words import ApprovalState, CheckResult, Outcome, Severity, SignalStatus, Verdict
+from sql.approvals import ApprovalRow, list_approvals
 from sql.database import Connection, Database
 from sql.evidence import store_snapshot
 from sql.incidents import IncidentRow, add_timeline, get_incident
@@ -36,6 +37,7 @@ from stages.propose import templates
 from stages.propose.case import Case, Neighbours, Suggestion, SuggestionSource
 from stages.propose.investigation import investigate
 from stages.propose.options import ProposeOptions
+from stages.propose.outdated import why_outdated
 from stages.propose.outside import gone, look
 from stages.stopped import wait_while_stopped
 
@@ -86,7 +88,7 @@ class ProposeStage:
             return outputs
         incident = await self._accepted(event)
         if incident is None:
-            return []
+            return await self._take_back(event, context)
         answer = await self._answer(incident, context)
         if isinstance(event, VerificationFinished) and not (answer.suggestion and isinstance(answer.suggestion.action, EvictPod)):
             return []
@@ -119,6 +121,23 @@ class ProposeStage:
         """Whether a target that was only looked at, and may have been well at that moment, is still told of a while later."""
         waited = event.at - latest.at >= timedelta(seconds=self._options.look_again)
         return latest.kind == "observation" and event.status is SignalStatus.FIRING and waited
+
+    async def _take_back(self, event: Event, context: Context) -> Sequence[Output]:
+        """Tells that what waits for signatures is not what was put forward any more, where its target was changed since.
+
+        That is looked at while news of the incident come in; after that it is looked at anew, as what was only looked at is.
+        """
+        if not isinstance(event, IncidentUpdated):
+            return []
+        async with self._database.connection() as connection:
+            latest = await latest_proposal(connection, event.incident)
+            if latest is None or latest.kind != "action" or event.at - latest.at < timedelta(seconds=self._options.look_again):
+                return []
+            await require_told(connection, _TELLERS[type(event)], event)
+            waiting = await list_approvals(connection, states=[ApprovalState.WAITING], incident=event.incident)
+        found = [(row, await why_outdated(self._world, row)) for row in waiting if not row.by_person]
+        outdated = [(row, reason) for row, reason in found if reason]
+        return await once(self._database, self.name, event, lambda connection: _told_outdated(event, outdated, latest, context, connection))
 
     async def _decide(self, event: Event, answer: _Answer, context: Context, connection: Connection) -> Sequence[Output]:
         await wait_while_stopped(connection)
@@ -259,6 +278,19 @@ async def _remember(connection: Connection, incident: IncidentRow, answer: _Answ
     for output in outputs:
         what = f"people were asked: {answer.question}" if isinstance(output, PeopleAsked) else _line(answer)
         await add_timeline(connection, incident=incident.id, event=output.id, at=output.at, by=output.by, what=what)
+
+
+async def _told_outdated(
+    event: Event, outdated: Sequence[tuple[ApprovalRow, str]], latest: ProposalRow, context: Context, connection: Connection
+) -> Sequence[Output]:
+    await looked_again(connection, event.incident, at=context.now())
+    told = [context.event(ProposalOutdated, proposal=row.proposal, action=row.action, reason=reason) for row, reason in outdated]
+    for one in told:
+        what = f"no longer proposed: {describe(one.action)}, because {one.reason}"
+        await add_timeline(connection, incident=event.incident, event=one.id, at=one.at, by=one.by, what=what)
+        known: dict[str, Any] = {"severity": latest.severity, "alerts": latest.alerts}
+        await note_proposal(connection, event.incident, event=one.id, kind="observation", **known, at=one.at)
+    return told
 
 
 def _people(reason: str, question: str) -> _Answer:

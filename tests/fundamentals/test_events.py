@@ -70,6 +70,7 @@ SAMPLES: tuple[Event, ...] = (
         blast=BlastRadius(score=20, tier=w.Tier.AUTO, pods=2, services=("api",)),
         inverse=ScaleWorkload(target=TARGET, replicas=2),
     ),
+    e.ProposalOutdated(**head(), proposal=ID, action=RESTART, reason="its UID has changed"),  # type: ignore[arg-type]
     e.ApprovalRequested(
         **decision(proposal=ID, action_hash="h", risk=w.Risk.CRITICAL, signatures=2, rule="risk", mode=w.Mode.ASSIST, expires_at=AT)  # type: ignore[arg-type]
     ),
