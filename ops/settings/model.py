@@ -169,12 +169,12 @@ class ArchiveSettings(Section, frozen=True, kw_only=True):
 class PersonSettings(Section, frozen=True, kw_only=True):
     """A person who may sign. With no person listed, every user of this machine may sign as himself."""
 
-    roles: tuple[Role, ...] = ()
-    """What this person is, such as `dba`: a policy may want a role among those who sign. Who is only a `viewer` signs nothing."""
-
     token: Token = Token("")
     """What proves `--as NAME`, 16 characters or more. Empty: only the user of the operating system with this name
     can sign as this person."""
+
+    roles: tuple[Role, ...] = ()
+    """What this person is, such as `dba`: a policy may want a role among those who sign. Who is only a `viewer` signs nothing."""
 
 
 class LogFormat(StrEnum):

@@ -26,7 +26,8 @@ _FUNCTIONS = frozenset(
     | {"getHours", "getMinutes", "getDayOfWeek", "getDayOfMonth", "getMonth", "getFullYear", "all", "exists", "exists_one"}
 )
 _OPERATOR = re.compile(r"[@_!-].*")
-_MACRO = re.compile(r"\.(all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,")
+_MACRO = re.compile(r"\.\s*(?:all|exists_one|exists|map|filter)\b")
+_BOUND = re.compile(_MACRO.pattern + r"\s*\(\s*(\w+)\s*,")
 
 
 class ConditionFailed(Exception):
@@ -41,15 +42,14 @@ class Condition:
 
         if len(text) > LIMIT:
             raise ValueError(f"the condition has {len(text)} characters: {LIMIT} are allowed")
-        macros = _MACRO.findall(text)
-        if len(macros) > 1:
+        if len(_MACRO.findall(text)) > 1:
             raise ValueError("the condition goes through lists more than once: once is allowed")
         try:
             self._program: Program = compile(text)
         except ValueError as error:
             raise ValueError(f"the condition is no CEL: {_first_line(str(error))}") from None
         self.text = text
-        self._refuse_unknown(bound={name for _, name in macros})
+        self._refuse_unknown(bound=set(_BOUND.findall(text)))
 
     def _refuse_unknown(self, bound: set[str]) -> None:
         wrong = [name for name in self._program.variables() if name not in NAMES and name not in bound]

@@ -242,9 +242,10 @@ def test_a_condition_without_an_answer_holds_the_action(when: str) -> None:
         "name == '" + "x" * 1000 + "'",
         "[1].all(x, [1].all(y, x == y))",
         "[1].map(x, [1].map(y, x)) == []",
+        "[1]. map ( // x\\n name, [1].map( // y\\n kind, 1)) == []",
         "(" * 400 + "true" + ")" * 400,
     ],
-    ids=["long", "nested", "built", "deep"],
+    ids=["long", "nested", "built", "hidden", "deep"],
 )
 def test_a_condition_is_bounded(when: str) -> None:
     assert "condition" in wrong(f'version: 1\nrules:\n- {{name: a, match: {{when: "{when}"}}, effect: {{signatures: 1}}}}\n')
