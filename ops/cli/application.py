@@ -43,7 +43,23 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     application.callback()(_options)
-    asked = (running, stop, streams, events, dead, approvals, incidents, gate, playbooks, trust, send, doctor, stores, schemas, configuration)
+    asked = (
+        running,
+        stop,
+        streams,
+        events,
+        dead,
+        approvals,
+        incidents,
+        gate,
+        playbooks,
+        trust,
+        send,
+        doctor,
+        stores,
+        schemas,
+        configuration,
+    )
     for module in asked:
         module.add_to(application)
     return application
