@@ -15,6 +15,7 @@ _MODULES = (
     "tests/e2e/test_prometheus.py",
     "tests/integration/bus/test_redis_cluster.py",
     "tests/integration/test_cli.py",
+    "tests/integration/test_cli_gate.py",
     "tests/integration/test_secrets.py",
     "tests/scenarios/test_scenarios.py",
     "tests/unit/test_secrets_masked.py",
