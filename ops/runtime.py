@@ -23,7 +23,7 @@ _LOCK_WAIT = 0.5  # seconds; a command that only looks holds the lock for an ins
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the parts of a running `mend up` are; `api` and `sandbox` are URLs or empty."""
+    """Where the parts of a running `mend up` are: `api` where alerts come in, `rest` where people ask, and `sandbox` are URLs or empty."""
 
     pid: int
     redis: SecretUrl
@@ -31,6 +31,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int = 1
     cluster: bool = False
     api: str = ""
+    rest: str = ""
     stages: tuple[str, ...] = ()
     sandbox: str = ""
 

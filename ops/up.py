@@ -25,10 +25,11 @@ from ops.settings import Loaded, Settings, secrets_in
 from ops.stores import Place, find_place, open_bus, open_database, require_addresses
 from ops.tasks import Tasks, unless_stopped
 from ops.wiring import (
+    API,
     ARCHIVE,
     NEEDS_METRICS,
     NEEDS_WORLD,
-    STAGES,
+    PROCESSES,
     Parts,
     cluster_names,
     default_cluster,
@@ -42,6 +43,7 @@ from ops.wiring import (
     require_files_of_hosts,
     require_something_to_heal,
     stages_named,
+    votes_keys,
 )
 from schemas.words import Mode
 
@@ -128,7 +130,7 @@ class Machine:
         place = await self.stack.enter_async_context(
             find_place(self.settings, whole=not self.choices.stages, embed=self.choices.embed, at_once=self.at_once)
         )
-        listener = self._listen(place)
+        listener, desk = self._listen(place), self._listen_for_people(place)
         name = self.stages[0] if len(self.stages) == 1 else "up"
         size = max(self.settings.postgres.pool, len(self.stages) + 2)
         database = await self.stack.enter_async_context(open_database(place.run, size=size, name=name, stop=self.stop))
@@ -140,9 +142,10 @@ class Machine:
         self._start_watching(database, place)
         self._start_loops(bus, parts)
         api = self._start_api(bus, listener) if listener else ""
+        rest = self._start_rest(bus, parts, desk) if desk else ""
         self._open_health_port()
-        place.tell(api=api, stages=self.stages, sandbox=sandbox)
-        self._announce(api, sandbox)
+        place.tell(api=api, rest=rest, stages=self.stages, sandbox=sandbox)
+        self._announce(api, rest, sandbox)
         beat = asyncio.create_task(self.health.beat(lambda: self._waiting_for() or self._store_away(), self._stopped), name="beat")
         self.stack.callback(beat.cancel)
         await self.tasks.until_stopped()
@@ -229,6 +232,8 @@ class Machine:
         from sql.errors import StoreUnavailable
 
         for name in self.stages:
+            if name == API:
+                continue
             if name == ARCHIVE:
                 self._start_archive(bus, parts)
                 continue
@@ -261,6 +266,19 @@ class Machine:
         self.stack.callback(listener.close)
         return listener
 
+    def _listen_for_people(self, place: Place) -> socket.socket | None:
+        """The address of the API for people, as `_listen` does for alerts. Raises PortTaken."""
+        if API not in self.stages:
+            return None
+        from ops.api.server import bind, is_at
+
+        if place.folder is None and is_at(place.run.rest, self.settings.api.port):
+            _log.info("people ask at %s, by the `mend up` that this one has joined: nothing is left to do here", place.run.rest)
+            return None
+        listener = bind(self.settings.api.host, self.settings.api.port, "api")
+        self.stack.callback(listener.close)
+        return listener
+
     def _start_watching(self, database: Database, place: Place) -> None:
         """Watches Postgres, and starts the embedded servers again when they end."""
         from ops.watch import StoreWatch
@@ -288,6 +306,25 @@ class Machine:
             metrics=self._scrape,
         )
         self.tasks.start("api", serve(application, listener, self.stop))
+        return url_of(listener)
+
+    def _start_rest(self, bus: Bus, parts: Parts, listener: socket.socket) -> str:
+        """Serves the API for people as a task; returns its URL."""
+        from ops.api.rest import build_rest
+        from ops.api.server import serve, url_of
+
+        application = build_rest(
+            bus,
+            parts.database,
+            self.settings,
+            keys=votes_keys(parts),
+            by=f"api/{platform.node() or 'host'}",
+            clock=parts.clock,
+            stop=self.stop,
+            waiting_for=self._store_away,
+            warning=self._stopped,
+        )
+        self.tasks.start("rest", serve(application, listener, self.stop, name="rest-server"))
         return url_of(listener)
 
     def _open_health_port(self) -> None:
@@ -318,12 +355,12 @@ class Machine:
 
         return generate_latest(self._registry)
 
-    def _announce(self, api: str, sandbox: str) -> None:
+    def _announce(self, api: str, rest: str, sandbox: str) -> None:
         clusters = ", ".join(cluster_names(self.settings, sandbox=bool(sandbox))) or "none"
         _log.info("up: stages %s, mode %s, clusters %s", ", ".join(self.stages), self.settings.gate.mode, clusters)
-        if self.stages == STAGES:
+        if self.stages == PROCESSES:
             server = _WELCOME_SANDBOX.format(sandbox=sandbox) if sandbox else ""
-            sys.stdout.write(_WELCOME.format(mode=self.settings.gate.mode.value, clusters=clusters, api=api, server=server))
+            sys.stdout.write(_WELCOME.format(mode=self.settings.gate.mode.value, clusters=clusters, api=api, rest=rest, server=server))
             sys.stdout.flush()
 
     def _store_away(self) -> str:
@@ -344,6 +381,7 @@ _WELCOME_SANDBOX = """
 _WELCOME = """\
 Mendstream is up. Mode {mode}, clusters {clusters}.
   alerts     {api}/v1/alertmanager{server}
+  people     {rest}/openapi.json, with a token of `mend people add NAME --role ROLE`
   look       mend incidents ls · mend approvals ls · mend streams ls
   stop       Ctrl-C
 """

@@ -32,7 +32,9 @@ _COMMENT_LIMIT = 1000  # characters
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a vote. `vote` is empty where none was cast; `missing` signatures are still wanted, None where that is not known."""
+    """What became of a vote. `vote` is empty where none was cast; `counted` once the gate has said so;
+    `missing` signatures are still wanted, None where that is not known.
+    """
 
     approval: str
     vote: str
@@ -41,6 +43,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     refused: bool = False
     approved: bool = False
     missing: int | None = None
+    counted: bool = False
 
 
 class Ballots:
@@ -124,13 +127,13 @@ def _told(answer: Answer, event: Event, row: ApprovalRow) -> Answer:
             return replace(answer, said=f"the vote does not count: {event.reason}", refused=True)
         case ApprovalSigned() if event.missing:
             more = "1 more signature is" if event.missing == 1 else f"{event.missing} more signatures are"
-            return replace(answer, said=f"signed as {event.person}: {more} needed to {what}", missing=event.missing)
+            return replace(answer, said=f"signed as {event.person}: {more} needed to {what}", missing=event.missing, counted=True)
         case ApprovalSigned():
-            return replace(answer, said=f"signed as {event.person}", missing=0)
+            return replace(answer, said=f"signed as {event.person}", missing=0, counted=True)
         case ActionApproved():
-            return replace(answer, said=f"signed as {answer.person}; approved: it will {what}", approved=True, missing=0)
+            return replace(answer, said=f"signed as {answer.person}; approved: it will {what}", approved=True, missing=0, counted=True)
         case ActionRejected():
             will = "makes no further attempt to" if row.state is ApprovalState.APPROVED else "will not"
-            return replace(answer, said=f"rejected as {event.person}: Mendstream {will} {what}", missing=None)
+            return replace(answer, said=f"rejected as {event.person}: Mendstream {will} {what}", counted=True)
         case _:
             return answer

@@ -31,12 +31,17 @@ if TYPE_CHECKING:
     from bus.handler import Stage
     from ops.owners import LateOwners
     from sql.database import Database
+    from stages.gate.votes import VoteKeys
     from stages.propose.case import SuggestionSource
 
 _log = logging.getLogger("mend.wiring")
 ARCHIVE = "archive"
 STAGES = ("ingest", "propose", "gate", "execute", "verify", "learn", "failure_watch", "notify", ARCHIVE)
 """The consumer groups, in the order in which an alert meets them."""
+
+API = "api"
+PROCESSES = (*STAGES, API)
+"""All that can be a process of its own: the consumer groups, and the API for people, which reads events and is no group."""
 
 NEEDS_WORLD = frozenset({"ingest", "propose", "execute", "verify"})
 NEEDS_METRICS = frozenset({"propose", "verify"})
@@ -76,10 +81,10 @@ def stages_named(names: Sequence[str]) -> tuple[str, ...]:
     """The stages to run, in their order: those named, or all. Raises SettingsWrong for a name that is none."""
     from ops.cli.words import unknown_word
 
-    wrong = [name for name in names if name not in STAGES]
+    wrong = [name for name in names if name not in PROCESSES]
     if wrong:
-        raise SettingsWrong([f"there is no such stage: {unknown_word(wrong[0], list(STAGES))}"])
-    return tuple(name for name in STAGES if name in names) if names else STAGES
+        raise SettingsWrong([f"there is no such stage: {unknown_word(wrong[0], list(PROCESSES))}"])
+    return tuple(name for name in PROCESSES if name in names) if names else PROCESSES
 
 
 def make_stage(name: str, parts: Parts) -> Stage:
@@ -112,16 +117,22 @@ def _models(parts: Parts) -> tuple[SuggestionSource, ...]:
     return (ModelSource(parts.database, parts.model, parts.settings.propose, clock=parts.clock),)
 
 
-def _gate(parts: Parts) -> Stage:
-    from stages.gate.stage import Gate
+def votes_keys(parts: Parts) -> VoteKeys:
+    """What proves and verifies votes. Raises SettingsWrong for a key that is too short."""
     from stages.gate.votes import VoteKeys
 
     try:
-        keys = VoteKeys(parts.votes_key.reveal().encode())
+        return VoteKeys(parts.votes_key.reveal().encode())
     except ValueError as error:
         raise SettingsWrong([f"votes.key: {error}"]) from None
+
+
+def _gate(parts: Parts) -> Stage:
+    from stages.gate.stage import Gate
+
     people = {name: person.roles for name, person in parts.settings.people.items()}
-    return Gate(parts.database, parts.settings.gate, keys, policy=policy_of(parts.settings), people=people)
+    keys, policy = votes_keys(parts), policy_of(parts.settings)
+    return Gate(parts.database, parts.settings.gate, keys, policy=policy, people=people)
 
 
 def _execute(parts: Parts) -> Stage:

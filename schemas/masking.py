@@ -37,6 +37,7 @@ _FORMS = (
     (("xox", "xapp-"), r"\bxox[a-z]-[A-Za-z0-9-]{10,}|\bxapp-[A-Za-z0-9-]{10,}"),
     (("sk-", "sk_", "rk_", "whsec_"), r"\bsk-[A-Za-z0-9_-]{20,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|\bwhsec_[A-Za-z0-9+/=]{16,}"),
     (("npm_", "pypi-", "hf_", "dckr_pat_", "shpat_", "dop_v1_"), r"\b(?:npm_|pypi-|hf_|dckr_pat_|shpat_|dop_v1_)[A-Za-z0-9_-]{20,}"),
+    (("mend_",), r"\bmend_[0-9a-f]{16}_[A-Za-z0-9_-]{43}"),
     (("hvs.", "hvb.", "hvr."), r"\bhv[sbr]\.[A-Za-z0-9_-]{20,}"),
     (("sg.",), r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
     (("age-secret-key",), r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}"),

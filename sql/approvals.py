@@ -196,15 +196,17 @@ async def get_by_proposal(connection: Connection, proposal: str) -> str | None:
 
 
 async def list_approvals(
-    connection: Connection, *, states: Sequence[ApprovalState] = (), incident: str = "", limit: int = 100
+    connection: Connection, *, states: Sequence[ApprovalState] = (), incident: str = "", limit: int = 100, after: str = ""
 ) -> list[ApprovalRow]:
-    """The newest `limit` approvals in these states (all states when empty), of one incident where it is given."""
+    """The newest `limit` approvals in these states (all states when empty), of one incident and after the one `after` where given."""
     rows = await connection.fetch(
         f"{_READ} WHERE (cardinality($1::text[]) = 0 OR a.state = ANY($1)) AND ($2 = '' OR a.incident = $2)"
+        " AND ($4 = '' OR (a.requested_at, a.id) < (SELECT requested_at, id FROM approvals WHERE id = $4))"
         " ORDER BY a.requested_at DESC, a.id DESC LIMIT $3",
         [state.value for state in states],
         incident,
         limit,
+        after,
     )
     return [_row(row) for row in rows]
 

@@ -128,6 +128,12 @@ ORDER BY {_LATEST_FIRST} LIMIT $5
 """
 _SPANS = (timedelta(minutes=10), timedelta(hours=6), timedelta(days=7), timedelta(days=36500))
 """How far back the newest events are looked for, further only when too few were found: the index on `stored_at` serves short spans."""
+_CLOCKS_APART = timedelta(minutes=5)  # that of Postgres may be behind that of Redis
+_POSITION = "string_to_array(entry, '-')::bigint[]"
+_BETWEEN = f"""
+{_SELECT} WHERE topic = $1 AND partition = $2 AND stored_at > $5 AND {_POSITION} > $3::bigint[] AND {_POSITION} <= $4::bigint[]
+ORDER BY {_POSITION} LIMIT $6
+"""
 _ARCHIVED = "SELECT id FROM event_log WHERE id = ANY($1) AND born BETWEEN $2 AND $3"
 _ARCHIVED_ODD = "SELECT id FROM event_log WHERE id = ANY($1)"
 _KEPT_AS_BYTES = "SELECT id FROM unreadable WHERE id = ANY($1)"
@@ -217,6 +223,19 @@ async def newest(connection: Connection, topic: str, limit: int, *, kind: str = 
         if len(rows) >= limit:
             break
     return [LoggedEvent(**dict(row)) for row in reversed(rows)]
+
+
+async def between(connection: Connection, topic: str, partition: int, *, after: str, until: str, limit: int = 500) -> list[LoggedEvent]:
+    """What entered one stream after the stream id `after`, up to `until`, in its order, `limit` at most."""
+    since = datetime.fromtimestamp(int(after.partition("-")[0]) / 1000, UTC) - _CLOCKS_APART
+    rows = await connection.fetch(_BETWEEN, topic, partition, _position(after), _position(until), since, limit)
+    return [LoggedEvent(**dict(row)) for row in rows]
+
+
+def _position(entry: str) -> list[int]:
+    """A stream id as Postgres compares it: milliseconds, then the sequence within one."""
+    milliseconds, _, sequence = entry.partition("-")
+    return [int(milliseconds), int(sequence)]
 
 
 async def archived(connection: Connection, ids: Sequence[str]) -> set[str]:

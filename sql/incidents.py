@@ -128,10 +128,16 @@ async def open_incident_of(connection: Connection, key: str) -> IncidentRow | No
     return None if row is None else _incident(row)
 
 
-async def list_incidents(connection: Connection, limit: int = 100, states: Sequence[IncidentState] = ()) -> list[IncidentRow]:
-    """The newest incidents first, `limit` at most; only those in one of `states`, where any are named."""
-    query = _INCIDENT + "WHERE cardinality($2::text[]) = 0 OR i.state = ANY($2) ORDER BY i.opened_at DESC, i.id DESC LIMIT $1"
-    return [_incident(row) for row in await connection.fetch(query, limit, [str(state) for state in states])]
+async def list_incidents(
+    connection: Connection, limit: int = 100, states: Sequence[IncidentState] = (), *, after: str = ""
+) -> list[IncidentRow]:
+    """The newest incidents first, `limit` at most; only those in one of `states`, where any are named, and those after the one `after`."""
+    query = (
+        f"{_INCIDENT}WHERE (cardinality($2::text[]) = 0 OR i.state = ANY($2))"
+        " AND ($3 = '' OR (i.opened_at, i.id) < (SELECT opened_at, id FROM incidents WHERE id = $3))"
+        " ORDER BY i.opened_at DESC, i.id DESC LIMIT $1"
+    )
+    return [_incident(row) for row in await connection.fetch(query, limit, [str(state) for state in states], after)]
 
 
 async def firing_signals(connection: Connection, incident: str) -> int:

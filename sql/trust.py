@@ -169,9 +169,14 @@ async def get_trust(connection: Connection, pattern: str) -> TrustRow | None:
     return _trust(row) if row else None
 
 
-async def list_trust(connection: Connection, *, limit: int = 1000) -> list[TrustRow]:
-    """The patterns, highest score first."""
-    rows = await connection.fetch("SELECT * FROM trust ORDER BY score DESC, pattern LIMIT $1", limit)
+async def list_trust(connection: Connection, *, limit: int = 1000, after: str = "") -> list[TrustRow]:
+    """The patterns, highest score first; those after the pattern `after` where it is given."""
+    rows = await connection.fetch(
+        "SELECT * FROM trust WHERE $2 = '' OR (-score, pattern) > (SELECT -score, pattern FROM trust WHERE pattern = $2)"
+        " ORDER BY score DESC, pattern LIMIT $1",
+        limit,
+        after,
+    )
     return [_trust(row) for row in rows]
 
 

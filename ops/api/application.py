@@ -48,7 +48,7 @@ def build_api(
         check(guard, connection)
 
     door = Door(bus, clock=clock, by=by, default_cluster=default_cluster, options=options or IngestOptions(), max_body=max_body)
-    routes = [_alert_route(door, guarded, max_body), *_health_routes(waiting_for, warning)]
+    routes = [_alert_route(door, guarded, max_body), *health_routes(waiting_for, warning)]
     if metrics is not None:
         routes.append(_metrics_route(metrics, guarded))
     return Litestar(
@@ -94,14 +94,15 @@ def _alert_route(door: Door, guarded: Check, max_body: int) -> HTTPRouteHandler:
     return alertmanager
 
 
-def _health_routes(waiting_for: Callable[[], str], warning: Callable[[], str]) -> list[HTTPRouteHandler]:
+def health_routes(waiting_for: Callable[[], str], warning: Callable[[], str]) -> list[HTTPRouteHandler]:
+    """`/livez` and `/readyz`: `waiting_for` says why it is not ready, or nothing, `warning` what is wrong all the same."""
     from litestar import Response, get
 
     @get("/livez", summary="Whether the process answers")
     async def livez() -> dict[str, bool]:
         return {"ok": True}
 
-    @get("/readyz", summary="Whether it takes alerts now")
+    @get("/readyz", summary="Whether it is ready")
     async def readyz() -> Response[dict[str, bool | str]]:
         reason = waiting_for()
         if reason:

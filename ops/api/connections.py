@@ -15,9 +15,11 @@ from ops.api.problems import RETRY_AFTER, Problem
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
-Phase = Literal["head", "served", "idle"]
-LIMITS: dict[Phase, float] = {"head": 10.0, "served": 60.0, "idle": 75.0}
-"""Seconds: until the head of a request is there, for the whole request with its body and its answer, and between two requests."""
+Phase = Literal["head", "served", "idle", "stream"]
+LIMITS: dict[Phase, float] = {"head": 10.0, "served": 60.0, "idle": 75.0, "stream": 15.0}
+"""Seconds: until the head of a request is there, for the whole request with its body and its answer, and between two requests. What is
+served as a stream may last, as long as its reader takes what is sent: at two looks in a row, this far apart, he must not lag behind."""
+STREAMS = "/v1/events"
 CONNECTIONS = 500  # open at once; a process may often have no more than 1024 files, and the stores need some of them
 
 
@@ -28,6 +30,7 @@ class BoundedConnection(H11Protocol):
     since = 0.0  # when the phase began, in the loop's seconds
     _phase: Phase | None = None
     _limit: asyncio.TimerHandle | None = None
+    _lagging = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -60,12 +63,21 @@ class BoundedConnection(H11Protocol):
         self._phase, self.since = phase, self.loop.time()
         if self._limit is not None:
             self._limit.cancel()
-        # A close would wait for as long as the other side does not read what was written.
-        self._limit = self.loop.call_later(LIMITS[phase], self.transport.abort)
+        self._lagging = False
+        self._limit = self.loop.call_later(LIMITS[phase], self._over)
+
+    def _over(self) -> None:
+        """The end of a phase's time. A close would wait for as long as the other side does not read what was written."""
+        lags = self.flow.write_paused
+        if self._phase != "stream" or (lags and self._lagging):
+            self.transport.abort()
+            return
+        self._lagging = lags
+        self._limit = self.loop.call_later(LIMITS["stream"], self._over)
 
     def _now(self) -> Phase:
         if self.is_served:
-            return "served"
+            return "stream" if self.scope["path"] == STREAMS else "served"
         rests = self.cycle is not None and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
         return "idle" if rests else "head"
 

@@ -10,6 +10,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from litestar import Request, Response
+    from litestar.exceptions import HTTPException
 
 _log = logging.getLogger("mend.api")
 RETRY_AFTER = 5  # seconds
@@ -51,11 +52,21 @@ def answer_problem(_: Request[Any, Any, Any], problem: ProblemFound) -> Response
     return Response(content, status_code=status, media_type="application/problem+json", headers=problem.headers)
 
 
+def _said(error: HTTPException) -> tuple[str, str]:
+    """What the framework says of a request, and which of its fields it means, where it means one."""
+    first = error.extra[0] if isinstance(error.extra, list) and error.extra else None
+    if isinstance(first, dict) and "message" in first:
+        field = str(first.get("key", "")).rstrip("_")  # a name that the framework, or Python, has taken for itself
+        return f"{field}: {first['message']}" if field else str(first["message"]), field
+    return error.detail or HTTPStatus(error.status_code).phrase, ""
+
+
 def answer_any(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """What the framework refuses keeps its status; whatever else goes wrong is ours, and the sender is to try again."""
     from litestar.exceptions import HTTPException
 
     if isinstance(error, HTTPException) and error.status_code in _CLIENT_ERRORS and error.status_code != HTTPStatus.TOO_MANY_REQUESTS:
-        return answer_problem(request, ProblemFound(error.status_code, error.detail, headers=dict(error.headers or {})))
+        detail, field = _said(error)
+        return answer_problem(request, ProblemFound(error.status_code, detail, field=field, headers=dict(error.headers or {})))
     _log.error("a request to %s could not be answered: %s", request.url.path, type(error).__name__, exc_info=error)
     return answer_problem(request, away("something went wrong here; the log says what"))

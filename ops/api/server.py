@@ -20,8 +20,11 @@ _GRACE = 10  # seconds that requests under way get after a stop
 _WAITING = 256  # connections that wait to be accepted
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket: whoever connects before it is served waits, so its address can be told at once. Raises PortTaken."""
+def bind(host: str, port: int, section: str = "http") -> socket.socket:
+    """A listening socket: whoever connects before it is served waits, so its address can be told at once.
+
+    `section` of the settings names the address. Raises PortTaken.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer waits 40 ms for a delayed ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -31,7 +34,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(_WAITING)
     except OSError as error:
         listener.close()
-        raise PortTaken(f"the API cannot listen on {host}:{port}: {error.strerror}; set http.host and http.port") from error
+        raise PortTaken(f"the API cannot listen on {host}:{port}: {error.strerror}; set {section}.host and {section}.port") from error
     listener.setblocking(False)
     return listener
 
@@ -48,7 +51,7 @@ def is_at(api: str, port: int) -> bool:
     return bool(api) and urlsplit(api).port == port
 
 
-async def serve(application: Litestar, listener: socket.socket, stop: asyncio.Event) -> None:
+async def serve(application: Litestar, listener: socket.socket, stop: asyncio.Event, *, name: str = "api") -> None:
     """Serves until `stop` is set, then lets requests under way end, for 10 seconds at most. The process keeps its signals."""
     import uvicorn
 
@@ -70,8 +73,8 @@ async def serve(application: Litestar, listener: socket.socket, stop: asyncio.Ev
         timeout_keep_alive=int(LIMITS["idle"]),
     )
     server = Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
-    stopping = asyncio.create_task(stop.wait(), name="api-stop")
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name=name)
+    stopping = asyncio.create_task(stop.wait(), name=f"{name}-stop")
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:

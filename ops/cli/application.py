@@ -25,6 +25,7 @@ from ops.cli import (
     stop,
     stores,
     streams,
+    tokens,
     trust,
 )
 from ops.cli.failures import INTERRUPTED, USAGE, guarded
@@ -54,6 +55,7 @@ def build() -> typer.Typer:
         gate,
         playbooks,
         trust,
+        tokens,
         send,
         doctor,
         stores,

@@ -26,6 +26,9 @@ folder = "{folder}/data"
 port = 0
 token = "{token}"
 
+[api]
+port = 0
+
 [log]
 level = "{level}"
 format = "json"

@@ -29,6 +29,7 @@ from stages.propose.options import ProposeOptions
 from stages.verify.options import VerifyOptions
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Rate = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -98,6 +99,24 @@ class HttpSettings(Section, frozen=True, kw_only=True):
         if bool(self.username) is not bool(self.password):
             given, lacking = ("username", "password") if self.username else ("password", "username")
             raise ValueError(f"{given} without {lacking} guards nothing: set http.{lacking} (MEND_HTTP_{lacking.upper()}) too, or neither")
+
+
+class ApiSettings(Section, frozen=True, kw_only=True):
+    """Where people and programs ask: incidents, approvals and votes, events. Everybody needs a token, of `mend people add`
+    or of [people.NAME]. Where others than this machine reach it, put what speaks TLS before it.
+    """
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+
+    port: Port = 9096
+    """The port to listen on; 0 takes a free one."""
+
+    rate: Rate = 600
+    """How many requests a minute one token may make; that many may come at once."""
+
+    address_rate: Rate = 1200
+    """How many requests a minute may come from one address, with whatever token or none."""
 
 
 class MetricsSettings(Section, frozen=True, kw_only=True):
@@ -174,7 +193,8 @@ class PersonSettings(Section, frozen=True, kw_only=True):
     can sign as this person."""
 
     roles: tuple[Role, ...] = ()
-    """What this person is, such as `dba`: a policy may want a role among those who sign. Who is only a `viewer` signs nothing."""
+    """What this person is. viewer, operator (signs and rejects too) and admin count at the API; a policy may want any other, such as `dba`,
+    among those who sign. Who is only a `viewer` signs nothing."""
 
 
 class LogFormat(StrEnum):
@@ -213,6 +233,7 @@ class Settings(Section, frozen=True, kw_only=True):
     postgres: PostgresSettings = PostgresSettings()
     data: DataSettings = DataSettings()
     http: HttpSettings = HttpSettings()
+    api: ApiSettings = ApiSettings()
     metrics: MetricsSettings = MetricsSettings()
     ingest: IngestOptions = IngestOptions()
     propose: ProposeOptions = ProposeOptions()

@@ -37,6 +37,8 @@ url = "{postgres}"
 folder = "{folder}"
 [http]
 port = {port}
+[api]
+port = 0
 [clusters.default]
 server = "http://127.0.0.1:9"
 [log]

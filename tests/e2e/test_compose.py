@@ -16,7 +16,7 @@ import yaml
 from bus.metrics import BusCollector
 from ops.settings.environment import read_environment
 from ops.settings.model import Settings
-from ops.wiring import STAGES
+from ops.wiring import PROCESSES
 
 COMPOSE = Path(__file__).parents[2] / "compose"
 pytestmark = pytest.mark.e2e
@@ -45,8 +45,8 @@ def test_alertmanager_takes_its_configuration() -> None:
 
 def test_every_stage_is_a_service_that_can_be_started() -> None:
     services = composition()["services"]
-    assert set(STAGES) <= set(services)
-    for stage in STAGES:
+    assert set(PROCESSES) <= set(services)
+    for stage in PROCESSES:
         module = services[stage]["command"][0]
         assert find_spec(f"{module}.__main__") is not None, module
 

@@ -27,6 +27,8 @@ folder = "{folder}/data"
 [http]
 port = 0
 token = "{token}"
+[api]
+port = 0
 [verify]
 settle = 0.3
 interval = 0.2

@@ -18,7 +18,7 @@ import pytest
 
 from ops.embedded import EmbeddedPostgres, EmbeddedRedis
 from ops.runtime import is_running, running
-from ops.wiring import ARCHIVE, NEEDS_WORLD, STAGES
+from ops.wiring import API, ARCHIVE, NEEDS_WORLD, PROCESSES, STAGES
 from tests.bench.alerts import in_groups, notification, of_deployment
 from tests.bench.ground import peak_memory
 from tests.integration.mend_process import ANA, ROOT, TOKEN, Mend, end, installation, until
@@ -166,11 +166,11 @@ def test_plain_stages_stay_under_60_mb_and_those_with_a_kubernetes_client_under_
 
 def test_the_procfile_starts_every_stage_with_a_port_of_its_own() -> None:
     lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
-    assert tuple(lines) == STAGES
+    assert tuple(lines) == PROCESSES
     ports = [re.search(r"MEND_METRICS_PORT=(\d+)", command) for command in lines.values()]
-    assert len({port[1] for port in ports if port}) == len(STAGES)
+    assert len({port[1] for port in ports if port}) == len(PROCESSES)
     for name, command in lines.items():
-        assert command.endswith("python -m ops.cli stage archive" if name == ARCHIVE else f"python -m stages.{name}")
+        assert command.endswith(f"python -m ops.cli stage {name}" if name in (ARCHIVE, API) else f"python -m stages.{name}")
 
 
 def test_a_stage_alone_says_that_there_is_nothing_to_join(mend: Mend) -> None:

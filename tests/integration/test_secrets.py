@@ -44,8 +44,8 @@ def sentinel_of(leaf: Leaf) -> str:
 
 def settings_text(folder: Path, urls: dict[tuple[str, ...], str]) -> str:
     """A `mend.toml` with a sentinel in every secret; `urls` are those of stores that must work."""
-    lines = [f'data.folder = "{folder}/data"', "http.port = 0", 'log.level = "debug"', 'prometheus.ann.cluster_label = "cluster"']
-    lines.append('model.name = "small-1"')
+    lines = [f'data.folder = "{folder}/data"', "http.port = 0", "api.port = 0", 'log.level = "debug"']
+    lines += ['prometheus.ann.cluster_label = "cluster"', 'model.name = "small-1"']
     lines.append("archive.trim_period = 3600.0")  # what was in a stream stays there to be looked at
     for leaf in SECRETS:
         path = ".".join("ann" if part == ANY_NAME else part for part in leaf.path)

@@ -39,6 +39,8 @@ partitions = 4
 url = "POSTGRES"
 [http]
 port = HTTP
+[api]
+port = 0
 [clusters.default]
 server = "http://127.0.0.1:9"
 [gate]

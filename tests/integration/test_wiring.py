@@ -23,8 +23,10 @@ from ops.settings.model import AlertmanagerSettings, VotesSettings
 from ops.tasks import Tasks
 from ops.up import Choices, Machine, chosen
 from ops.wiring import (
+    API,
     ARCHIVE,
     NEEDS_WORLD,
+    PROCESSES,
     STAGES,
     Parts,
     cluster_names,
@@ -85,7 +87,7 @@ def test_every_topic_is_read_and_kept_by_the_archive() -> None:
 
 
 def test_stages_are_named_in_their_order() -> None:
-    assert stages_named(()) == STAGES
+    assert stages_named(()) == PROCESSES == (*STAGES, API)
     assert stages_named(("gate", "ingest")) == ("ingest", "gate")
     with pytest.raises(SettingsWrong, match="did you mean verify"):
         stages_named(("verfy",))
