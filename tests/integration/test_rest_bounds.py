@@ -1,0 +1,99 @@
+"""What bounds who asks: rates for each token and address, the size of a request, and stores that are away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from bus.errors import BusFull
+from ops.api import voting
+from ops.api.application import build_api
+from ops.api.guard import Guard
+from ops.settings import Settings
+from ops.settings.model import ApiSettings
+from ops.tokens import Role
+from ops.wiring import now
+from sql.database import Database
+from tests.integration.desk import Desk, desk, problem
+
+
+@pytest_asyncio.fixture
+async def api(redis_url: str, database: Database) -> AsyncIterator[Desk]:
+    async with desk(redis_url, database) as api:
+        await api.let_in("vera", Role.VIEWER)
+        await api.let_in("ann", Role.OPERATOR)
+        yield api
+
+
+async def test_a_token_that_asks_too_often_is_told_when_to_come_again(api: Desk) -> None:
+    few = api.built(Settings(api=ApiSettings(rate=3, address_rate=100)))
+    async with api.client(api.tokens["vera"], application=few) as vera:
+        assert [(await vera.get("/v1/incidents")).status_code for _ in range(3)] == [200] * 3
+        answer = await vera.get("/v1/incidents")
+        assert "with this token" in problem(answer, 429).detail
+        assert 1 <= int(answer.headers["retry-after"]) <= 20
+    async with api.client(api.tokens["ann"], application=few) as ann:
+        assert (await ann.get("/v1/incidents")).status_code == 200, "another token has its own"
+
+
+async def test_an_address_that_guesses_tokens_is_stopped_and_fills_no_audit_log(api: Desk) -> None:
+    waiting = await api.waiting()
+    few = api.built(Settings(api=ApiSettings(rate=100, address_rate=5)))
+    async with api.client("mend_" + "0" * 16 + "_" + "A" * 43, application=few) as guesser:
+        answers = [(await guesser.post(f"/v1/approvals/{waiting.id}/sign")).status_code for _ in range(9)]
+        assert answers == [401] * 5 + [429] * 4
+    assert len(await api.audited()) == 5
+    async with api.client(api.tokens["ann"], address="10.0.0.2", application=few) as elsewhere:
+        assert (await elsewhere.get("/v1/incidents")).status_code == 200
+
+
+async def test_the_door_for_alerts_counts_nobody(api: Desk) -> None:
+    door = build_api(api.bus, guard=Guard(token="a-long-token-of-the-settings"), clock=now, by="api/test")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as client:
+        answers = {(await client.post("/v1/alertmanager", json={})).status_code for _ in range(1500)}
+    assert answers == {401}
+
+
+async def test_a_body_that_is_too_large_is_not_read(api: Desk) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 4096
+
+    waiting = await api.waiting()
+    answer = await api.post(f"/v1/approvals/{waiting.id}/sign", "ann", content=endless(), headers={"Content-Type": "application/json"})
+    problem(answer, 413)
+
+
+async def test_stores_that_are_away_are_503_and_nothing_is_cast(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = await api.waiting()
+
+    async def full(events: object) -> None:
+        raise BusFull("Redis is at its maxmemory")
+
+    monkeypatch.setattr(api.bus, "append", full)
+    answer = await api.post(f"/v1/approvals/{waiting.id}/sign", "ann")
+    assert "maxmemory" in problem(answer, 503).detail
+    assert answer.headers["retry-after"] == "5"
+    await api.database.close()
+    answer = await api.get("/v1/incidents", "vera")
+    assert "Postgres cannot be reached" in problem(answer, 503).detail
+    assert answer.headers["retry-after"] == "5"
+
+
+async def test_votes_that_wait_for_the_gate_are_few(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voting, "_AT_ONCE", 0)
+    monkeypatch.setattr(voting, "_QUEUE", 0.01)
+    waiting = await api.waiting()
+    async with api.client(api.tokens["ann"], application=api.built(Settings())) as client:
+        answer = await client.post(f"/v1/approvals/{waiting.id}/sign")
+    assert "this one was not cast" in problem(answer, 503).detail
+
+
+async def test_an_address_of_which_much_is_wrong_is_still_told_so_in_json(api: Desk) -> None:
+    async with api.client(api.tokens["vera"]) as client:
+        for method, path, status in (("DELETE", "/v1/incidents", 405), ("GET", "/v1", 404), ("PUT", "/v1/approvals/x/sign", 405)):
+            answer = await client.request(method, path)
+            problem(answer, status)
