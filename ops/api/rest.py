@@ -1,4 +1,4 @@
-"""The API for people and programs: incidents, approvals and votes, trust, playbooks and events, each behind a token with a role."""
+"""The API for people and programs: what is wrong, what waits for them, their votes, the stop switch and events; each needs a token."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ops.api.events import Readers, events_route
 from ops.api.problems import ProblemFound, answer_any, answer_problem, away
 from ops.api.reading import reading_routes
 from ops.api.refusals import Refusals
+from ops.api.switch import switch_routes
 from ops.api.voting import Booth, voting_routes
 from ops.errors import NoSuchApproval, NoSuchIncident
 from ops.votes import Ballots
@@ -56,6 +57,7 @@ def build_rest(
             *reading_routes(database),
             *voting_routes(Booth(ballots, settings.people, refusals)),
             events_route(readers),
+            *switch_routes(database, settings.people, clock),
             *health_routes(waiting_for, warning),
         ],
         guards=[admission],

@@ -208,3 +208,23 @@ async def test_votes_at_a_late_hour_are_refused_by_the_gate(api: Desk) -> None:
     async with api.counting():
         found = problem(await api.post(f"/v1/approvals/{waiting.id}/reject", "ann"), 409)
     assert "the time to sign is over" in found.detail
+
+
+async def test_only_an_admin_stops_everything_and_lets_it_go_on(api: Desk) -> None:
+    waiting = await api.waiting()
+    assert (await api.get("/v1/stop", "vera")).json()["switch"]["stopped"] is False
+    for path in ("/v1/stop", "/v1/resume"):
+        for person, status in (("", 401), ("vera", 403), ("ann", 403)):
+            problem(await api.post(path, person, json={"reason": "no"}), status)
+    stopped = (await api.post("/v1/stop", "bob", json={"reason": "the network is mended"})).json()
+    assert (stopped["switch"]["stopped"], stopped["switch"]["by"], stopped["switch"]["reason"]) == (True, "bob", "the network is mended")
+    assert stopped["in_flight"]["waiting"] == 1
+    async with api.counting():
+        assert "stopped by bob" in problem(await api.post(f"/v1/approvals/{waiting.id}/sign", "ann"), 409).detail
+    assert problem(await api.post("/v1/stop", "bob", json={"why": "x"}), 400).status == 400
+    async with api.client(api.tokens["bob"], application=api.built(listing("eve"))) as unlisted:
+        problem(await unlisted.post("/v1/resume"), 403)
+    assert (await api.post("/v1/resume", "bob")).json()["switch"]["stopped"] is False
+    assert (await api.post("/v1/resume", "bob")).status_code == 200, "nothing was stopped, and nothing is wrong"
+    async with api.counting():
+        assert (await api.post(f"/v1/approvals/{waiting.id}/sign", "ann")).json()["counted"]

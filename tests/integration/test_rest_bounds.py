@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -52,7 +53,7 @@ async def test_an_address_that_guesses_tokens_is_stopped_and_fills_no_audit_log(
 
 async def test_the_door_for_alerts_counts_nobody(api: Desk) -> None:
     door = build_api(api.bus, guard=Guard(token="a-long-token-of-the-settings"), clock=now, by="api/test")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", door)), base_url="http://localhost") as client:
         answers = {(await client.post("/v1/alertmanager", json={})).status_code for _ in range(1500)}
     assert answers == {401}
 
