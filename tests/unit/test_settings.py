@@ -106,6 +106,7 @@ def test_a_wrong_value_names_the_setting_and_what_was_expected(tmp_path: Path, t
 NUMBERS = [leaf for leaf in leaves(Settings) if {int, float} & set(parts_of(leaf.field.type))]
 ZERO_MEANS = {
     "http.port": "any free port",
+    "api.port": "any free port",
     "metrics.port": "off",
     "ingest.close_after": "an incident is closed as soon as it is resolved",
     "ingest.owner_memory": "each alert asks the cluster anew",
