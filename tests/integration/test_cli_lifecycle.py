@@ -164,36 +164,6 @@ def test_plain_stages_stay_under_60_mb_and_those_with_a_kubernetes_client_under_
     assert end(whole) == 0
 
 
-def test_the_api_for_people_is_a_process_of_its_own(mend: Mend) -> None:
-    whole = mend.up("--sandbox", "--stage", "archive")
-    assert mend.run.rest == ""
-    port = free_port()
-    process = mend.start("stage", "api", MEND_API_PORT=str(port))
-    until(lambda: "up: stages api" in mend.log.read_text(), mend.log)
-    assert _get(port, "/readyz") == '{"ok":true}'
-    token = mend.said("people", "add", "ana", "--role", "viewer").strip()
-    bearer = {"Authorization": f"Bearer {token}"}
-    url = f"http://127.0.0.1:{port}/v1"
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/incidents", headers=bearer), timeout=10) as answer:
-        assert answer.read() == b'{"items":[],"next":""}'
-    assert peak_memory(process.pid) <= 120
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/events", headers=bearer), timeout=30) as answer:
-        assert answer.readline() == b"retry: 2000\n"
-        assert end(process) == 0
-        assert answer.read() == b"\n", "a stream ends when its process does"
-    assert end(whole) == 0
-
-
-def test_the_api_of_a_second_process_leaves_people_to_the_first(mend: Mend) -> None:
-    whole = mend.up("--sandbox")
-    port = mend.run.rest.rpartition(":")[2]
-    assert _get(int(port), "/livez") == '{"ok":true}'
-    second = mend.start("stage", "api", MEND_API_PORT=port)
-    until(lambda: "nothing is left to do here" in mend.log.read_text(), mend.log)
-    assert end(second) == 0
-    assert end(whole) == 0
-
-
 def test_the_procfile_starts_every_stage_with_a_port_of_its_own() -> None:
     lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
     assert tuple(lines) == PROCESSES

@@ -51,6 +51,12 @@ async def test_an_address_that_guesses_tokens_is_stopped_and_fills_no_audit_log(
         assert (await elsewhere.get("/v1/incidents")).status_code == 200
 
 
+async def test_what_needs_no_token_is_bounded_too(api: Desk) -> None:
+    few = api.built(Settings(api=ApiSettings(rate=100, address_rate=2)))
+    async with api.client(application=few) as client:
+        assert [(await client.get("/openapi.json")).status_code for _ in range(3)] == [200, 200, 429]
+
+
 async def test_the_door_for_alerts_counts_nobody(api: Desk) -> None:
     door = build_api(api.bus, guard=Guard(token="a-long-token-of-the-settings"), clock=now, by="api/test")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", door)), base_url="http://localhost") as client:

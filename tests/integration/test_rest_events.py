@@ -16,6 +16,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bus import inspect, names
+from bus.connect import connect
 from ops.api import connections, events
 from ops.api.server import bind, serve, url_of
 from ops.tokens import Role
@@ -25,7 +26,7 @@ from schemas.events import PeopleAsked
 from schemas.identity import new_id, time_of
 from sql import event_log, people
 from sql.database import Database
-from tests.integration.bus.ground import until, vote
+from tests.integration.bus.ground import until, vote, votes
 from tests.integration.desk import Desk, desk, problem
 
 
@@ -185,6 +186,22 @@ async def test_more_than_a_page_is_told_whole_and_in_order(api: Desk, monkeypatc
         await append(api, [vote(number) for number in range(11, 21)])
         async with reading(url, token, "?topic=decisions", reader.position) as again:
             assert await again.numbers(20) == [str(number) for number in range(1, 21)]
+
+
+async def test_every_partition_is_told_and_resumed(redis_url: str, database: Database) -> None:
+    bus = await connect(redis_url, partitions=3, name="test")
+    api = Desk(database, bus)
+    api.scene.now = datetime.now(UTC)
+    token = await api.let_in("vera", Role.VIEWER)
+    expected = [str(number) for number in range(12)]
+    async with served(api) as url:
+        async with reading(url, token, "?topic=decisions") as reader:
+            await append(api, votes(6))
+            assert sorted(await reader.numbers(6)) == expected[:6]
+        await append(api, [vote(number, key=f"key-{number}") for number in range(6, 12)])
+        async with reading(url, token, "?topic=decisions", reader.position) as again:
+            assert sorted(await again.numbers(6)) == sorted(expected[6:])
+    await bus.close()
 
 
 async def test_heartbeats_tell_the_position_and_end_with_the_token(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
