@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -69,8 +70,11 @@ class Callers:
 
 
 def address_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """The address that the request comes from: that of the proxy, where there is one."""
-    return connection.client.host if connection.client is not None else "unknown"
+    """The IP address that the request comes from, or `unknown`. Of a proxy on this machine it is what its X-Forwarded-For says."""
+    try:
+        return str(ipaddress.ip_address(connection.client.host)) if connection.client is not None else "unknown"
+    except ValueError:
+        return "unknown"
 
 
 def _digest(token: str) -> bytes:

@@ -19,6 +19,7 @@ from ops.tokens import Role
 from ops.wiring import now
 from sql.database import Database
 from tests.integration.desk import Desk, desk, problem
+from tests.integration.test_rest_events import served
 
 
 @pytest_asyncio.fixture
@@ -104,3 +105,21 @@ async def test_an_address_of_which_much_is_wrong_is_still_told_so_in_json(api: D
         for method, path, status in (("DELETE", "/v1/incidents", 405), ("GET", "/v1", 404), ("PUT", "/v1/approvals/x/sign", 405)):
             answer = await client.request(method, path)
             problem(answer, status)
+
+
+async def test_only_a_proxy_on_this_machine_says_whose_request_it_brings(api: Desk) -> None:
+    """And what it says is an address, or nothing."""
+    waiting = await api.waiting()
+    path, bearer = f"/v1/approvals/{waiting.id}/sign", {"Authorization": "Bearer nonsense"}
+    async with served(api) as url, httpx.AsyncClient() as client:
+        for told in ("203.0.113.7", "2001:db8::7", "x" * 5000, ""):
+            problem(await client.post(url + path, headers=bearer | ({"X-Forwarded-For": told} if told else {})), 401)
+    async with api.client("nonsense", address="198.51.100.9") as elsewhere:
+        problem(await elsewhere.post(path, headers={"X-Forwarded-For": "203.0.113.7"}), 401)
+    assert sorted(one.input for one in await api.audited()) == [
+        "api/127.0.0.1",
+        "api/198.51.100.9",
+        "api/2001:db8::7",
+        "api/203.0.113.7",
+        "api/unknown",
+    ]
