@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from schemas.action import Action
 from schemas.evidence import AlertView, Band, BlastRadius, Check, GitOps, MetricView, Sensor, Snapshot
 from schemas.target import Target
+from schemas.words import Choice, Language
 
 
 class Preflight(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,3 +161,48 @@ class Channel(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class CardLine(msgspec.Struct, frozen=True):
+    """One fact of a card: `label` is of the catalogue, `text` may be anybody's."""
+
+    label: str
+    text: str
+
+
+class CardButton(msgspec.Struct, frozen=True):
+    """One button of a card: pressed, it asks for this vote on this approval."""
+
+    text: str
+    choice: Choice
+    approval: str
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of one incident, without any markup: each channel escapes it for its own. `change` are lines of a diff."""
+
+    title: str
+    lines: tuple[CardLine, ...]
+    change: tuple[str, ...] = ()
+    change_label: str = ""
+    buttons: tuple[CardButton, ...] = ()
+
+
+@runtime_checkable
+class CardChannel(Channel, Protocol):
+    """A channel that keeps one message for each incident and edits it. Every method may raise Transient, Busy or Refused."""
+
+    @property
+    def language(self) -> Language: ...
+
+    async def post(self, card: Card) -> str:
+        """Posts a card; returns the channel's own id of the message."""
+        ...
+
+    async def edit(self, message: str, card: Card) -> None:
+        """Shows the card in place of what the message shows. Raises MessageGone where somebody has deleted it."""
+        ...
+
+    async def reply(self, message: str, lines: Sequence[str], *, loud: bool) -> None:
+        """Answers the card; `loud` where people are asked for something."""
+        ...

@@ -207,3 +207,10 @@ class Probe(StrEnum):
     FREE = "free"
     TOP = "top"
     UPTIME = "uptime"
+
+
+class Language(StrEnum):
+    """The languages in which people are told."""
+
+    ENGLISH = "en"
+    CHINESE = "zh-Hant"

@@ -20,6 +20,8 @@ async def mark_sent(connection: Connection, event: str, channel: str, *, at: dat
 
 
 async def prune_notifications(connection: Connection, *, before: datetime) -> int:
-    """Forgets what was sent before that time; returns how many rows."""
+    """Forgets what was sent, and the cards that were last written, before that time; returns how many messages."""
     status: str = await connection.execute("DELETE FROM notifications WHERE sent_at < $1", before)
+    await connection.execute("DELETE FROM cards WHERE changed_at < $1", before)
+    await connection.execute("DELETE FROM card_news WHERE at < $1", before)
     return int(status.rpartition(" ")[2])

@@ -2,79 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from schemas.action import describe, is_in_repository, is_observation, no_way_back
-from schemas.evidence import BlastRadius, GitOps
-from schemas.words import CheckResult
+from schemas.action import is_in_repository, is_observation, no_way_back
+from schemas.evidence import BlastRadius, Check, GitOps
+from schemas.words import CheckResult, Language
 from sql.approvals import ApprovalRow
+from stages.notify.texts import action_in, say
 
 _REASONS = 3
 _CHANGES = 6
 _CHECKS = 6
 
 
-def facts_of(row: ApprovalRow) -> list[str]:
+def facts_of(row: ApprovalRow, language: Language = Language.ENGLISH) -> list[str]:
     """The lines about one approval: why, what would take it back, what it touches and changes, its way back, what was not checked.
 
     Of a proposal that nothing proves, they are what it claims, and are called so.
     """
-    lines = [*_why(row), *_reverted(row), *_blast(row.blast), *_changes(row), *_undone(row), *_unchecked(row)]
+    reverted = [line] if (line := reverted_by(row, language)) else []
+    what = [*_blast(row.blast, language), *_changes(row, language), *_undone(row, language)]
+    lines = [*_why(row, language), *reverted, *what, *_unchecked(row, language)]
     if not row.unproven:
         return lines
-    return [f"NOT PROVEN: {row.unproven}; look at {row.target} yourself before you sign", *(f"it claims: {line}" for line in lines)]
+    return [unproven_in(row, language), *(say(language, "claim", line=line) for line in lines)]
 
 
-def way_back_of(row: ApprovalRow) -> list[str]:
+def unproven_in(row: ApprovalRow, language: Language) -> str:
+    """What whoever signs must know of a proposal that nobody is proven to have made."""
+    return say(language, "unproven", why=row.unproven, target=row.target)
+
+
+def way_back_of(row: ApprovalRow, language: Language = Language.ENGLISH) -> list[str]:
     """The line about what undoes an action that was done, and how that is put to the gate; none where nothing does."""
-    return [f"undone by: {describe(row.inverse)}: mend approvals undo {row.id}"] if row.inverse is not None else []
+    if row.inverse is None:
+        return []
+    return [say(language, "undo", what=action_in(language, row.inverse), approval=row.id)]
 
 
-def _why(row: ApprovalRow) -> Iterator[str]:
-    reasons = row.inputs.get("proposal", {}).get("reasons", [])
-    if reasons:
-        yield f"why: {'; '.join(str(reason) for reason in reasons[:_REASONS])}"
+def reasons_of(row: ApprovalRow) -> list[str]:
+    """Why it was proposed, in the words of whoever proposed it."""
+    return [str(reason) for reason in row.inputs.get("proposal", {}).get("reasons", [])[:_REASONS]]
 
 
-def _reverted(row: ApprovalRow) -> Iterator[str]:
+def _why(row: ApprovalRow, language: Language) -> Iterator[str]:
+    if reasons := reasons_of(row):
+        yield say(language, "why", reasons="; ".join(reasons))
+
+
+def reverted_by(row: ApprovalRow, language: Language) -> str:
+    """The line about what would take the change back; empty where nothing is known to."""
     situation: Mapping[str, Any] = row.inputs.get("situation", {})
     found = msgspec.convert(situation.get("gitops"), GitOps | None)
-    if found is not None and is_in_repository(row.action):
-        yield f"will be reverted by {found}, unless its repository is changed as well"
+    return say(language, "reverted", gitops=found) if found is not None and is_in_repository(row.action) else ""
 
 
-def _blast(blast: BlastRadius | None) -> Iterator[str]:
+def _blast(blast: BlastRadius | None, language: Language) -> Iterator[str]:
     if blast is None:
         return
-    services = f", services {', '.join(blast.services)}" if blast.services else ""
-    yield f"blast radius {blast.score} of 100 ({blast.tier.value}): {blast.pods} pods{services}"
+    key = "blast.services" if blast.services else "blast"
+    yield say(language, key, score=blast.score, tier=blast.tier.value, pods=blast.pods, services=", ".join(blast.services))
 
 
-def _changes(row: ApprovalRow) -> Iterator[str]:
-    yield from _first((f"changes {line}" for line in row.diff.splitlines() if line.strip()), _CHANGES, "lines of the change", row)
+def changes_of(row: ApprovalRow) -> tuple[list[str], int]:
+    """The first lines of the change, and how many more there are."""
+    lines = [line for line in row.diff.splitlines() if line.strip()]
+    return lines[:_CHANGES], max(0, len(lines) - _CHANGES)
 
 
-def _undone(row: ApprovalRow) -> Iterator[str]:
+def _changes(row: ApprovalRow, language: Language) -> Iterator[str]:
+    lines, more = changes_of(row)
+    for line in lines:
+        yield say(language, "changes", line=line)
+    if more:
+        yield say(language, "more.changes", count=more, approval=row.id)
+
+
+def _undone(row: ApprovalRow, language: Language) -> Iterator[str]:
+    if way := undone_by(row, language):
+        yield say(language, "undone", way=way)
+
+
+def undone_by(row: ApprovalRow, language: Language) -> str:
+    """What takes it back; empty for what changes nothing."""
     if is_observation(row.action):
-        return
+        return ""
     if row.inverse is None:
-        yield f"undone by: nothing that Mendstream can do: {no_way_back(row.action)}"
-    else:
-        yield f"undone by: {describe(row.inverse)} (once it was done: mend approvals undo {row.id})"
+        return say(language, "no_way_back", why=no_way_back(row.action))
+    return say(language, "way_back", what=action_in(language, row.inverse), approval=row.id)
 
 
-def _unchecked(row: ApprovalRow) -> Iterator[str]:
-    said = {CheckResult.NOT_CHECKED: "not checked", CheckResult.FAILED: "failed"}
-    open_checks = [check for check in row.checks if check.result in said]
-    lines = [f"{said[check.result]}: {check.name.replace('_', ' ')}: {check.detail or check.missing}" for check in open_checks]
-    yield from _first(lines if row.checks else ["not checked: no check was run"], _CHECKS, "such checks", row)
+def _unchecked(row: ApprovalRow, language: Language) -> Iterator[str]:
+    if not row.checks:
+        yield say(language, "check.none")
+        return
+    open_checks = [check for check in row.checks if check.result is not CheckResult.PASSED]
+    for check in open_checks[:_CHECKS]:
+        yield check_in(check, language)
+    if (more := len(open_checks) - _CHECKS) > 0:
+        yield say(language, "more.checks", count=more, approval=row.id)
 
 
-def _first(lines: Iterator[str] | Sequence[str], most: int, what: str, row: ApprovalRow) -> Iterator[str]:
-    found = list(lines)
-    yield from found[:most]
-    if len(found) > most:
-        yield f"and {len(found) - most} more {what}: mend approvals show {row.id}"
+def check_in(check: Check, language: Language) -> str:
+    """One check that failed, was not run, or passed with a warning."""
+    key = "check.warning" if check.result is CheckResult.PASSED else f"check.{check.result}"
+    return say(language, key, name=check.name.replace("_", " "), detail=check.detail or check.missing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.action import describe, is_observation
+from schemas.action import is_observation
 from schemas.event import Event
 from schemas.events import (
     ActionApproved,
@@ -22,115 +22,126 @@ from schemas.events import (
     VerificationFinished,
 )
 from schemas.text import clean
-from schemas.words import UNKNOWN_GROUNDS, Disposition, Ground, Outcome, Verdict
+from schemas.words import UNKNOWN_GROUNDS, Ground, Language, Outcome, Verdict
+from stages.notify.texts import action_in, say
 
 _LINE_LIMIT = 600  # characters
-_OUTCOMES = {
-    Outcome.SUCCEEDED: "DONE, NOT YET VERIFIED",
-    Outcome.FAILED: "FAILED",
-    Outcome.UNKNOWN: "UNKNOWN WHETHER IT HAPPENED",
-    Outcome.REFUSED: "REFUSED, nothing was changed",
-    Outcome.DRY_RUN_BLOCKED: "STOPPED BY ITS DRY RUN, nothing was changed",
-    Outcome.SHADOWED: "NOT RUN (shadow)",
-    Outcome.WITHDRAWN: "WITHDRAWN, not run",
-}
-_VERDICTS = {
-    Verdict.SUCCESS: "HEALED",
-    Verdict.DEGRADED: "NOT HEALED (degraded)",
-    Verdict.FAILED: "NOT HEALED (failed)",
-    Verdict.TIMEOUT: "NOT KNOWN WHETHER IT HEALED (timeout)",
-}
-_DISPOSITIONS = {
-    Disposition.AUTO_REPAIRED: "after an automatic action",
-    Disposition.HUMAN_APPROVED: "after an action that people approved",
-    Disposition.REJECTED: "after people rejected an action",
-    Disposition.SELF_RESOLVED: "without a repair of ours that is verified by now",
-}
 
 
-def lines_of(event: Event, facts: Sequence[str] = ()) -> list[str]:
+def lines_of(event: Event, facts: Sequence[str] = (), language: Language = Language.ENGLISH) -> list[str]:
     """The lines of a message, cleaned and bounded; `facts` are further lines about what people are asked to decide."""
-    lines = [*_lines(event), *facts]
+    lines = [*_lines(event, language), *facts]
     if not lines:
         return []
     if event.incident:
-        lines.append(f"incident {event.incident}: mend incidents show {event.incident}")
-    return [_line(line) for line in lines]
+        lines.append(say(language, "incident", incident=event.incident))
+    return [line_of(line) for line in lines]
 
 
-def _line(text: str) -> str:
+def line_of(text: str, limit: int = _LINE_LIMIT) -> str:
     """One line, masked before its own lines are joined: a key is known by them."""
-    return clean(" ".join(clean(text, 4 * _LINE_LIMIT).split()), _LINE_LIMIT)
+    return clean(" ".join(clean(text, 4 * limit).split()), limit)
 
 
-def _lines(event: Event) -> list[str]:
+def _lines(event: Event, language: Language) -> list[str]:
     match event:
         case IncidentOpened():
-            again = f", for the {event.recurrence}. time" if event.recurrence > 1 else ""
-            return [f"{event.severity.value} OPENED: {event.title}", f"{event.alert} on {event.target}{again}"]
+            about = "opened.again" if event.recurrence > 1 else "opened.about"
+            return [
+                say(language, "opened", severity=event.severity.value, title=event.title),
+                say(language, about, alert=event.alert, target=event.target, times=event.recurrence),
+            ]
         case IncidentResolved():
-            return [f"RESOLVED after {event.seconds:.0f} s, {_DISPOSITIONS[event.disposition]}: {event.target}"]
+            how = say(language, f"how.{event.disposition}")
+            return [say(language, "resolved", seconds=f"{event.seconds:.0f}", how=how, target=event.target)]
         case PeopleAsked():
-            return [f"{event.severity.value} PEOPLE NEEDED: {event.reason}", event.question]
+            return [say(language, "people", severity=event.severity.value, reason=event.reason), event.question]
         case DeadLettered():
-            kind = event.original_type or "an unreadable entry"
-            said = f"DEAD LETTER: {event.group} could not handle {kind} from {event.source_topic} ({event.reason.value})"
+            kind = event.original_type or say(language, "dead.unreadable")
+            said = say(language, "dead", group=event.group, kind=kind, topic=event.source_topic, reason=event.reason.value)
             return [said, event.error, f"mend dead show {event.id}"]
         case ExecutionFinished():
-            return _execution(event)
+            return _execution(event, language)
         case VerificationFinished():
-            return _verification(event)
+            if is_observation(event.action):
+                return []
+            said = say(language, "judged", said=verdict_in(language, event), what=action_in(language, event.action))
+            worse = [say(language, "worse", regressions=", ".join(event.regressions))] if event.regressions else []
+            return [said, event.summary, *worse]
         case _:
-            return _decision(event)
+            return _decision(event, language)
 
 
-def _decision(event: Event) -> list[str]:
+def _decision(event: Event, language: Language) -> list[str]:
+    if isinstance(event, ApprovalRequested):
+        return _wanted(event, language)
+    if isinstance(event, ApprovalSigned):
+        return [say(language, "signed", person=event.person, missing=event.missing, approval=event.approval)]
+    if isinstance(event, ActionApproved | ActionRejected | ApprovalExpired | ApprovalWithdrawn | ActionHeld):
+        return _settled(event, action_in(language, event.action), language)
+    return []
+
+
+def _settled(
+    event: ActionApproved | ActionRejected | ApprovalExpired | ApprovalWithdrawn | ActionHeld, what: str, language: Language
+) -> list[str]:
     match event:
-        case ApprovalRequested():
-            people = "1 signature" if event.signatures == 1 else f"{event.signatures} signatures by different people"
-            return [
-                f"APPROVAL WANTED: {describe(event.action)}",
-                f"risk {event.risk.value}, {people} ({event.rule}), until {event.expires_at:%Y-%m-%d %H:%M} UTC",
-                f"mend approvals sign {event.approval}   or   mend approvals reject {event.approval}",
-            ]
-        case ApprovalSigned():
-            return [f"SIGNED by {event.person}, {event.missing} missing: mend approvals sign {event.approval}"]
-        case ActionApproved() if not is_observation(event.action):
-            who = f"signed by {', '.join(event.signers)}" if event.signers else f"by itself ({event.rule})"
-            return [f"APPROVED {who}: {describe(event.action)}"]
+        case ActionApproved():
+            if is_observation(event.action):
+                return []
+            if event.signers:
+                return [say(language, "approved.people", people=", ".join(event.signers), what=what)]
+            return [say(language, "approved.alone", rule=event.rule, what=what)]
         case ActionRejected():
-            return [f"REJECTED by {event.person}: {describe(event.action)}", *([event.comment] if event.comment else [])]
+            return [say(language, "rejected", person=event.person, what=what), *([event.comment] if event.comment else [])]
         case ApprovalExpired():
-            return [f"EXPIRED without enough signatures, not run: {describe(event.action)}"]
+            return [say(language, "expired", what=what)]
         case ApprovalWithdrawn():
-            return [f"WITHDRAWN, {event.reason}: {describe(event.action)}"]
+            return [say(language, "withdrawn", reason=event.reason, what=what)]
         case ActionHeld():
-            return [f"HELD ({event.rule}), not run: {describe(event.action)}", event.reason]
-        case _:
-            return []
+            return [say(language, "held", rule=event.rule, what=what), event.reason]
 
 
-def _execution(event: ExecutionFinished) -> list[str]:
-    what = describe(event.action)
+def _wanted(event: ApprovalRequested, language: Language) -> list[str]:
+    people = people_in(language, event.signatures)
+    until = f"{event.expires_at:%Y-%m-%d %H:%M}"
+    return [
+        say(language, "wanted", what=action_in(language, event.action)),
+        say(language, "wanted.risk", risk=event.risk.value, people=people, rule=event.rule, until=until),
+        say(language, "wanted.how", approval=event.approval),
+    ]
+
+
+def people_in(language: Language, signatures: int) -> str:
+    """How many people must sign."""
+    key = {0: "people.none", 1: "people.one"}.get(signatures, "people.many")
+    return say(language, key, count=signatures)
+
+
+def _execution(event: ExecutionFinished, language: Language) -> list[str]:
     if is_observation(event.action):
-        return [f"LOOKED AT, nothing was changed: {event.action.target}", event.output or event.error]
-    first = f"{_OUTCOMES[event.outcome]}: {what}, in {event.seconds:.1f} s"
+        return [say(language, "looked", target=event.action.target), event.output or event.error]
+    what = action_in(language, event.action)
+    first = say(language, "ended", outcome=outcome_in(language, event.outcome), what=what, seconds=f"{event.seconds:.1f}")
     return [first, *([event.error] if event.error and event.outcome is not Outcome.SUCCEEDED else [])]
 
 
-def _verification(event: VerificationFinished) -> list[str]:
-    if is_observation(event.action):
-        return []
-    said = _VERDICTS[event.verdict]
+def outcome_in(language: Language, outcome: Outcome) -> str:
+    """How an execution ended, in words."""
+    return say(language, f"outcome.{outcome}")
+
+
+def verdict_in(language: Language, event: VerificationFinished) -> str:
+    """What a verification says, in words: healed is only what was measured to be, and known to be by this action."""
+    key = f"verdict.{event.verdict}"
     if not event.measured:
-        said = "NOT KNOWN WHETHER IT HEALED (nothing could be measured)"
+        key = "verdict.unmeasured"
     elif event.relapse:
-        said = "NOT HEALED (it came back)"
+        key = "verdict.relapse"
     elif event.ground is Ground.CONTAINED:
-        said = "DONE, AND IT HEALS NOTHING BY ITSELF"
+        key = "verdict.contained"
     elif event.verdict is not Verdict.FAILED and event.ground in UNKNOWN_GROUNDS:
-        said = f"NOT KNOWN WHETHER IT HEALED ({event.verdict.value})"
+        key = "verdict.unknown"
     elif event.verdict is Verdict.SUCCESS and event.outcome is not Outcome.SUCCEEDED:
-        said = "HEALTHY NOW (whether by this is not known)"
-    worse = [f"got worse: {', '.join(event.regressions)}"] if event.regressions else []
-    return [f"{said}: {describe(event.action)}", event.summary, *worse]
+        key = "verdict.healthy"
+    return say(language, key, verdict=event.verdict.value)

@@ -1,0 +1,126 @@
+"""Everything that the card of an incident is made of, read at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.action import pattern_of
+from schemas.events import ExecutionFinished, PeopleAsked, VerificationFinished
+from schemas.words import ApprovalState, OperationState
+from sql.approvals import ApprovalRow, SignatureRow, list_approvals, signatures_of
+from sql.database import Connection
+from sql.incidents import IncidentRow, RecurrenceRow, get_incident, get_recurrence
+from sql.operations import get_operation
+
+News = ExecutionFinished | VerificationFinished | PeopleAsked
+_KINDS: dict[type, str] = {ExecutionFinished: "execution", VerificationFinished: "verification", PeopleAsked: "question"}
+_decode = msgspec.json.Decoder(News).decode
+_NOTE = """
+INSERT INTO card_news (incident, kind, about, event, at, body) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (incident, kind, about) DO UPDATE SET event = excluded.event, at = excluded.at, body = excluded.body
+WHERE (card_news.at, card_news.event) < (excluded.at, excluded.event)
+"""
+_NEWS = "SELECT body FROM card_news WHERE incident = $1 AND about = ANY($2)"
+_PAST = """
+SELECT what, outcome, verdict, coalesce(verified_at, executed_at) AS at FROM lessons
+WHERE pattern = $1 AND incident <> $2 AND executed_at IS NOT NULL ORDER BY at DESC, id LIMIT $3
+"""
+_COUNTED = """
+SELECT count(*) AS tried, count(*) FILTER (WHERE verdict = 'success') AS healed,
+       count(*) FILTER (WHERE outcome = 'failed' OR verdict IN ('failed', 'degraded')) AS failed
+FROM lessons WHERE pattern = $1 AND incident <> $2 AND executed_at IS NOT NULL
+"""
+_ANOMALY = "SELECT anomaly FROM incident_alerts WHERE incident = $1 ORDER BY place LIMIT 1"
+_HELD = "SELECT rule, at FROM decisions WHERE incident = $1 AND held ORDER BY at DESC, proposal LIMIT 1"
+
+
+class PastRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One earlier time that the same was done to the same target: `verdict` is empty where none was given."""
+
+    what: str
+    outcome: str
+    verdict: str
+    at: datetime
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened the last times, newest first, and how often: `healed` and `failed` are verified, or known to have failed."""
+
+    rows: tuple[PastRow, ...] = ()
+    tried: int = 0
+    healed: int = 0
+    failed: int = 0
+
+
+class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest proposal that the gate held, by which rule."""
+
+    rule: str
+    at: datetime
+
+
+class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One incident, its newest approval with its votes, what became of that, and what happened the last times.
+
+    `running` is whether its action is being run; `question` what people were asked, `held` what the gate held.
+    """
+
+    incident: IncidentRow
+    approval: ApprovalRow | None = None
+    votes: tuple[SignatureRow, ...] = ()
+    running: bool = False
+    execution: ExecutionFinished | None = None
+    verification: VerificationFinished | None = None
+    question: PeopleAsked | None = None
+    held: HeldRow | None = None
+    past: Past = Past()
+    recurrence: RecurrenceRow | None = None
+
+
+async def note_news(connection: Connection, event: News) -> None:
+    """Keeps the newest news of its kind about an incident: any order, any repetition, the same row."""
+    about = "" if isinstance(event, PeopleAsked) else event.approval
+    body = msgspec.json.encode(event).decode()
+    await connection.execute(_NOTE, event.incident, _KINDS[type(event)], about, event.id, event.at, body)
+
+
+async def card_facts(connection: Connection, incident: str) -> CardFacts | None:
+    """What the card of an incident is made of; None where there is no such incident."""
+    row = await get_incident(connection, incident)
+    if row is None:
+        return None
+    approval = await _approval(connection, incident)
+    found = [_decode(news["body"]) for news in await connection.fetch(_NEWS, incident, ["", approval.id if approval else ""])]
+    operation = await get_operation(connection, approval.id) if approval else None
+    anomaly = await connection.fetchval(_ANOMALY, incident)
+    held = await connection.fetchrow(_HELD, incident)
+    return CardFacts(
+        incident=row,
+        approval=approval,
+        votes=tuple(await signatures_of(connection, approval.id)) if approval else (),
+        running=operation is not None and operation.state is OperationState.RUNNING,
+        execution=next((news for news in found if isinstance(news, ExecutionFinished)), None),
+        verification=next((news for news in found if isinstance(news, VerificationFinished)), None),
+        question=next((news for news in found if isinstance(news, PeopleAsked)), None),
+        held=HeldRow(**dict(held)) if held else None,
+        past=await last_times(connection, approval) if approval else Past(),
+        recurrence=await get_recurrence(connection, anomaly) if anomaly else None,
+    )
+
+
+async def last_times(connection: Connection, approval: ApprovalRow, *, limit: int = 3) -> Past:
+    """What became of the same action on the same target in earlier incidents, newest first."""
+    pattern = pattern_of(approval.action)
+    rows = await connection.fetch(_PAST, pattern, approval.incident, limit)
+    counted = await connection.fetchrow(_COUNTED, pattern, approval.incident)
+    assert counted is not None
+    return Past(rows=tuple(PastRow(**dict(row)) for row in rows), **dict(counted))
+
+
+async def _approval(connection: Connection, incident: str) -> ApprovalRow | None:
+    """The one that waits, else the newest one."""
+    waiting = await list_approvals(connection, states=[ApprovalState.WAITING], incident=incident, limit=1)
+    newest = waiting or await list_approvals(connection, incident=incident, limit=1)
+    return newest[0] if newest else None

@@ -1,0 +1,244 @@
+"""The card of an incident follows from the store alone: what it says, and which buttons it has, at each step of a decision."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from adapters.ports import Card
+from schemas.action import RollBackWorkload
+from schemas.events import PeopleAsked
+from schemas.evidence import BlastRadius, Check, GitOps
+from schemas.words import CheckResult, Choice, Language, Mode, Outcome, Severity, Source, Tier, Verdict
+from sql.approvals import ApprovalRow
+from sql.card_facts import CardFacts, card_facts, note_news
+from sql.database import Database
+from sql.lessons import apply
+from stages.gate import GateOptions
+from stages.notify.card import card_of
+from tests.integration.scene import TARGET, Scene, gate, requested, row
+
+ASSIST = GateOptions(mode=Mode.ASSIST)
+BACK = RollBackWorkload(target=TARGET, to_revision=3)
+
+
+@pytest.fixture
+def scene(database: Database) -> Scene:
+    return Scene(database)
+
+
+async def facts(scene: Scene, incident: str) -> CardFacts:
+    async with scene.database.connection() as connection:
+        found = await card_facts(connection, incident)
+    assert found is not None
+    return found
+
+
+async def card(scene: Scene, incident: str, language: Language = Language.ENGLISH) -> Card:
+    return card_of(await facts(scene, incident), language)
+
+
+def shown(card: Card, label: str) -> str:
+    return "\n".join(line.text for line in card.lines if line.label == label)
+
+
+def buttons(card: Card) -> list[tuple[str, str]]:
+    return [(button.text, button.choice.value) for button in card.buttons]
+
+
+async def asked(scene: Scene, **fields: Any) -> ApprovalRow:
+    """A roll back that waits for one signature."""
+    plain: dict[str, Any] = {
+        "reasons": ("Container web crashed 4 times.", "It began with revision 4."),
+        "root_cause": "a bad image",
+        "inverse": RollBackWorkload(target=TARGET, to_revision=4),
+        "diff": "- image: web:4\n+ image: web:3",
+        "blast": BlastRadius(score=15, tier=Tier.AUTO, pods=2, replicas=2, services=("checkout",), downtime=3.0),
+        "checks": (Check(name="disruption_budget", result=CheckResult.NOT_CHECKED, detail="could not be read"),),
+        "gitops": GitOps(tool="Argo CD", application="shop"),
+        "source": Source.TEMPLATE,
+    }
+    proposal = scene.proposal(await scene.incident(), BACK, **(plain | fields))
+    return await row(scene, (await scene.handle(gate(scene, ASSIST), proposal))[0].approval)  # type: ignore[union-attr]
+
+
+async def test_an_incident_without_a_decision_is_being_looked_at(scene: Scene) -> None:
+    incident = await scene.incident(severity=Severity.P1)
+    found = await card(scene, incident)
+    assert found.title == "P1 · being looked at"
+    assert shown(found, "Problem") == "KubePodCrashLooping on deployment shop/api (prod)"
+    assert found.buttons == ()
+
+
+async def test_it_has_all_that_an_approver_needs(scene: Scene) -> None:
+    waiting = await asked(scene)
+    found = await card(scene, waiting.incident)
+    assert found.title == "P3 · approval wanted (0 of 1 signatures)"
+    assert shown(found, "Action") == "roll back deployment shop/api to revision 3"
+    assert shown(found, "Why") == "Container web crashed 4 times.; It began with revision 4.; root cause: a bad image"
+    assert shown(found, "From") == "template templates, proposed by propose/test, confidence 0.70"
+    assert shown(found, "Decided by") == "rule not_checked, mode assist, trust 0, risk low; 1 signature"
+    assert shown(found, "Until") == "2026-01-01 13:00 UTC"
+    assert shown(found, "Warning") == "will be reverted by Argo CD application shop, unless its repository is changed as well"
+    assert shown(found, "Reaches") == "15 of 100 (auto); 2 pods, 2 replicas; services checkout; data none; downtime 3 s"
+    assert shown(found, "Checks") == "not checked: disruption budget: could not be read"
+    assert found.change == ("- image: web:4", "+ image: web:3")
+    assert shown(found, "Undone by").startswith("roll back deployment shop/api to revision 4 (once it was done: mend approvals undo ")
+    assert shown(found, "Last times") == "never done here before"
+    assert f"mend approvals show {waiting.id}" in shown(found, "More")
+    assert buttons(found) == [("Sign", "sign"), ("Reject", "reject")]
+
+
+async def test_in_chinese_it_has_the_same_lines_and_buttons(scene: Scene) -> None:
+    waiting = await asked(scene)
+    english, chinese = [await card(scene, waiting.incident, language) for language in Language]
+    assert len(english.lines) == len(chinese.lines)
+    assert chinese.title == "P3 · 等待核准（0/1 人已簽核）"
+    assert shown(chinese, "動作") == "將 deployment shop/api 回復至修訂版 3"
+    assert [(button.text, button.choice, button.approval) for button in chinese.buttons] == [
+        ("簽核", Choice.SIGN, waiting.id),
+        ("否決", Choice.REJECT, waiting.id),
+    ]
+    assert chinese.change == english.change
+
+
+async def test_what_nothing_proves_is_called_a_claim(scene: Scene) -> None:
+    incident = await scene.incident()
+    proposal = scene.proposal(incident, BACK)
+    await scene.handle(gate(scene, ASSIST), proposal, backed=False)
+    found = await card(scene, incident)
+    assert "NOT PROVEN" in shown(found, "Warning")
+    assert shown(found, "Why, as it claims") == "its pods crash"
+    assert shown(found, "Why") == ""
+
+
+async def test_a_signature_shows_and_the_buttons_change_with_each_step(scene: Scene) -> None:
+    waiting = await requested(scene)  # P0: two signatures
+    await scene.handle(gate(scene), scene.vote(waiting, "ann", comment="go"))
+    found = await card(scene, waiting.incident)
+    assert found.title == "P3 · approval wanted (1 of 2 signatures)"
+    assert shown(found, "Votes") == "signed by ann: go"
+    assert buttons(found) == [("Sign", "sign"), ("Reject", "reject")]
+    await scene.handle(gate(scene), scene.vote(waiting, "bob"))
+    found = await card(scene, waiting.incident)
+    assert (found.title, buttons(found)) == ("P3 · approved", [("Stop it", "reject")])
+    assert shown(found, "Until") == ""
+
+
+async def test_when_it_ran_no_button_is_left_and_the_outcome_stands(scene: Scene) -> None:
+    waiting = await requested(scene, severity=Severity.P2)
+    await scene.handle(gate(scene), scene.vote(waiting, "ann"))
+    done = scene.finished(waiting, Outcome.FAILED, error="forbidden: no permission")
+    async with scene.database.connection() as connection:
+        await note_news(connection, done)
+    found = await card(scene, waiting.incident)
+    assert (found.title, found.buttons) == ("P3 · FAILED", ())
+    assert shown(found, "Outcome") == "FAILED: forbidden: no permission"
+
+
+async def test_only_a_verified_success_is_called_healed(scene: Scene) -> None:
+    waiting = await requested(scene, severity=Severity.P2)
+    done = scene.finished(waiting)
+    async with scene.database.connection() as connection:
+        await note_news(connection, done)
+        assert "HEALED" not in (await card(scene, waiting.incident)).title
+        await scene.handle(gate(scene), scene.vote(waiting, "ann"))
+        await note_news(connection, scene.verified(done, Verdict.DEGRADED, measured=False))
+        found = await card(scene, waiting.incident)
+        assert found.title == "P3 · NOT KNOWN WHETHER IT HEALED (nothing could be measured)"
+        scene.later(1)
+        await note_news(connection, scene.verified(done))
+        await note_news(connection, done)
+    found = await card(scene, waiting.incident)
+    assert found.title == "P3 · HEALED"
+    assert shown(found, "Outcome") == "DONE, NOT YET VERIFIED\nHEALED: all replicas are available"
+
+
+async def test_older_news_never_replace_newer_ones(scene: Scene) -> None:
+    waiting = await requested(scene, severity=Severity.P2)
+    old = scene.finished(waiting, Outcome.FAILED)
+    scene.later(1)
+    new = scene.finished(waiting)
+    async with scene.database.connection() as connection:
+        for event in (new, old, new):
+            await note_news(connection, event)
+    found = (await facts(scene, waiting.incident)).execution
+    assert found is not None
+    assert found.id == new.id
+
+
+@pytest.mark.parametrize(("choice", "title"), [(Choice.REJECT, "P3 · rejected"), (None, "P3 · expired, not run")])
+async def test_what_was_rejected_or_expired_has_no_buttons(scene: Scene, choice: Choice | None, title: str) -> None:
+    waiting = await requested(scene, severity=Severity.P2)
+    if choice is not None:
+        await scene.handle(gate(scene), scene.vote(waiting, "eve", choice, comment="no"))
+    else:
+        scene.now = waiting.expires_at + timedelta(seconds=1)
+        async with scene.database.connection() as connection:
+            await connection.execute("UPDATE approvals SET state = 'expired'")
+    found = await card(scene, waiting.incident)
+    assert (found.title, found.buttons) == (title, ())
+
+
+async def test_an_incident_that_is_over_has_no_buttons(scene: Scene) -> None:
+    waiting = await requested(scene, severity=Severity.P2)
+    await scene.resolve(waiting.incident)
+    found = await card(scene, waiting.incident)
+    assert found.title == "P3 · resolved, without a repair of ours that is verified by now"
+    assert found.buttons == ()
+
+
+async def test_what_happened_the_last_times_is_told(scene: Scene) -> None:
+    first = await requested(scene, severity=Severity.P2)
+    done = scene.finished(first)
+    async with scene.database.connection() as connection:
+        await apply(connection, done)
+        await apply(connection, scene.verified(done, Verdict.FAILED))
+    await scene.handle(gate(scene), scene.vote(first, "eve", Choice.REJECT))
+    await scene.resolve(first.incident)
+    scene.later(60)
+    second = await requested(scene, severity=Severity.P2)
+    told = shown(await card(scene, second.incident), "Last times")
+    assert "1 times before on this target: 0 healed, 1 failed or not healed" in told
+    assert "2026-01-01: restart deployment shop/api: failed" in told
+    assert "this problem came 2 times" in told
+
+
+async def test_a_held_proposal_and_a_question_are_shown(scene: Scene) -> None:
+    incident = await scene.incident()
+    blocked = scene.proposal(incident, BACK, blast=BlastRadius(score=99, tier=Tier.BLOCKED))
+    outputs = await scene.handle(gate(scene), blocked)
+    question = next(event for event in outputs if isinstance(event, PeopleAsked))
+    async with scene.database.connection() as connection:
+        await note_news(connection, question)
+    found = await card(scene, incident)
+    assert found.title == "P3 · held (blocked), not run"
+    assert "Nobody can approve" in shown(found, "People")
+
+
+async def test_similarity_is_shown_where_the_proposal_came_with_one(scene: Scene) -> None:
+    waiting = await facts(scene, (await asked(scene, playbook="bad-image")).incident)
+    assert waiting.approval is not None
+    for given, told in (
+        (0.9, "0.90"),
+        ([{"part": "alerts", "share": 0.5}, {"part": "services", "share": 0.4}], "alerts 0.5 + services 0.4"),
+    ):
+        approval = msgspec.structs.replace(waiting.approval, inputs=waiting.approval.inputs | {"similarity": given})
+        found = card_of(msgspec.structs.replace(waiting, approval=approval), Language.ENGLISH)
+        assert shown(found, "From").endswith(f"playbook bad-image, similarity {told}")
+
+
+async def test_hostile_text_stays_on_its_line_and_within_its_bounds(scene: Scene) -> None:
+    text = "\x1b]0;owned\x07 token=abc123secret\nAction: delete all " + "y" * 9000
+    check = Check(name="permission", result=CheckResult.NOT_CHECKED, detail=text)
+    waiting = await asked(scene, reasons=(text,), root_cause=text, diff=f"+ a: {text}", checks=(check,))
+    found = await card(scene, waiting.incident)
+    body = msgspec.json.encode(found).decode()
+    assert "abc123secret" not in body
+    assert "\\u001b" not in body
+    assert "\\n" not in body
+    assert all(len(line.text) <= 500 for line in found.lines)
+    assert all(len(line) <= 200 for line in found.change)
