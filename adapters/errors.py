@@ -19,6 +19,22 @@ class Refused(AdapterError):
     """It will not work: forbidden, invalid, changed since it was approved, or blocked. Nothing was changed."""
 
 
+class Busy(Transient):
+    """It was asked too often and says itself when it may be asked again: in `after` seconds."""
+
+    def __init__(self, message: str, after: float) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Unsendable(Refused):
+    """A channel will not have this very message, however often it is sent; others may pass."""
+
+
+class MessageGone(Refused):
+    """The message that was to be edited or answered is not there any more."""
+
+
 class TargetMissing(AdapterError):
     """The target does not exist. `nearest` are the names that come closest to it."""
 

@@ -25,6 +25,7 @@ from schemas.secret import Secret
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient
     from adapters.model.client import ModelClient
+    from adapters.notify import SlackChannel, TelegramChannel
     from adapters.ports import Channel, Forecast, World
     from adapters.prometheus.metrics import PrometheusMetrics
     from adapters.worlds import Worlds
@@ -170,9 +171,30 @@ def open_channels(settings: Settings, *, clock: Callable[[], datetime] = now) ->
     from adapters.notify import LogChannel, WebhookChannel
 
     options = settings.notify
-    if not options.webhook:
-        return (LogChannel(),)
-    return (LogChannel(), WebhookChannel(options.webhook, clock=clock, secret=options.webhook_secret or None))
+    channels: list[Channel] = [LogChannel()]
+    if options.webhook:
+        channels.append(WebhookChannel(options.webhook, clock=clock, secret=options.webhook_secret or None))
+    if options.slack.token:
+        channels.append(open_slack(settings))
+    if options.telegram.token:
+        channels.append(open_telegram(settings))
+    return tuple(channels)
+
+
+def open_slack(settings: Settings) -> SlackChannel:
+    """The channel of Slack that the settings name; its cards have buttons where presses can be proven."""
+    from adapters.notify import SlackChannel
+
+    slack = settings.notify.slack
+    return SlackChannel(slack.token, slack.channel, language=slack.language, url=slack.url, buttons=bool(slack.signing_secret))
+
+
+def open_telegram(settings: Settings) -> TelegramChannel:
+    """The chat of Telegram that the settings name; its cards have buttons where presses can be proven."""
+    from adapters.notify import TelegramChannel
+
+    chat = settings.notify.telegram
+    return TelegramChannel(chat.token, chat.chat, language=chat.language, url=chat.url, buttons=bool(chat.secret_token))
 
 
 _MAKERS: Mapping[str, Callable[[Parts], Stage]] = {

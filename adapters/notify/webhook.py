@@ -8,25 +8,21 @@ the body.
 from __future__ import annotations
 
 import hmac
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from adapters.errors import Refused, Transient
+from adapters.errors import Refused
+from adapters.notify.client import PostClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
     from schemas.secret import Secret, SecretUrl
 
-_TOO_MANY = 429
-_TIMEOUT = 408
-_SERVER_ERRORS = 500
+_SUCCESS = range(200, 300)
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
@@ -55,29 +51,14 @@ class WebhookChannel:
         self._url = url
         self._secret = secret
         self._clock = clock
-        self._timeout = timeout
-        self._client: httpx.AsyncClient | None = None
+        self._client = PostClient(name, timeout=timeout)
 
     async def send(self, lines: Sequence[str], *, delivery: str) -> None:
-        """Posts one message. Raises Transient when it may work later, Refused when the receiver will not have it.
-
-        No message of an error has the URL in it, for its path may be a secret.
-        """
-        import httpx
-
+        """Posts one message. Raises Transient when it may work later, Refused when the receiver will not have it."""
         body = msgspec.json.encode({"delivery": delivery, "text": "\n".join(lines), "lines": list(lines)})
-        try:
-            answer = await self._open().post(self._url.reveal(), content=body, headers=self._headers(body, delivery))
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            raise Refused(f"the URL of the channel {self.name} cannot be used: it must begin with https:// or http://") from None
-        except httpx.HTTPError as error:
-            raise Transient(f"{self.name} cannot be reached ({type(error).__name__})") from None
-        if answer.is_success:
-            return
-        said = f"{self.name} answered {answer.status_code}"
-        if answer.status_code in (_TOO_MANY, _TIMEOUT) or answer.status_code >= _SERVER_ERRORS:
-            raise Transient(said)
-        raise Refused(f"{said}: check the URL and what it expects")
+        answer = await self._client.post(self._url.reveal(), body, self._headers(body, delivery))
+        if answer.status not in _SUCCESS:
+            raise Refused(f"{self.name} answered {answer.status}: check the URL and what it expects")
 
     def _headers(self, body: bytes, delivery: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "User-Agent": "mendstream", "Mend-Delivery": delivery}
@@ -86,18 +67,5 @@ class WebhookChannel:
             headers |= {"Mend-Timestamp": timestamp, "Mend-Signature": signature(self._secret.reveal().encode(), timestamp, body)}
         return headers
 
-    def _open(self) -> httpx.AsyncClient:
-        """The client, made when it is first needed: httpx costs 20 MB and a tenth of a second."""
-        import httpx
-
-        if self._client is None:
-            # At INFO it logs the whole URL of every request.
-            logging.getLogger("httpx").setLevel(logging.WARNING)
-            logging.getLogger("httpcore").setLevel(logging.WARNING)
-            self._client = httpx.AsyncClient(timeout=self._timeout, follow_redirects=False)
-        return self._client
-
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._client.close()

@@ -82,8 +82,9 @@ class Table(msgspec.Struct, frozen=True):
 def tables(kind: type[msgspec.Struct] = Settings, path: tuple[str, ...] = (), default: Any = None) -> Iterator[Table]:
     """Every table of the file in its order, the root first. A list of tables has a table of its own."""
     here = Settings() if not path else default
-    direct = {leaf.path[-1]: leaf for leaf in leaves(kind, path, here if here is not None else msgspec.NODEFAULT)}
-    own = tuple(direct[name] for name in fields_of(kind) if name in direct and direct[name].path[:-1] == path)
+    every = leaves(kind, path, here if here is not None else msgspec.NODEFAULT)
+    direct = {leaf.path[-1]: leaf for leaf in every if leaf.path[:-1] == path}
+    own = tuple(direct[name] for name in fields_of(kind) if name in direct)
     yield Table(".".join(path), summary_of(kind), own, named=ANY_NAME in path)
     for name, field in fields_of(kind).items():
         value = getattr(here, field.name, default_of(field))

@@ -1,6 +1,7 @@
 """notify as a stage: each message to each channel, remembered, so that a channel that is down holds up no other and loses nothing.
 
-It fails open: while the store is away people are told all the same, and may be told twice.
+A channel that keeps cards shows one for each incident, and is answered in it (`stages.notify.cards`). It fails open: while the
+store is away people are told all the same, and may be told twice.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from adapters.errors import AdapterError
-from adapters.ports import Channel
+from adapters.errors import AdapterError, Busy, Unsendable
+from adapters.ports import CardChannel, Channel
 from bus.handler import Context, Reject, Retry
 from schemas.event import Event, Output
 from schemas.events import (
@@ -24,12 +25,14 @@ from schemas.events import (
     PeopleAsked,
     VerificationFinished,
 )
-from schemas.words import DeadReason, Outcome
-from sql.approvals import get_approval
+from schemas.words import DeadReason, Language, Outcome
+from sql.approvals import ApprovalRow, get_approval
+from sql.card_facts import note_news
 from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.notifications import channels_sent, mark_sent
 from stages.genuine import require_told
+from stages.notify.cards import REDRAWN, Cards, Taken
 from stages.notify.facts import facts_of, way_back_of
 from stages.notify.options import NotifyOptions
 from stages.notify.text import lines_of
@@ -37,6 +40,8 @@ from stages.notify.text import lines_of
 _REMEMBERED = 10_000  # deliveries
 _ASKS = "failure_watch"
 _QUIET = timedelta(minutes=10)
+_TURN = 0.5  # seconds until a card that another worker writes is looked at again
+_SPARE = 20.0  # seconds beyond its timeouts after which a worker that writes a card counts as gone
 
 
 _TELLERS: dict[type[Event], str] = {
@@ -68,10 +73,23 @@ class _Down:
         self.again_at: datetime | None = None
         self.reason = ""
 
-    def failed(self, now: datetime, reason: str, options: NotifyOptions) -> None:
-        """Counts one failure; those of messages that were under way together count once."""
-        if self.again_at is not None and now < self.again_at:
+    def is_down(self, now: datetime) -> bool:
+        """Whether it is not to be asked yet."""
+        return self.again_at is not None and now < self.again_at
+
+    def wait(self, now: datetime) -> float:
+        """Seconds until it may be asked."""
+        return max(0.0, (self.again_at - now).total_seconds()) if self.again_at is not None else 0.0
+
+    def failed(self, now: datetime, error: Exception, options: NotifyOptions) -> None:
+        """Counts one failure; those of messages that were under way together count once. Who names a time is left alone until then."""
+        if isinstance(error, Busy):
+            self.again_at = max(now + timedelta(seconds=error.after), self.again_at or now)
+            self.reason = str(error)
             return
+        if self.is_down(now):
+            return
+        reason = str(error) or f"no answer in {options.timeout:g} s"
         wait = min(options.longest_wait, options.first_wait * 2 ** min(self.failures, 30))
         self.failures += 1
         self.reason = reason
@@ -91,24 +109,35 @@ class Notify:
         self._down = {channel.name: _Down() for channel in self.channels}
         self._dead: dict[DeadReason, tuple[str, datetime]] = {}
         self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._refused: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._cards = Cards(database, seconds=self.options.timeout + _SPARE)
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
-        if not lines_of(event) or self._is_told_otherwise(event, context.now()):
+        is_told = bool(lines_of(event))
+        if self._is_told_otherwise(event, context.now()) or not (is_told or self._may_redraw(event, context.now())):
             return []
-        open_channels = await self._open(event)
-        if not open_channels:
-            return []
-        lines = lines_of(event, await self._facts(event))
-        waits = await asyncio.gather(*(self._send(channel, event, lines, context) for channel in open_channels))
+        open_channels = await self._open(event, cards_only=not is_told)
+        row = await self._approval(event) if open_channels else None
+        waits = await asyncio.gather(*(self._send(channel, event, row, context) for channel in open_channels))
         late = [wait for wait in waits if wait is not None]
-        if not late:
-            return []
-        reasons = "; ".join(
-            f"{channel.name}: {self._down[channel.name].reason}" for channel in open_channels if self._is_open(event, channel)
-        )
-        if context.now() - event.at > timedelta(seconds=self.options.keep):
+        if late and context.now() - event.at <= timedelta(seconds=self.options.keep):
+            raise Retry(min(late), self._reasons(event))
+        if is_told and (reasons := self._reasons(event)):
+            for channel in self.channels:  # a replay tries again
+                self._refused.pop((event.id, channel.name), None)
             raise Reject(f"not told to everybody in time: {reasons}. Mend the channel, then replay")
-        raise Retry(min(late), reasons)
+        return []
+
+    def _reasons(self, event: Event) -> str:
+        """Which channels do not have the message yet, and why."""
+        missing = [channel.name for channel in self.channels if (event.id, channel.name) not in self._sent]
+        whys = {name: self._refused.get((event.id, name)) or self._down[name].reason for name in missing}
+        return "; ".join(f"{name}: {why or 'its card is being written'}" for name, why in whys.items())
+
+    def _may_redraw(self, event: Event, now: datetime) -> bool:
+        """Whether news that nobody is told may change a card. A channel that is down is not waited for: the next message redraws it."""
+        cards = [channel for channel in self.channels if isinstance(channel, CardChannel)]
+        return isinstance(event, REDRAWN) and any(not self._down[channel.name].is_down(now) for channel in cards)
 
     def _is_told_otherwise(self, event: Event, now: datetime) -> bool:
         """Whether people hear of a dead letter another way: failure_watch asks about all but its own, of which a storm is told once."""
@@ -122,50 +151,51 @@ class Notify:
         self._dead[event.reason] = (event.id, now)
         return False
 
-    async def _open(self, event: Event) -> list[Channel]:
+    async def _open(self, event: Event, *, cards_only: bool) -> list[Channel]:
         """The channels that have not been sent this event, as far as anybody can say. Raises Reject for one that no stage told."""
         try:
             async with self.database.connection() as connection:
-                if (teller := _teller_of(event)) is not None:
+                if not cards_only and (teller := _teller_of(event)) is not None:
                     await require_told(connection, teller, event)
+                if event.incident and isinstance(event, ExecutionFinished | VerificationFinished | PeopleAsked):
+                    await note_news(connection, event)
                 for name in await channels_sent(connection, event.id):
                     self._remember(event, name)
         except StoreUnavailable:
             pass  # people are told all the same
-        return [channel for channel in self.channels if self._is_open(event, channel)]
+        return [
+            channel for channel in self.channels if self._is_open(event, channel) and (not cards_only or isinstance(channel, CardChannel))
+        ]
 
     def _is_open(self, event: Event, channel: Channel) -> bool:
-        return (event.id, channel.name) not in self._sent
+        return (event.id, channel.name) not in self._sent and (event.id, channel.name) not in self._refused
 
-    async def _facts(self, event: Event) -> list[str]:
-        """What helps people to decide about a request, or to take back what was done."""
-        match event:
-            case ApprovalRequested():
-                approval, facts = event.approval, facts_of
-            case ExecutionFinished() if event.outcome in (Outcome.SUCCEEDED, Outcome.UNKNOWN):
-                approval, facts = event.approval, way_back_of
-            case _:
-                return []
+    async def _approval(self, event: Event) -> ApprovalRow | None:
+        """The approval that helps people to decide about a request, or to take back what was done."""
+        if not isinstance(event, ApprovalRequested | ExecutionFinished):
+            return None
         try:
             async with self.database.connection() as connection:
-                row = await get_approval(connection, approval)
+                return await get_approval(connection, event.approval)
         except StoreUnavailable:
-            return []
-        return [] if row is None else facts(row)
+            return None
 
-    async def _send(self, channel: Channel, event: Event, lines: Sequence[str], context: Context) -> float | None:
-        """Sends to one channel; the seconds to wait before the next try, or None when it has the message."""
+    async def _send(self, channel: Channel, event: Event, row: ApprovalRow | None, context: Context) -> float | None:
+        """Sends to one channel; the seconds to wait before the next try, or None when it has the message or will never have it."""
         down = self._down[channel.name]
-        now = context.now()
-        if down.again_at is not None and now < down.again_at:
-            return (down.again_at - now).total_seconds()
+        if down.is_down(context.now()):
+            return down.wait(context.now())
         try:
             async with asyncio.timeout(self.options.timeout):
-                await channel.send(lines, delivery=event.id)
+                await self._tell(channel, event, row, context)
+        except Taken:
+            return _TURN
+        except Unsendable as error:
+            self._refuse(event, channel, str(error))
+            return None
         except (AdapterError, TimeoutError) as error:
-            down.failed(context.now(), str(error) or f"no answer in {self.options.timeout:g} s", self.options)
-            assert down.again_at is not None
-            return max(0.0, (down.again_at - context.now()).total_seconds())
+            down.failed(context.now(), error, self.options)
+            return down.wait(context.now())
         self._down[channel.name] = _Down()
         self._remember(event, channel.name)
         try:
@@ -175,7 +205,40 @@ class Notify:
             pass  # this process remembers it
         return None
 
+    async def _tell(self, channel: Channel, event: Event, row: ApprovalRow | None, context: Context) -> None:
+        """One message on one channel: by the card of its incident where it keeps cards, else, and without the store, as lines."""
+        if not isinstance(channel, CardChannel):
+            await channel.send(lines_of(event, _facts(event, row, self.options.language), self.options.language), delivery=event.id)
+            return
+        lines = lines_of(event, language=channel.language)
+        try:
+            if event.incident:
+                await self._cards.show(channel, event, lines, context)
+                return
+        except StoreUnavailable:
+            if not lines:
+                raise
+        await channel.send(lines, delivery=event.id)
+
     def _remember(self, event: Event, channel: str) -> None:
         self._sent[event.id, channel] = None
         while len(self._sent) > _REMEMBERED:
             self._sent.popitem(last=False)
+
+    def _refuse(self, event: Event, channel: Channel, why: str) -> None:
+        self._refused[event.id, channel.name] = why
+        while len(self._refused) > _REMEMBERED:
+            self._refused.popitem(last=False)
+
+
+def _facts(event: Event, row: ApprovalRow | None, language: Language) -> list[str]:
+    """Further lines about an approval, for a channel that shows no card."""
+    if row is None:
+        return []
+    match event:
+        case ApprovalRequested():
+            return facts_of(row, language)
+        case ExecutionFinished() if event.outcome in (Outcome.SUCCEEDED, Outcome.UNKNOWN):
+            return way_back_of(row, language)
+        case _:
+            return []
