@@ -196,6 +196,12 @@ class PersonSettings(Section, frozen=True, kw_only=True):
     """What this person is. viewer, operator (signs and rejects too) and admin count at the API; a policy may want any other, such as `dba`,
     among those who sign. Who is only a `viewer` signs nothing."""
 
+    slack: str = ""
+    """The person's member id in Slack, such as `U0123456789`: who presses a button there is this person."""
+
+    telegram: str = ""
+    """The person's user id in Telegram, a number: who presses a button there is this person."""
+
 
 class LogFormat(StrEnum):
     """console is for eyes, json for machines; auto is console on a terminal and json elsewhere."""

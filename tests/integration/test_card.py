@@ -17,7 +17,7 @@ from sql.approvals import ApprovalRow
 from sql.card_facts import CardFacts, card_facts, note_news
 from sql.database import Database
 from sql.lessons import apply
-from stages.gate import GateOptions
+from stages.gate.options import GateOptions
 from stages.notify.card import card_of
 from tests.integration.scene import TARGET, Scene, gate, requested, row
 

@@ -18,7 +18,8 @@ from schemas.words import Language, Severity, SignalStatus
 from sql.approvals import ApprovalRow
 from sql.cards import claim_card, leave_card
 from sql.database import Database
-from stages.notify import Notify, NotifyOptions
+from stages.notify.options import NotifyOptions
+from stages.notify.stage import Notify
 from tests.integration.scene import TARGET, Scene, gate
 from tests.integration.test_notify import Fake, asked, events
 

@@ -15,7 +15,7 @@ from bus.handler import Retry
 from schemas.secret import Secret
 from schemas.words import Choice, Language
 from sql.database import Database
-from stages.notify import Notify
+from stages.notify.stage import Notify
 from tests.integration.chat_servers import CHANNEL, CHAT, SLACK_TOKEN, TELEGRAM_TOKEN, Reply, SlackServer, TelegramServer
 from tests.integration.scene import Scene, gate
 from tests.integration.test_notify_cards import waiting
