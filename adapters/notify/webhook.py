@@ -30,9 +30,14 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, "sha256").hexdigest()
 
 
-def verify_signature(secret: bytes, timestamp: str, body: bytes, given: str) -> bool:
-    """Whether a request is from who knows the secret, in constant time: for receivers. Refuse an old timestamp as well."""
-    return hmac.compare_digest(signature(secret, timestamp, body).encode(), given.encode())
+def verify_signature(secret: bytes, timestamp: str, body: bytes, given: str, *, now: float, window: float = 300.0) -> bool:
+    """Whether a request is from who knows the secret, in constant time, and of the last `window` seconds: for receivers.
+
+    `now` is Unix time in seconds. What is delivered twice within the window has the same `delivery`.
+    """
+    if not hmac.compare_digest(signature(secret, timestamp, body).encode(), given.encode()):
+        return False
+    return timestamp.isascii() and timestamp.isdigit() and abs(now - int(timestamp)) <= window
 
 
 class WebhookChannel:
