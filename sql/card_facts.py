@@ -6,13 +6,13 @@ from datetime import datetime
 
 import msgspec
 
-from schemas.action import pattern_of
 from schemas.events import ExecutionFinished, PeopleAsked, VerificationFinished
 from schemas.words import ApprovalState, OperationState
 from sql.approvals import ApprovalRow, SignatureRow, list_approvals, signatures_of
 from sql.database import Connection
-from sql.incidents import IncidentRow, RecurrenceRow, get_incident, get_recurrence
+from sql.incidents import IncidentRow, RecurrenceRow, get_incident
 from sql.operations import get_operation
+from sql.past import Past, last_times, recurrence_of
 
 News = ExecutionFinished | VerificationFinished | PeopleAsked
 _KINDS: dict[type, str] = {ExecutionFinished: "execution", VerificationFinished: "verification", PeopleAsked: "question"}
@@ -23,35 +23,7 @@ ON CONFLICT (incident, kind, about) DO UPDATE SET event = excluded.event, at = e
 WHERE (card_news.at, card_news.event) < (excluded.at, excluded.event)
 """
 _NEWS = "SELECT body FROM card_news WHERE incident = $1 AND about = ANY($2)"
-_PAST = """
-SELECT what, outcome, verdict, coalesce(verified_at, executed_at) AS at FROM lessons
-WHERE pattern = $1 AND incident <> $2 AND executed_at IS NOT NULL ORDER BY at DESC, id LIMIT $3
-"""
-_COUNTED = """
-SELECT count(*) AS tried, count(*) FILTER (WHERE verdict = 'success') AS healed,
-       count(*) FILTER (WHERE outcome = 'failed' OR verdict IN ('failed', 'degraded')) AS failed
-FROM lessons WHERE pattern = $1 AND incident <> $2 AND executed_at IS NOT NULL
-"""
-_ANOMALY = "SELECT anomaly FROM incident_alerts WHERE incident = $1 ORDER BY place LIMIT 1"
 _HELD = "SELECT rule, at FROM decisions WHERE incident = $1 AND held ORDER BY at DESC, proposal LIMIT 1"
-
-
-class PastRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One earlier time that the same was done to the same target: `verdict` is empty where none was given."""
-
-    what: str
-    outcome: str
-    verdict: str
-    at: datetime
-
-
-class Past(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened the last times, newest first, and how often: `healed` and `failed` are verified, or known to have failed."""
-
-    rows: tuple[PastRow, ...] = ()
-    tried: int = 0
-    healed: int = 0
-    failed: int = 0
 
 
 class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +66,6 @@ async def card_facts(connection: Connection, incident: str) -> CardFacts | None:
     approval = await _approval(connection, incident)
     found = [_decode(news["body"]) for news in await connection.fetch(_NEWS, incident, ["", approval.id if approval else ""])]
     operation = await get_operation(connection, approval.id) if approval else None
-    anomaly = await connection.fetchval(_ANOMALY, incident)
     held = await connection.fetchrow(_HELD, incident)
     return CardFacts(
         incident=row,
@@ -106,17 +77,8 @@ async def card_facts(connection: Connection, incident: str) -> CardFacts | None:
         question=next((news for news in found if isinstance(news, PeopleAsked)), None),
         held=HeldRow(**dict(held)) if held else None,
         past=await last_times(connection, approval) if approval else Past(),
-        recurrence=await get_recurrence(connection, anomaly) if anomaly else None,
+        recurrence=await recurrence_of(connection, incident),
     )
-
-
-async def last_times(connection: Connection, approval: ApprovalRow, *, limit: int = 3) -> Past:
-    """What became of the same action on the same target in earlier incidents, newest first."""
-    pattern = pattern_of(approval.action)
-    rows = await connection.fetch(_PAST, pattern, approval.incident, limit)
-    counted = await connection.fetchrow(_COUNTED, pattern, approval.incident)
-    assert counted is not None
-    return Past(rows=tuple(PastRow(**dict(row)) for row in rows), **dict(counted))
 
 
 async def _approval(connection: Connection, incident: str) -> ApprovalRow | None:

@@ -14,6 +14,8 @@ from schemas.evidence import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.words import ApprovalState, Source
 from sql.approvals import ApprovalRow, SignatureRow
+from sql.incidents import RecurrenceRow
+from sql.past import Past
 from sql.repairs import LEAST_RATE, LEAST_SAMPLES, Recommendation
 
 _AS = "as somebody else than the user of this machine: --as NAME, with the token of [people.NAME] (MEND_PERSON_TOKEN, or asked for)"
@@ -50,6 +52,7 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     if not is_observation(row.action):
         yield "undone by", _undone_by(dossier.way_back)
         yield "to undo", _to_undo(dossier.way_back)
+    yield "last times", _lines(_last_times(dossier.past, dossier.recurrence))
     yield "votes", _lines(_vote(vote) for vote in dossier.signatures)
     yield "target uid", row.target_uid
     yield "action hash", row.action_hash
@@ -72,6 +75,17 @@ def _to_undo(back: WayBack) -> str:
     if back.now is Now.NEVER and back.action is not None:
         return "nothing: it was not done"
     return f"{back.command}   {when}the gate decides, and another person signs" if back.command else ""
+
+
+def _last_times(past: Past, recurrence: RecurrenceRow | None) -> Iterator[str]:
+    """What became of the same before, newest first, and how often the problem came."""
+    tried = f"done here before: {past.tried}; healed: {past.healed}; failed or not healed: {past.failed}"
+    yield tried if past.tried else "never done here before"
+    for row in past.rows:
+        yield f"{shown(row.at)}: {row.what}: {row.verdict or row.outcome}"
+    if recurrence is not None and recurrence.count > 1:
+        ends = ", ".join(f"{count} {how.value.replace('_', ' ')}" for how, count in recurrence.dispositions.items() if count)
+        yield f"this problem came {recurrence.count} times{f': {ends}' if ends else ''}"
 
 
 def _part(inputs: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -11,12 +11,15 @@ from schemas.evidence import Snapshot
 from sql.approvals import ApprovalRow, SignatureRow, get_approval, list_approvals, signatures_of
 from sql.database import Database
 from sql.evidence import EvidenceRow, evidence_of, get_snapshot
-from sql.incidents import IncidentRow, TimelineRow, get_incident, timeline
+from sql.incidents import IncidentRow, RecurrenceRow, TimelineRow, get_incident, timeline
+from sql.past import Past, last_times, recurrence_of
 from sql.repairs import Recommendation, recommend, repairs_of
 
 
 class Dossier(msgspec.Struct, frozen=True, kw_only=True):
-    """One approval, its votes, its way back, its incident and the snapshot that it rests on; the last two may be unknown.
+    """One approval, its votes, its way back, its incident and the snapshot that it rests on; these two may be unknown.
+
+    `past` is what became of the same action on the same target before, `recurrence` how often the incident's problem came.
 
     `evidence_in_short` is the snapshot in lines for people, `recommended` what has mended this problem before.
     """
@@ -28,6 +31,8 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Snapshot | None
     evidence_in_short: list[str] = []
     recommended: Recommendation = Recommendation()
+    past: Past = Past()
+    recurrence: RecurrenceRow | None = None
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,4 +73,6 @@ async def dossier_of(database: Database, approval: str) -> Dossier:
             evidence=evidence,
             evidence_in_short=in_short(evidence) if evidence else [],
             recommended=recommend(await repairs_of(connection, row.incident)),
+            past=await last_times(connection, row),
+            recurrence=await recurrence_of(connection, row.incident),
         )

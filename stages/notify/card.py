@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,13 +13,15 @@ from schemas.evidence import BlastRadius
 from schemas.text import clean
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome
 from sql.approvals import ApprovalRow, SignatureRow
-from sql.card_facts import CardFacts, Past
+from sql.card_facts import CardFacts
+from sql.past import Past
 from stages.notify.facts import changes_of, check_in, reasons_of, reverted_by, undone_by, unproven_in
 from stages.notify.text import line_of, outcome_in, people_in, verdict_in
 from stages.notify.texts import action_in, say
 
 _ALERTS = 5
 _CHECKS = 6
+_NEAR = 3
 _TITLE = 140  # characters
 _TEXT = 500
 _CHANGE = 200
@@ -102,10 +104,11 @@ def _decision(row: ApprovalRow, facts: CardFacts, language: Language) -> Iterato
     for check in row.checks:
         if check.warning is True:
             yield "warning", check_in(check, language)
-    cause = row.inputs.get("proposal", {}).get("root_cause")
+    cause = _part(row.inputs, "proposal").get("root_cause")
     why = [*reasons_of(row), *([say(language, "root_cause", cause=cause)] if cause else [])]
     yield "claim" if row.unproven else "why", "; ".join(why)
     yield "source", _source(row, language)
+    yield "near", _near(row)
     yield "decided", _decided(row, language)
     if row.state is ApprovalState.WAITING:
         yield "until", f"{row.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -125,28 +128,41 @@ def _source(row: ApprovalRow, language: Language) -> str:
         "confidence": f"{confidence:.2f}" if isinstance(confidence, int | float) else "?",
     }
     said = [say(language, "source", **words)]
+    playbook = _part(inputs, "playbook")
     if row.playbook:
-        said.append(say(language, "source.playbook", playbook=row.playbook))
-    if similar := _similarity(inputs.get("similarity")):
-        said.append(say(language, "source.similar", similarity=similar))
+        key = "source.version" if playbook.get("version") else "source.playbook"
+        said.append(say(language, key, playbook=row.playbook, version=playbook.get("version")))
+    if parts := playbook.get("similarity"):
+        said.append(say(language, "source.similar", similarity=_similarity(parts)))
     return ", ".join([*said, *([say(language, "source.cached")] if inputs.get("cached") else [])])
 
 
-def _similarity(given: Any) -> str:
-    """A number, or the parts that it is made of; nothing where the proposal came without."""
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return f"{given:.2f}"
-    if isinstance(given, list | tuple):
-        return " + ".join(" ".join(map(str, part.values())) for part in given if isinstance(part, Mapping))
-    return ""
+def _similarity(parts: Sequence[Mapping[str, Any]]) -> str:
+    """The similarity to the playbook's symptoms, and how much of each part it is made of."""
+    total = sum(part.get("weight", 0) * part.get("share", 0) for part in parts)
+    made_of = ", ".join(f"{part.get('part')} {part.get('share', 0):.2f}" for part in parts)
+    return f"{total:.2f} ({made_of})"
+
+
+def _near(row: ApprovalRow) -> str:
+    """Playbooks that nearly fitted, and what they lacked."""
+    near = _part(row.inputs, "playbook").get("near", ())
+    return "; ".join(f"{one.get('playbook')} {one.get('similarity', 0):.2f}: {one.get('why')}" for one in near[:_NEAR])
+
+
+def _part(inputs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = inputs.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _decided(row: ApprovalRow, language: Language) -> str:
-    ruling = row.inputs.get("ruling", {})
+    ruling = _part(row.inputs, "ruling")
     before, after = str(ruling.get("risk_before", row.risk.value)), row.risk.value
     people = people_in(language, row.needed)
     words = {"rule": row.rule, "mode": row.mode.value, "trust": row.trust_score, "before": before, "after": after, "people": people}
-    return say(language, "decided" if before == after else "decided.lowered", **words)
+    said = say(language, "decided" if before == after else "decided.lowered", **words)
+    roles = ruling.get("roles")
+    return say(language, "decided.roles", decided=said, roles=", ".join(roles)) if roles else said
 
 
 def _vote(vote: SignatureRow, language: Language) -> str:

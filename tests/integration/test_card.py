@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from adapters.ports import Card
+from ops.cli.dossier import pages
+from ops.facts.dossier import dossier_of
 from schemas.action import RollBackWorkload
 from schemas.events import PeopleAsked
 from schemas.evidence import BlastRadius, Check, GitOps
@@ -202,7 +204,13 @@ async def test_what_happened_the_last_times_is_told(scene: Scene) -> None:
     scene.later(60)
     second = await requested(scene, severity=Severity.P2)
     told = shown(await card(scene, second.incident), "Last times")
-    assert "1 times before on this target: 0 healed, 1 failed or not healed" in told
+    page = dict(pages(await dossier_of(scene.database, second.id), scene.now))["last times"]
+    assert page.splitlines() == [
+        "done here before: 1; healed: 0; failed or not healed: 1",
+        "2026-01-01 12:00:00Z: restart deployment shop/api: failed",
+        "this problem came 2 times: 1 self resolved",
+    ]
+    assert "done here before: 1; healed: 0; failed or not healed: 1" in told
     assert "2026-01-01: restart deployment shop/api: failed" in told
     assert "this problem came 2 times" in told
 
@@ -219,16 +227,18 @@ async def test_a_held_proposal_and_a_question_are_shown(scene: Scene) -> None:
     assert "Nobody can approve" in shown(found, "People")
 
 
-async def test_similarity_is_shown_where_the_proposal_came_with_one(scene: Scene) -> None:
+async def test_the_playbook_its_similarity_near_misses_and_roles_are_shown_where_the_decision_rests_on_them(scene: Scene) -> None:
     waiting = await facts(scene, (await asked(scene, playbook="bad-image")).incident)
     assert waiting.approval is not None
-    for given, told in (
-        (0.9, "0.90"),
-        ([{"part": "alerts", "share": 0.5}, {"part": "services", "share": 0.4}], "alerts 0.5 + services 0.4"),
-    ):
-        approval = msgspec.structs.replace(waiting.approval, inputs=waiting.approval.inputs | {"similarity": given})
-        found = card_of(msgspec.structs.replace(waiting, approval=approval), Language.ENGLISH)
-        assert shown(found, "From").endswith(f"playbook bad-image, similarity {told}")
+    fits = [{"part": "alerts", "weight": 0.6, "share": 1.0}, {"part": "services", "weight": 0.4, "share": 0.75}]
+    near = [{"playbook": "oom", "version": 2, "similarity": 0.8, "why": "no container was out of memory"}]
+    playbook = {"name": "bad-image", "version": 3, "similarity": fits, "near": near}
+    ruling = waiting.approval.inputs["ruling"] | {"roles": ["dba"], "risk_before": "medium"}
+    approval = msgspec.structs.replace(waiting.approval, inputs=waiting.approval.inputs | {"playbook": playbook, "ruling": ruling})
+    found = card_of(msgspec.structs.replace(waiting, approval=approval), Language.ENGLISH)
+    assert shown(found, "From").endswith(", playbook bad-image version 3, similarity 0.90 (alerts 1.00, services 0.75)")
+    assert shown(found, "Nearly fits") == "oom 0.80: no container was out of memory"
+    assert shown(found, "Decided by").endswith("risk medium, by trust low; 1 signature, with dba among them")
 
 
 async def test_hostile_text_stays_on_its_line_and_within_its_bounds(scene: Scene) -> None:
