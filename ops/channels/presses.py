@@ -61,6 +61,7 @@ class Presses:
         self._people = people
         self._language = language
         self._clock = clock
+        self._noted: set[str] = set()
 
     async def take(self, press: Press) -> str:
         """Casts the vote, or refuses the press; returns the sentence that the presser is to be told. Raises nothing that can be told."""
@@ -111,9 +112,13 @@ class Presses:
     async def refused_unproven(self, reason: str, detail: str) -> None:
         """Audits what did not prove that it comes from the channel: one row a minute for each reason, however many came."""
         minute = int(self._clock().timestamp()) // 60
+        key = f"press/{self._channel}/{reason}/{minute}"
+        if key in self._noted:
+            return
+        self._noted = {key, *(other for other in self._noted if other.endswith(f"/{minute}"))}
         _log.warning("refused at the door for %s: %s", self._channel, detail)
         try:
-            await self._audit(f"press/{self._channel}/{reason}/{minute}", f"{self._channel}/unknown", "a press", f"{reason}: {detail}")
+            await self._audit(key, f"{self._channel}/unknown", "a press", f"{reason}: {detail}")
         except StoreError as error:
             _log.warning("this refusal is not in the audit log: %s", clean(str(error), 500))
 

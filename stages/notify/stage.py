@@ -106,6 +106,7 @@ class Notify:
         self.database = database
         self.channels = tuple(channels)
         self.options = options or NotifyOptions()
+        self._keeps_cards = any(isinstance(channel, CardChannel) for channel in self.channels)
         self._down = {channel.name: _Down() for channel in self.channels}
         self._dead: dict[DeadReason, tuple[str, datetime]] = {}
         self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -120,7 +121,7 @@ class Notify:
         row = await self._approval(event) if open_channels else None
         waits = await asyncio.gather(*(self._send(channel, event, row, context) for channel in open_channels))
         late = [wait for wait in waits if wait is not None]
-        if late and context.now() - event.at <= timedelta(seconds=self.options.keep):
+        if late and (_TURN in late or context.now() - event.at <= timedelta(seconds=self.options.keep)):
             raise Retry(min(late), self._reasons(event))
         if is_told and (reasons := self._reasons(event)):
             for channel in self.channels:  # a replay tries again
@@ -157,7 +158,7 @@ class Notify:
             async with self.database.connection() as connection:
                 if not cards_only and (teller := _teller_of(event)) is not None:
                     await require_told(connection, teller, event)
-                if event.incident and isinstance(event, ExecutionFinished | VerificationFinished | PeopleAsked):
+                if self._keeps_cards and event.incident and isinstance(event, ExecutionFinished | VerificationFinished | PeopleAsked):
                     await note_news(connection, event)
                 for name in await channels_sent(connection, event.id):
                     self._remember(event, name)

@@ -13,12 +13,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from adapters.ports import CardChannel
 from ops.api.server import bind, serve, url_of
 from ops.channels.doors import accounts, open_doors
 from ops.channels.slack import signature
 from ops.errors import SettingsWrong
 from ops.settings import PersonSettings, Settings
-from ops.wiring import open_slack, open_telegram
+from ops.wiring import open_channels, open_slack, open_telegram
 from schemas.action import RestartWorkload
 from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, ApprovalRequested, ApprovalSigned, VoteRefused
@@ -372,6 +373,16 @@ async def test_two_people_never_share_an_account() -> None:
     with pytest.raises(SettingsWrong, match=r"people\.bob\.slack is the account of ann as well"):
         accounts(shared, "slack")
     assert accounts(shared, "telegram") == {}
+
+
+async def test_the_channels_are_those_of_the_settings(scene: Scene) -> None:
+    given = settings("http://127.0.0.1:1", "http://127.0.0.1:1", Language.CHINESE)
+    channels = open_channels(given)
+    assert [channel.name for channel in channels] == ["log", "slack", "telegram"]
+    assert [channel.language for channel in channels if isinstance(channel, CardChannel)] == [Language.CHINESE] * 2
+    assert [channel.name for channel in open_channels(Settings())] == ["log"]
+    shown = repr(given) + repr(given.notify)
+    assert not [secret for secret in (SLACK_TOKEN, TELEGRAM_TOKEN, SIGNING, SECRET) if secret in shown]
 
 
 def test_without_a_way_to_prove_presses_there_is_no_door(scene: Scene, hall: Hall) -> None:

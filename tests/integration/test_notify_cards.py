@@ -256,6 +256,19 @@ async def test_a_message_that_a_channel_will_never_have_is_its_own_dead_letter_a
     assert (len(board.cards), len(up.messages), len(down.messages)) == (1, 2, 1)
 
 
+async def test_an_old_message_waits_for_its_turn_too(scene: Scene, board: Board) -> None:
+    """Such as a dead letter that is replayed days later while the card is being written."""
+    row, wanted = await waiting(scene)
+    async with scene.database.connection() as connection:
+        held = await claim_card(connection, row.incident, board.name, seconds=60.0, at=scene.now)
+        assert held is not None
+        scene.later(4 * 86_400)
+        with pytest.raises(Retry):
+            await scene.handle(Notify(scene.database, [board]), wanted)
+        await leave_card(connection, held)
+    assert await scene.handle(Notify(scene.database, [board]), wanted) == []
+
+
 async def test_without_the_store_people_are_told_without_a_card(scene: Scene, board: Board) -> None:
     _, wanted = await waiting(scene)
     stage = Notify(scene.database, [board])

@@ -47,6 +47,8 @@ def settings_text(folder: Path, urls: dict[tuple[str, ...], str]) -> str:
     lines = [f'data.folder = "{folder}/data"', "http.port = 0", "api.port = 0", 'log.level = "debug"']
     lines += ['prometheus.ann.cluster_label = "cluster"', 'model.name = "small-1"']
     lines.append("archive.trim_period = 3600.0")  # what was in a stream stays there to be looked at
+    lines += ['notify.slack.channel = "C1"', 'notify.slack.url = "http://127.0.0.1:9"']  # nobody is there, which is told in errors
+    lines += ['notify.telegram.chat = "1"', 'notify.telegram.url = "http://127.0.0.1:9"']
     for leaf in SECRETS:
         path = ".".join("ann" if part == ANY_NAME else part for part in leaf.path)
         if leaf.path[-1] == "password":
