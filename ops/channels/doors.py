@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from adapters.notify import SlackChannel, TelegramChannel
+from ops.channels.accounts import accounts
 from ops.channels.presses import Ballot, Presses
 from ops.channels.slack import slack_router
 from ops.channels.telegram import telegram_router
-from ops.errors import SettingsWrong
 from ops.settings import Settings
 from ops.wiring import now, open_slack, open_telegram
 from sql.database import Database
@@ -48,17 +48,3 @@ def open_doors(settings: Settings, database: Database, ballot: Ballot, *, clock:
         routers.append(telegram_router(telegram.secret_token, presses, chat))
         channels.append(chat)
     return Doors(tuple(routers), tuple(channels))
-
-
-def accounts(settings: Settings, channel: str) -> dict[str, str]:
-    """The names of persons by their accounts in a channel. Raises SettingsWrong where two have the same one."""
-    found: dict[str, str] = {}
-    for name, person in settings.people.items():
-        account = str(getattr(person, channel))
-        if account in found:
-            raise SettingsWrong(
-                [f"people.{name}.{channel} is the account of {found[account]} as well: each person has an account of one's own"]
-            )
-        if account:
-            found[account] = name
-    return found

@@ -12,6 +12,7 @@ import msgspec
 
 from bus.errors import BusError
 from ops.errors import OpsError
+from schemas.identity import is_identifier
 from schemas.text import clean
 from schemas.words import ApprovalState, Choice, Language
 from sql.approvals import get_approval
@@ -96,8 +97,10 @@ class Presses:
 
     async def _late(self, press: Press) -> str:
         """Why no vote can count any more for what was pressed; empty where the gate is to be asked."""
-        async with self._database.connection() as connection:
-            row = await get_approval(connection, press.approval)
+        row = None
+        if is_identifier(press.approval):
+            async with self._database.connection() as connection:
+                row = await get_approval(connection, press.approval)
         if row is None:
             return "there is no such approval"
         if row.state is ApprovalState.WAITING:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ops.errors import EmbeddedStoreFailed, SettingsWrong
+from ops.examination.channels import of_channels
 from ops.examination.finding import Finding, failed, fine, note, warning, wrong
 from ops.policy import policy_of
 from ops.runtime import is_running, running
@@ -27,6 +28,7 @@ def of_settings(loaded: Loaded) -> Iterator[Finding]:
         told = f"it is shorter than {_SHORTEST_SECRET} characters"
         yield wrong("votes key", told, "set votes.key to the output of `openssl rand -hex 32`")
     yield from _of_signers(settings)
+    yield from of_channels(settings)
 
 
 def _of_signers(settings: Settings) -> Iterator[Finding]:

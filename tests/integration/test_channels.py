@@ -15,7 +15,8 @@ import pytest_asyncio
 
 from adapters.ports import CardChannel
 from ops.api.server import bind, serve, url_of
-from ops.channels.doors import accounts, open_doors
+from ops.channels.accounts import accounts
+from ops.channels.doors import open_doors
 from ops.channels.slack import signature
 from ops.errors import SettingsWrong
 from ops.settings import PersonSettings, Settings
@@ -259,11 +260,12 @@ async def test_a_press_that_comes_too_late_is_refused_and_audited(scene: Scene, 
     other = await requested_elsewhere(scene)
     scene.now = other.expires_at
     assert "late: the time to sign is over" in await door.press(door.bob, other.id)
-    assert "there is no such approval" in await door.press(door.bob, "no-such-approval")
+    for unknown in ("no-such-approval", "\0", other.incident):
+        assert "there is no such approval" in await door.press(door.bob, unknown)
     assert len(hall.cast_by) == 1
     rows = await audited(scene)
     assert {found.who for found in rows} == {"person/bob"}
-    assert len(rows) == 3
+    assert len(rows) == 5
 
 
 async def requested_elsewhere(scene: Scene) -> ApprovalRow:

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from bus.inspect import GroupRow, StreamRow
+from ops.examination.channels import of_channels
 from ops.examination.finding import Finding, Level
 from ops.examination.machine import of_settings
 from ops.examination.stores import of_groups
 from ops.settings import Loaded, PersonSettings, Settings
 from ops.wiring import topology
-from schemas.secret import Token
+from schemas.secret import Secret, Token
 from stages.gate.options import GateOptions
+from stages.notify.options import NotifyOptions, SlackOptions
 
 
 def everything(**changed: GroupRow) -> list[StreamRow]:
@@ -71,6 +73,24 @@ def test_too_few_people_for_the_signatures_are_told(names: tuple[str, ...], leve
     assert found.level is level
     assert said in found.said
     assert level is Level.FINE or "[people.NAME]" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("secret", "accounts", "level", "said"),
+    [
+        ("", ("U1", "U2"), Level.NOTE, "its cards have no buttons"),
+        ("proof", ("", ""), Level.WARNING, "nobody who presses a button there would be heard"),
+        ("proof", ("U1", "U1"), Level.WRONG, "is the account of ana as well"),
+        ("proof", ("U1", "U2"), Level.FINE, "2 people may press"),
+    ],
+)
+def test_whether_somebody_could_press_a_button_is_told(secret: str, accounts: tuple[str, str], level: Level, said: str) -> None:
+    slack = SlackOptions(token=Token("a token that is long enough"), channel="C1", signing_secret=Secret(secret))
+    listed = {name: PersonSettings(slack=account) for name, account in zip(("ana", "ben"), accounts, strict=True)}
+    (found,) = of_channels(Settings(notify=NotifyOptions(slack=slack), people=listed))
+    assert (found.about, found.level) == ("slack", level)
+    assert said in found.said
+    assert list(of_channels(Settings())) == []
 
 
 def test_where_one_signature_is_enough_nobody_needs_to_be_listed(tmp_path: Path) -> None:
