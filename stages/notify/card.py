@@ -11,7 +11,7 @@ from adapters.ports import Card, CardButton, CardLine
 from schemas.action import is_observation
 from schemas.evidence import BlastRadius
 from schemas.text import clean
-from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome
+from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome, Source
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.card_facts import CardFacts
 from sql.past import Past
@@ -104,6 +104,8 @@ def _decision(row: ApprovalRow, facts: CardFacts, language: Language) -> Iterato
     for check in row.checks:
         if check.warning is True:
             yield "warning", check_in(check, language)
+    if objection := _part(row.inputs, "situation").get("objection"):
+        yield "warning", say(language, "objection", objection=objection)
     cause = _part(row.inputs, "proposal").get("root_cause")
     why = [*reasons_of(row), *([say(language, "root_cause", cause=cause)] if cause else [])]
     yield "claim" if row.unproven else "why", "; ".join(why)
@@ -122,8 +124,11 @@ def _decision(row: ApprovalRow, facts: CardFacts, language: Language) -> Iterato
 def _source(row: ApprovalRow, language: Language) -> str:
     inputs = row.inputs
     confidence = inputs.get("confidence")
+    source = " ".join(dict.fromkeys(str(inputs.get(name, "")) for name in ("source", "provider"))).strip()
+    if inputs.get("source") == Source.MODEL:
+        source = say(language, "source.model", provider=inputs.get("provider"))
     words = {
-        "source": " ".join(dict.fromkeys(str(inputs.get(name, "")) for name in ("source", "provider"))).strip(),
+        "source": source,
         "proposer": row.proposer,
         "confidence": f"{confidence:.2f}" if isinstance(confidence, int | float) else "?",
     }

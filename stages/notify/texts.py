@@ -124,6 +124,8 @@ TEXTS: dict[str, Text] = {
     "card.more": Text("More", "詳情"),
     "problem.again": Text("{alerts} on {target}, for the {times}. time", "{alerts}，對象為 {target}，第 {times} 次發生"),
     "source": Text("{source}, proposed by {proposer}, confidence {confidence}", "{source}，提案者 {proposer}，信心 {confidence}"),
+    "source.model": Text("a language model ({provider}), which decides nothing", "語言模型（{provider}），無決定權"),
+    "objection": Text("a critic objects: {objection}", "評論者反對：{objection}"),
     "source.playbook": Text("playbook {playbook}", "作業手冊 {playbook}"),
     "source.version": Text("playbook {playbook} version {version}", "作業手冊 {playbook} 第 {version} 版"),
     "source.similar": Text("similarity {similarity}", "相似度 {similarity}"),

@@ -241,6 +241,13 @@ async def test_the_playbook_its_similarity_near_misses_and_roles_are_shown_where
     assert shown(found, "Decided by").endswith("risk medium, by trust low; 1 signature, with dba among them")
 
 
+async def test_what_a_language_model_suggests_and_a_critic_objects_is_called_that(scene: Scene) -> None:
+    waiting = await asked(scene, source=Source.MODEL, provider="local", objection="the node is full as well")
+    found = await card(scene, waiting.incident)
+    assert shown(found, "From").startswith("a language model (local), which decides nothing, proposed by ")
+    assert "a critic objects: the node is full as well" in shown(found, "Warning").splitlines()
+
+
 async def test_hostile_text_stays_on_its_line_and_within_its_bounds(scene: Scene) -> None:
     text = "\x1b]0;owned\x07 token=abc123secret\nAction: delete all " + "y" * 9000
     check = Check(name="permission", result=CheckResult.NOT_CHECKED, detail=text)
