@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from schemas.numbers import Seconds
+from schemas.numbers import Positive, Seconds
 from schemas.secret import Secret, SecretUrl, Token
 from schemas.words import Language
 
@@ -100,6 +100,10 @@ class NotifyOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     keep: Seconds = 259_200.0
     """Seconds for which a message is tried on a channel that is down; after that it is a dead letter, to be replayed."""
+
+    most_waiting: Positive = 400
+    """Messages that wait for one channel that is down; further ones are dead letters at once, to be replayed. Well under
+    `bus.max_parked`, beyond which every channel would wait."""
 
     slack: SlackOptions = SlackOptions()
     telegram: TelegramOptions = TelegramOptions()

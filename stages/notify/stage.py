@@ -39,6 +39,7 @@ from stages.notify.text import lines_of
 
 _REMEMBERED = 10_000  # deliveries
 _ASKS = "failure_watch"
+_OVERDUE = timedelta(minutes=5)
 _QUIET = timedelta(minutes=10)
 _TURN = 0.5  # seconds until a card that another worker writes is looked at again
 _SPARE = 20.0  # seconds beyond its timeouts after which a worker that writes a card counts as gone
@@ -61,6 +62,26 @@ def _teller_of(event: Event) -> str | None:
         asker = event.by.partition("/")[0]
         return asker if asker in _ASKERS else _ASKERS[0]
     return _TELLERS.get(type(event), "gate")
+
+
+class _Queue:
+    """The messages that wait for one channel, by the time at which each is tried again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._due: dict[str, datetime] = {}
+
+    def takes(self, event: str, now: datetime, wait: float) -> bool:
+        """Whether one more may wait. Those that never came back when they should have are another worker's by now."""
+        if event not in self._due and len(self._due) >= self._most:
+            self._due = {known: due for known, due in self._due.items() if now - due < _OVERDUE}
+            if len(self._due) >= self._most:
+                return False
+        self._due[event] = now + timedelta(seconds=wait)
+        return True
+
+    def leaves(self, event: str) -> None:
+        self._due.pop(event, None)
 
 
 class _Down:
@@ -108,6 +129,7 @@ class Notify:
         self.options = options or NotifyOptions()
         self._keeps_cards = any(isinstance(channel, CardChannel) for channel in self.channels)
         self._down = {channel.name: _Down() for channel in self.channels}
+        self._waiting = {channel.name: _Queue(self.options.most_waiting) for channel in self.channels}
         self._dead: dict[DeadReason, tuple[str, datetime]] = {}
         self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._refused: OrderedDict[tuple[str, str], str] = OrderedDict()
@@ -126,6 +148,7 @@ class Notify:
         if is_told and (reasons := self._reasons(event)):
             for channel in self.channels:  # a replay tries again
                 self._refused.pop((event.id, channel.name), None)
+                self._waiting[channel.name].leaves(event.id)
             raise Reject(f"not told to everybody in time: {reasons}. Mend the channel, then replay")
         return []
 
@@ -185,7 +208,7 @@ class Notify:
         """Sends to one channel; the seconds to wait before the next try, or None when it has the message or will never have it."""
         down = self._down[channel.name]
         if down.is_down(context.now()):
-            return down.wait(context.now())
+            return self._later(channel, event, context.now())
         try:
             async with asyncio.timeout(self.options.timeout):
                 await self._tell(channel, event, row, context)
@@ -196,7 +219,7 @@ class Notify:
             return None
         except (AdapterError, TimeoutError) as error:
             down.failed(context.now(), error, self.options)
-            return down.wait(context.now())
+            return self._later(channel, event, context.now())
         self._down[channel.name] = _Down()
         self._remember(event, channel.name)
         try:
@@ -204,6 +227,15 @@ class Notify:
                 await mark_sent(connection, event.id, channel.name, at=context.now())
         except StoreUnavailable:
             pass  # this process remembers it
+        return None
+
+    def _later(self, channel: Channel, event: Event, now: datetime) -> float | None:
+        """The seconds until it is tried again, or None, and a dead letter, where so many wait that other channels would wait with them."""
+        down = self._down[channel.name]
+        wait = down.wait(now)
+        if self._waiting[channel.name].takes(event.id, now, wait):
+            return wait
+        self._refuse(event, channel, f"{self.options.most_waiting} messages wait for it already: {down.reason}")
         return None
 
     async def _tell(self, channel: Channel, event: Event, row: ApprovalRow | None, context: Context) -> None:
@@ -222,11 +254,14 @@ class Notify:
         await channel.send(lines, delivery=event.id)
 
     def _remember(self, event: Event, channel: str) -> None:
+        if channel in self._waiting:  # the store may name one that the settings had before
+            self._waiting[channel].leaves(event.id)
         self._sent[event.id, channel] = None
         while len(self._sent) > _REMEMBERED:
             self._sent.popitem(last=False)
 
     def _refuse(self, event: Event, channel: Channel, why: str) -> None:
+        self._waiting[channel.name].leaves(event.id)
         self._refused[event.id, channel.name] = why
         while len(self._refused) > _REMEMBERED:
             self._refused.popitem(last=False)

@@ -256,6 +256,48 @@ async def test_a_message_that_a_channel_will_never_have_is_its_own_dead_letter_a
     assert (len(board.cards), len(up.messages), len(down.messages)) == (1, 2, 1)
 
 
+async def test_more_than_may_wait_for_a_channel_are_dead_letters_at_once_and_the_others_go_on(scene: Scene) -> None:
+    up, down = Fake("up"), Fake("down")
+    stage = Notify(scene.database, [up, down], NotifyOptions(most_waiting=3))
+    down.error = Transient("away")
+    events = [asked(scene) for _ in range(5)]
+    for event in events[:3]:
+        with pytest.raises(Retry):
+            await scene.handle(stage, event)
+    for event in events[3:]:
+        with pytest.raises(Reject, match="down: 3 messages wait for it already: away"):
+            await scene.handle(stage, event)
+    with pytest.raises(Retry):
+        await scene.handle(stage, events[0])
+    assert len(up.messages) == 5
+    down.error = None
+    scene.later(2)
+    for event in events:
+        assert await scene.handle(stage, event) == [], "what waited is sent, and so is what is replayed"
+    assert (len(up.messages), len(down.messages)) == (5, 5)
+
+
+async def test_what_another_worker_took_over_waits_here_no_more(scene: Scene) -> None:
+    down = Fake("down")
+    stage = Notify(scene.database, [down], NotifyOptions(most_waiting=1, longest_wait=10))
+    down.error = Transient("away")
+    with pytest.raises(Retry):
+        await scene.handle(stage, asked(scene))
+    with pytest.raises(Reject):
+        await scene.handle(stage, asked(scene))
+    scene.later(400)
+    with pytest.raises(Retry):
+        await scene.handle(stage, asked(scene))
+
+
+async def test_a_channel_that_the_settings_do_not_name_any_more_is_no_obstacle(scene: Scene) -> None:
+    event = asked(scene)
+    await scene.handle(Notify(scene.database, [Fake("old")]), event)
+    fresh = Fake("new")
+    assert await scene.handle(Notify(scene.database, [fresh]), event) == []
+    assert len(fresh.messages) == 1
+
+
 async def test_an_old_message_waits_for_its_turn_too(scene: Scene, board: Board) -> None:
     """Such as a dead letter that is replayed days later while the card is being written."""
     row, wanted = await waiting(scene)
