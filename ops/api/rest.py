@@ -24,6 +24,7 @@ from ops.api.reading import reading_routes
 from ops.api.refusals import Refusals
 from ops.api.switch import switch_routes
 from ops.api.voting import Booth, voting_routes
+from ops.channels.doors import open_doors
 from ops.errors import NoSuchApproval, NoSuchIncident
 from ops.votes import Ballots
 from sql.errors import StoreError
@@ -51,6 +52,7 @@ def build_rest(
     refusals = Refusals(database, clock)
     admission = Admission(Callers(database, settings.people), settings.api, refusals)
     ballots = Ballots(database, bus, keys, by=by, clock=clock)
+    doors = open_doors(settings, database, ballots, clock=clock)
     readers = Readers(bus, database, clock=clock, stop=stop, identify=admission.identify)
     return Litestar(
         [
@@ -58,9 +60,11 @@ def build_rest(
             *voting_routes(Booth(ballots, settings.people, refusals)),
             events_route(readers),
             *switch_routes(database, settings.people, clock),
+            *doors.routers,
             *health_routes(waiting_for, warning),
         ],
         guards=[admission],
+        on_shutdown=[doors.close],
         request_max_body_size=MAX_BODY,
         exception_handlers={
             ProblemFound: answer_problem,
