@@ -64,21 +64,31 @@ class Cards:
             if not message and lines:
                 await channel.send(lines, delivery=event.id)
             elif lines and not isinstance(event, _SHOWN_BY_CARD):
-                await channel.reply(message, lines, loud=isinstance(event, _LOUD))
+                await self._answer(channel, place, message, lines, context, loud=isinstance(event, _LOUD))
         finally:
             with suppress(StoreUnavailable):  # then the right ends by itself
                 async with self._database.connection() as connection:
                     await leave_card(connection, place)
 
-    async def _drawn(self, channel: CardChannel, place: CardPlace, context: Context) -> str:
-        """The id of the message that shows the card as it is now; empty where there is no such incident."""
+    async def _answer(
+        self, channel: CardChannel, place: CardPlace, message: str, lines: Sequence[str], context: Context, *, loud: bool
+    ) -> None:
+        """Answers the card, and posts it anew first where somebody has deleted it."""
+        try:
+            await channel.reply(message, lines, loud=loud)
+        except MessageGone:
+            message = await self._drawn(channel, place, context, anew=True)
+            await channel.reply(message, lines, loud=loud)
+
+    async def _drawn(self, channel: CardChannel, place: CardPlace, context: Context, *, anew: bool = False) -> str:
+        """The id of the message that shows the card as it is now, or of a new one; empty where there is no such incident."""
         async with self._database.connection() as connection:
             facts = await card_facts(connection, place.incident)
         if facts is None:
             return ""
         card = card_of(facts, channel.language)
         shown = _digest(card)
-        known = place.message or self._unstored.get((place.incident, place.channel), "")
+        known = "" if anew else place.message or self._unstored.get((place.incident, place.channel), "")
         if known and shown == place.shown:
             return known
         message = await _put(channel, known, card)

@@ -56,6 +56,8 @@ class Board(Fake):
 
     async def reply(self, message: str, lines: Sequence[str], *, loud: bool) -> None:
         await self._work()
+        if message not in self.cards:
+            raise MessageGone("somebody has deleted it")
         self.replies.append((message, lines[0], loud))
 
 
@@ -162,6 +164,16 @@ async def test_a_card_that_somebody_deleted_is_posted_anew(scene: Scene, board: 
     await scene.handle(stage, scene.finished(row))
     assert set(board.cards) == {"other", "m1"}
     assert board.replies[-1][0] == "m1"
+
+
+async def test_an_answer_to_a_card_that_somebody_deleted_is_given_to_a_new_one(scene: Scene, board: Board) -> None:
+    stage = Notify(scene.database, [board])
+    row, wanted = await waiting(scene)
+    await scene.handle(stage, redrawn(scene, row))
+    board.cards = {"other": board.cards["m0"]}
+    assert await scene.handle(stage, wanted) == []
+    assert set(board.cards) == {"other", "m1"}
+    assert [message for message, _, _ in board.replies] == ["m1"]
 
 
 async def test_each_channel_speaks_its_language(scene: Scene) -> None:
