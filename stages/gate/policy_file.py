@@ -10,11 +10,12 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from string import Formatter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from schemas.action import Action
+from schemas.located_yaml import Located, Path, YamlWrong
 from schemas.target import Kind
 from schemas.text import clean
 from schemas.words import Risk
@@ -22,11 +23,7 @@ from stages.gate.conditions import Condition
 from stages.gate.rules import MEASURED_TIERS, MOST_SIGNATURES, UNMEASURED, Effect, Match, Policy, Rule, RuleCooldown, several
 from stages.gate.windows import Window
 
-if TYPE_CHECKING:
-    import yaml
-
 DEFAULT = "default_policy.yaml"
-LIMIT = 256 * 1024  # characters of one file
 SAID = ("action", "risk", "blast", "checks", "severity", "tier", "target", "namespace", "trust", "mode")
 """The words that may stand in braces in a reason."""
 LAWS = (
@@ -49,16 +46,12 @@ LAWS = (
 _VERBS = tuple(kind.verb for kind in Action.__args__)
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 _RULES = 500
-_NODES = 20_000
-_DEPTH = 12
 _PATH = re.compile(r"(?s)(.*?) - at `(?:key in )?\$(.*?)`\Z")
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
 _PLAIN = re.compile(r"`(\w+)`")
 _WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list", "object": "a mapping"}
 _FIELDS: dict[str, type[msgspec.Struct]] = {"match": Match, "effect": Effect, "time": Window, "cooldown": RuleCooldown}
-
-Path = tuple[str | int, ...]
 
 
 class PolicyWrong(ValueError):
@@ -69,6 +62,13 @@ class PolicyWrong(ValueError):
         self.faults = tuple(faults)
 
 
+class _Document(Located):
+    """The text of a policy, whose faults are told by the line."""
+
+    def told(self, path: Path, reason: str) -> str:
+        return f"{self.fault(path, reason).file}:{self.line_of(path)}: {reason}"
+
+
 @cache
 def default_policy() -> Policy:
     """The rules that come with Mendstream: the file beside this module, and nothing else."""
@@ -77,20 +77,23 @@ def default_policy() -> Policy:
 
 def read_policy(text: str, file: str) -> Policy:
     """The policy in `text`; `file` is only told. Raises PolicyWrong with everything that could be found out."""
-    document = _Document(file, text)
+    try:
+        document = _Document(file, text, what="policy")
+    except YamlWrong as error:
+        raise PolicyWrong([f"{file}:{error.fault.line}: {error.fault.reason}"]) from None
     raw = document.value
     if not isinstance(raw, dict) or set(raw) != {"version", "rules"} or not isinstance(raw["rules"], list):
-        raise PolicyWrong([document.fault((), "a policy has `version: 1` and a list of `rules`, and nothing else")])
+        raise PolicyWrong([document.told((), "a policy has `version: 1` and a list of `rules`, and nothing else")])
     if raw["version"] != 1 or isinstance(raw["version"], bool):
-        raise PolicyWrong([document.fault(("version",), "the version of the form of a policy is 1")])
+        raise PolicyWrong([document.told(("version",), "the version of the form of a policy is 1")])
     if len(raw["rules"]) > _RULES:
-        raise PolicyWrong([document.fault(("rules",), f"there are {len(raw['rules'])} rules: {_RULES} are allowed")])
+        raise PolicyWrong([document.told(("rules",), f"there are {len(raw['rules'])} rules: {_RULES} are allowed")])
     rules: list[Rule] = []
     faults: list[str] = []
     for place, item in enumerate(raw["rules"]):
         rule = _rule(document, ("rules", place), item, faults.append)
         if rule is not None:
-            faults += [document.fault(("rules", place, *path), reason) for path, reason in _faults(rule, {one.name for one in rules})]
+            faults += [document.told(("rules", place, *path), reason) for path, reason in _faults(rule, {one.name for one in rules})]
             rules.append(rule)
     if faults:
         raise PolicyWrong(faults)
@@ -100,13 +103,13 @@ def read_policy(text: str, file: str) -> Policy:
 def _rule(document: _Document, path: Path, item: Any, wrong: Callable[[str], None]) -> Rule | None:
     """One rule, or None with its fault told."""
     if isinstance(item, dict) and "line" in item:
-        wrong(document.fault((*path, "line"), "there is no field 'line' here"))
+        wrong(document.told((*path, "line"), "there is no field 'line' here"))
         return None
     try:
         rule = msgspec.convert(item, Rule)
     except msgspec.ValidationError as error:
         inner, reason = _explained(str(error))
-        wrong(document.fault((*path, *inner), reason))
+        wrong(document.told((*path, *inner), reason))
         return None
     return msgspec.structs.replace(rule, line=document.line_of(path))
 
@@ -189,77 +192,3 @@ def _explained(message: str) -> tuple[Path, str]:
         return (*path, unknown[1]), f"there is no field {clean(unknown[1], 60)!r} here; {hint}"
     reason = _PLAIN.sub(lambda found: _WORDS.get(found[1], found[1]), reason)
     return path, clean(reason[:1].lower() + reason[1:], 300)
-
-
-class _Document:
-    """The plain value of a YAML text, and the line of each part of it."""
-
-    def __init__(self, file: str, text: str) -> None:
-        self._file = file
-        self._lines: dict[Path, int] = {(): 1}
-        self._nodes = 0
-        if len(text) > LIMIT:
-            raise PolicyWrong([self.fault((), f"the file has {len(text)} characters: {LIMIT} are allowed")])
-        self.value = self._plain(self._composed(text), ())
-
-    def line_of(self, path: Path) -> int:
-        """The line of the deepest known place on the way to `path`, counted from 1."""
-        while path not in self._lines:
-            path = path[:-1]
-        return self._lines[path]
-
-    def fault(self, path: Path, reason: str) -> str:
-        return f"{self._file}:{self.line_of(path)}: {reason}"
-
-    def _composed(self, text: str) -> yaml.Node:
-        import yaml
-
-        try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else 1
-            raise PolicyWrong([f"{self._file}:{line}: this is no YAML: {clean(str(error.problem or error.context), 200)}"]) from None
-        except (yaml.YAMLError, RecursionError) as error:
-            raise PolicyWrong([self.fault((), f"this is no YAML: {clean(str(error).partition(chr(10))[0], 200)}")]) from None
-        if node is None:
-            raise PolicyWrong([self.fault((), "the file is empty: a policy has `version: 1` and a list of `rules`")])
-        return node
-
-    def _plain(self, node: yaml.Node, path: Path) -> Any:
-        import yaml
-
-        self._nodes += 1
-        self._lines.setdefault(path, node.start_mark.line + 1)
-        if self._nodes > _NODES or len(path) > _DEPTH:
-            raise PolicyWrong([self.fault(path, "there is too much in it, or it is nested too deeply, for a policy")])
-        if isinstance(node, yaml.SequenceNode):
-            return [self._plain(one, (*path, place)) for place, one in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            return self._scalar(node, path)
-        found: dict[str, Any] = {}
-        for key, value in node.value:
-            name, line = key.value, key.start_mark.line + 1
-            if not isinstance(name, str) or key.tag != "tag:yaml.org,2002:str":
-                raise PolicyWrong([f"{self._file}:{line}: the name of a field is expected"])
-            if name in found:
-                raise PolicyWrong([f"{self._file}:{line}: the field {clean(name, 60)!r} is there twice"])
-            self._lines[*path, name] = line
-            found[name] = self._plain(value, (*path, name))
-        return found
-
-    def _scalar(self, node: yaml.Node, path: Path) -> Any:
-        import yaml
-
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        if kind in ("str", "timestamp"):
-            return node.value
-        if kind not in ("int", "float", "bool", "null"):
-            raise PolicyWrong([self.fault(path, f"the tag {clean(node.tag, 60)!r} has no place here")])
-        loader = yaml.SafeLoader("")
-        try:
-            return getattr(loader, f"construct_yaml_{kind}")(node)
-        except ValueError as error:
-            raise PolicyWrong([self.fault(path, f"this is no {kind}: {clean(str(error), 100)}")]) from None
-        finally:
-            loader.dispose()

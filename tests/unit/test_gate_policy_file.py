@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.evidence import BlastRadius, Check
+from schemas.located_yaml import LIMIT
 from schemas.words import CheckResult, Mode, Risk, Severity, Source, Tier
 from stages.gate.policy import Ruling, Traffic, rule_on
-from stages.gate.policy_file import LAWS, LIMIT, PolicyWrong, default_policy, read_policy
+from stages.gate.policy_file import LAWS, PolicyWrong, default_policy, read_policy
 from stages.gate.rules import Policy
 from tests.unit.test_gate_policy import AUTO, LOOK, NOW, RESTART, situation, situations
 

@@ -17,8 +17,9 @@ from schemas.action import (
     SetAutoscalerBounds,
     SetMemoryLimit,
 )
+from schemas.located_yaml import LIMIT
 from schemas.playbook import Playbook
-from schemas.playbook_file import LIMIT, PlaybookWrong, read_playbook, write_playbook
+from schemas.playbook_file import PlaybookWrong, read_playbook, write_playbook
 from schemas.playbook_steps import STEPS, compare, looked_up, step_for, type_of
 from schemas.promql import faults_of_query, written_in
 from schemas.target import Kind, Target
@@ -108,7 +109,7 @@ def test_a_whole_playbook_is_read_and_written() -> None:
         (HEAD.replace("a-b", "A b") + STEP, "f.yaml:1:7: a name has 1 to 100 lower case letters"),
         (HEAD + "steps: [{do: !!python/name:os.system x}]\n", "f.yaml:6:14: the tag"),
         (HEAD + "steps: [\n", "f.yaml:7:1: this is no YAML"),
-        ("", "f.yaml:1:1: one playbook is expected, and there are 0 documents"),
+        ("", "f.yaml:1:1: the file is empty: a playbook is expected"),
         ("- 1\n", "f.yaml:1:1: expected a mapping, and this is a list"),
         ("[" * 500, "f.yaml:1:1: "),
         (
