@@ -205,6 +205,14 @@ def waiting(reason: str) -> Callable[[Tree, list[Tree]], bool]:
     return holds
 
 
+def rolled_out(workload: Tree, _pods: list[Tree]) -> bool:
+    """The controller of a Deployment has called its newest rollout complete, whatever became of its pods since: for `until`."""
+    status = workload["status"]
+    reasons = [condition.get("reason") for condition in status.get("conditions", []) if condition["type"] == "Progressing"]
+    seen = status.get("observedGeneration", 0) >= workload["metadata"]["generation"]
+    return bool(seen and reasons == ["NewReplicaSetAvailable"] and status.get("updatedReplicas", 0) == workload["spec"]["replicas"])
+
+
 def unready(_workload: Tree, pods: list[Tree]) -> bool:
     """Some container runs and is not ready: a wedge, for `until`."""
     statuses = [status for pod in pods for status in pod["status"].get("containerStatuses", [])]

@@ -13,7 +13,7 @@ from adapters.kubernetes.client import Client
 from adapters.kubernetes.errors import TooMany
 from adapters.kubernetes.objects import Anything
 from adapters.kubernetes.resources import AUTOSCALERS, BY_KIND, PODS, Resource, budgets
-from ops.sandbox.kubectl import settled, unready, waiting
+from ops.sandbox.kubectl import rolled_out, settled, unready, waiting
 from schemas.action import (
     Action,
     Investigate,
@@ -35,7 +35,7 @@ CONFIG_MAPS = Resource("", "v1", "configmaps")
 
 async def deployed(place: Place, image: str = "sim/web:ok", *, kind: Kind = Kind.DEPLOYMENT, replicas: int = 2, **fields: Any) -> Target:
     target = await place.kubectl.deploy(place.namespace, "api", image, kind=kind, replicas=replicas, **fields)
-    await place.kubectl.until(target, settled)
+    await place.kubectl.until(target, rolled_out if "wedge" in image else settled)
     return target
 
 
@@ -115,7 +115,7 @@ async def test_a_revision_that_was_rolled_back_from_is_never_the_last_good_one(p
     target = await deployed(place, "sim/web:v1", replicas=1)
     uid = (await place.kubectl.get(BY_KIND[target.kind], place.namespace, "api"))["metadata"]["uid"]
     await place.kubectl.set_image(target, "sim/web:wedge-2s")
-    await place.kubectl.until(target, settled)
+    await place.kubectl.until(target, rolled_out)
     await place.kubectl.until(target, unready)
     first = last_good(await place.world.observe(target))
     assert first is not None
@@ -125,7 +125,7 @@ async def test_a_revision_that_was_rolled_back_from_is_never_the_last_good_one(p
     await place.world.apply(back, operation="operation-1", token=1, uid=uid)
     await place.kubectl.until(target, settled)
     await place.kubectl.set_image(target, "sim/web:wedge-3s")
-    await place.kubectl.until(target, settled)
+    await place.kubectl.until(target, rolled_out)
     await place.kubectl.until(target, unready)
 
     snapshot = await place.world.observe(target)

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.errors import TargetMissing
 from adapters.kubernetes.resources import AUTOSCALERS, JOBS
-from ops.sandbox.kubectl import settled, unready, waiting
+from ops.sandbox.kubectl import rolled_out, settled, unready, waiting
 from schemas.action import Investigate
 from schemas.evidence import Snapshot
 from schemas.target import Kind, Target
@@ -77,7 +77,7 @@ async def test_an_image_that_cannot_be_pulled(place: Place) -> None:
 
 async def test_a_wedge(place: Place) -> None:
     target = await place.kubectl.deploy(place.namespace, "api", "sim/web:wedge-2s")
-    await place.kubectl.until(target, settled)
+    await place.kubectl.until(target, rolled_out)
     await place.kubectl.until(target, unready)
 
     snapshot = await place.world.observe(target)

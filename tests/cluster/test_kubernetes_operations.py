@@ -10,7 +10,7 @@ import pytest
 from adapters.errors import Refused, TargetMissing, Transient
 from adapters.kubernetes.marks import EARLIER, OPERATION, TOKEN
 from adapters.kubernetes.resources import BY_KIND, DEPLOYMENTS, JOBS, NODES, PODS, budgets
-from ops.sandbox.kubectl import settled, unready, waiting
+from ops.sandbox.kubectl import rolled_out, settled, unready, waiting
 from schemas.action import (
     Action,
     CordonNode,
@@ -44,7 +44,7 @@ async def living(place: Place, target: Target) -> list[dict[str, Any]]:
 
 async def deployed(place: Place, image: str = "sim/web:ok", **fields: Any) -> Target:
     target = await place.kubectl.deploy(place.namespace, "api", image, **fields)
-    await place.kubectl.until(target, settled)
+    await place.kubectl.until(target, rolled_out if "wedge" in image else settled)
     return target
 
 

@@ -27,6 +27,7 @@ from sql.database import Database
 from sql.trust import fold_all
 from stages.propose.case import Case
 from stages.propose.model.source import ModelSource
+from stages.propose.playbooks.source import PlaybookSource
 from stages.propose.stage import ProposeStage
 from tests.integration.model_scene import BROKEN, ModelScene
 from tests.integration.scene import TARGET, gate, only, row
@@ -379,4 +380,4 @@ async def test_the_process_that_proposes_has_it_and_tells_of_it_in_its_metrics(s
             assert (parts.model is not None) is asks
             assert (b"mend_model_tokens_total" in machine._scrape()) is asks
             if isinstance(stage, ProposeStage):
-                assert [type(source) for source in stage._sources] == [ModelSource]
+                assert [type(source) for source in stage._sources] == [PlaybookSource, ModelSource]

@@ -12,7 +12,7 @@ import pytest
 from adapters.errors import Refused, Transient
 from adapters.kubernetes.resources import BY_KIND
 from bus.handler import Reject, Retry
-from ops.sandbox.kubectl import settled, unready, waiting
+from ops.sandbox.kubectl import rolled_out, settled, unready, waiting
 from schemas.action import Action, Investigate, RestartWorkload, RollBackWorkload, ScaleWorkload, SetMemoryLimit, is_observation
 from schemas.event import Output
 from schemas.events import ActionApproved, ActionProposed, IncidentOpened, IncidentResolved, IncidentUpdated, PeopleAsked
@@ -73,7 +73,7 @@ async def test_a_crash_after_a_rollout_is_rolled_back(scene: Healing, stage: Pro
 
 async def test_a_wedged_workload_is_restarted(scene: Healing, stage: ProposeStage) -> None:
     target = await scene.deploy("api", "sim/web:wedge-1s")
-    await scene.kubectl.until(target, settled)
+    await scene.kubectl.until(target, rolled_out)
     await scene.kubectl.until(target, unready)
     outputs = await scene.handle(stage, await opened(scene, target, "KubePodNotReady"))
     assert proposed(outputs).action == RestartWorkload(target=target)
