@@ -75,6 +75,12 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a person proposed it, and proved to be that person: it may be about an incident that is over."""
         return bool(self.inputs.get("situation", {}).get("person"))
 
+    def outranked(self, severity: Severity) -> str:
+        """Why too few may have agreed to it, where its incident has this severity by now; empty where it is no worse."""
+        if severity >= self.severity:
+            return ""
+        return f"its incident is {severity.value} now, and was {self.severity.value} when it was decided who must agree"
+
     @property
     def unproven(self) -> str:
         """What whoever signs must know of a proposal that nobody is proven to have made; empty for a proven one."""
@@ -135,9 +141,11 @@ SELECT id FROM (
     SELECT a.id, a.requested_at FROM approvals a
     WHERE (place = $1 OR target_key = $2) AND NOT observation AND finished_at IS NULL
       AND state IN ('waiting', 'approved') AND expires_at > $3
-      AND (state = 'waiting'
-           OR coalesce((inputs::json #>> '{situation,person}')::boolean, false)
-           OR EXISTS (SELECT FROM incidents i WHERE i.id = a.incident AND i.state IN ('INVESTIGATING', 'MITIGATING')))
+      AND CASE state
+          WHEN 'waiting' THEN NOT EXISTS (SELECT FROM incidents i WHERE i.id = a.incident AND i.severity < a.severity)
+          ELSE coalesce((inputs::json #>> '{situation,person}')::boolean, false)
+            OR EXISTS (SELECT FROM incidents i WHERE i.id = a.incident AND i.state IN ('INVESTIGATING', 'MITIGATING'))
+          END
     UNION ALL
     SELECT a.id, a.requested_at FROM operations o JOIN approvals a ON a.id = o.approval
     WHERE o.state = 'running' AND (a.place = $1 OR a.target_key = $2) AND NOT a.observation AND a.expires_at > $3
@@ -271,8 +279,9 @@ async def signatures_of(connection: Connection, approval: str) -> list[Signature
 async def busy_with(connection: Connection, *, place: str, target: str, now: datetime) -> str | None:
     """The oldest approval that waits, or is approved and not finished, for the incident's target or the action's; observations aside.
 
-    One that was approved and had not begun when its incident ended is not begun any more, and keeps nobody away. One that was begun
-    does so until it has ended, also when it was rejected meanwhile.
+    One that was approved and had not begun when its incident ended is not begun any more, and keeps nobody away; nor does one that waits
+    and cannot be signed any more, for its incident became more severe. One that was begun does so until it has ended, also when it was
+    rejected meanwhile.
     """
     busy: str | None = await connection.fetchval(_BUSY, place, target, now)
     return busy

@@ -116,8 +116,10 @@ async def opened_since(connection: Connection, at: datetime) -> int:
     return count
 
 
-async def get_incident(connection: Connection, incident: str) -> IncidentRow | None:
-    """The incident with this id, or None."""
+async def get_incident(connection: Connection, incident: str, *, lock: bool = False) -> IncidentRow | None:
+    """The incident with this id, or None; `lock` keeps other writers of the row out until the transaction ends."""
+    if lock:
+        await connection.execute("SELECT 1 FROM incidents WHERE id = $1 FOR UPDATE", incident)
     row = await connection.fetchrow(_INCIDENT + "WHERE i.id = $1", incident)
     return None if row is None else _incident(row)
 

@@ -32,7 +32,7 @@ from schemas.words import CheckResult, Mode, OperationState, Outcome
 from sql.approvals import ApprovalRow, SignatureRow, get_approval, signatures_of
 from sql.database import Connection, Database
 from sql.evidence import store_snapshot
-from sql.incidents import IncidentRow, add_timeline, mark_mitigating
+from sql.incidents import IncidentRow, add_timeline, get_incident, mark_mitigating
 from sql.operations import Lease, Operation, start_operation
 from sql.switch import hold
 from stages.execute.authority import is_wanted, outgrown, refusal, rejected_by
@@ -196,7 +196,7 @@ class Attempt:
 
     async def _start(self, before: Snapshot | None) -> Ending | None:
         """Commits `running`, before the world is touched; the ending when a person rejected it, everything was stopped or the incident
-        is over by now.
+        is over or more severe by now.
 
         The approval's lock keeps a rejection from coming between, and that of the switch a stop. Raises Retry when the lease was lost.
         """
@@ -208,6 +208,9 @@ class Attempt:
             if person := rejected_by(await signatures_of(connection, claim.approval.id)):
                 return ended(Outcome.WITHDRAWN, error=f"{person} rejected it")
             if not is_observation(self._action):
+                incident = await get_incident(connection, claim.approval.incident, lock=True)
+                if incident is not None and incident.is_open and (why := claim.approval.outranked(incident.severity)):
+                    return ended(Outcome.REFUSED, error=f"{why}: it must be proposed and approved anew")
                 is_open = await mark_mitigating(connection, claim.approval.incident, claim.approval.automatic)
                 if not is_open and not claim.approval.by_person:
                     return self._withdrawn()

@@ -56,7 +56,7 @@ async def _refusal(
     if switch.stopped and event.choice is Choice.SIGN:
         return f"{switch.said}; sign again after `mend resume`", row
     refusal = people.refusal(event.person, event.choice) or next(_refusals(event, context, row, options), "")
-    return refusal or await _over(connection, row) or await _begun(connection, row), row
+    return refusal or await _passed_by(event, connection, row) or await _begun(connection, row), row
 
 
 def _refusals(event: VoteCast, context: Context, row: ApprovalRow, options: GateOptions) -> Iterator[str]:
@@ -77,12 +77,13 @@ def _refusals(event: VoteCast, context: Context, row: ApprovalRow, options: Gate
         yield "the mode is shadow now: nothing may run there"
 
 
-async def _over(connection: Connection, row: ApprovalRow) -> str:
-    """Why the incident ends the time to sign; what a person proposes may be about one that is over."""
-    if row.by_person:
-        return ""
+async def _passed_by(event: VoteCast, connection: Connection, row: ApprovalRow) -> str:
+    """Why the incident, as it is now, ends the time to sign; what a person proposes may be about one that is over."""
     incident = await incidents.get_incident(connection, row.incident)
-    return "" if incident is not None and incident.is_open else "its incident is not open any more"
+    if incident is None or not incident.is_open:
+        return "" if row.by_person else "its incident is not open any more"
+    outranked = row.outranked(incident.severity) if event.choice is Choice.SIGN else ""
+    return f"{outranked}: it must be proposed anew" if outranked else ""
 
 
 async def _begun(connection: Connection, row: ApprovalRow) -> str:

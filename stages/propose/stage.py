@@ -1,9 +1,9 @@
 """propose: looks at what an incident is about, and puts one action forward with its reasons, or asks people.
 
-An incident is answered once. It is answered again only while no action was put forward: when its severity rises or another alert
-joins it, or, where its target was only looked at and signals still come in, when a new look shows what can be done; and after an
-eviction that did no harm, for the next pod on a node that is down. The world is looked at outside the transaction; what was seen and
-what was decided are committed together.
+An incident is answered once. It is answered again only while no action was put forward: when its severity rises or another alert joins it,
+or, where its target was only looked at and signals still come in, when a new look shows what can be done; when its severity rises while an
+action waits for signatures; and after an eviction that did no harm, for the next pod on a node that is down. The world is looked at
+outside the transaction; what was seen and what was decided are committed together.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from stages.propose import templates
 from stages.propose.case import Case, Neighbours, Suggestion, SuggestionSource
 from stages.propose.investigation import investigate
 from stages.propose.options import ProposeOptions
-from stages.propose.outdated import why_outdated
+from stages.propose.outdated import outranked, why_outdated
 from stages.propose.outside import gone, look
 from stages.stopped import wait_while_stopped
 
@@ -104,17 +104,22 @@ class ProposeStage:
             incident = await get_incident(connection, event.incident)
             if incident is None:
                 raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
-            if not incident.is_open or not self._wants_answer(event, latest, incident):
+            if not incident.is_open or not await self._wants_answer(event, latest, incident, connection):
                 return None
             await wait_while_stopped(connection)
             return incident
 
-    def _wants_answer(self, event: Event, latest: ProposalRow | None, incident: IncidentRow) -> bool:
-        """Whether it has no answer yet, or one that is no action and may be out of date; or the event asks for a next step."""
+    async def _wants_answer(self, event: Event, latest: ProposalRow | None, incident: IncidentRow, connection: Connection) -> bool:
+        """Whether it has no answer yet, or one that may be out of date; or the event asks for a next step.
+
+        An action is out of date where it waits for the signatures of a severity that its incident has left behind.
+        """
         if not _may_want_answer(event, latest):
             return False
         if latest is None or not isinstance(event, IncidentUpdated):
             return True
+        if latest.kind == "action":
+            return bool(await outranked(connection, incident))
         return _is_news(latest, incident) or self._looks_again(event, latest)
 
     def _looks_again(self, event: IncidentUpdated, latest: ProposalRow) -> bool:
@@ -143,12 +148,15 @@ class ProposeStage:
         await wait_while_stopped(connection)
         latest = await latest_proposal(connection, event.incident, lock=True)
         current = await get_incident(connection, event.incident)
-        if current is None or not current.is_open or not self._wants_answer(event, latest, current):
+        if current is None or not current.is_open or not await self._wants_answer(event, latest, current, connection):
             return []
-        if latest is not None and isinstance(event, IncidentUpdated) and not _is_news(latest, current) and not _acts(answer):
+        if latest is None or not isinstance(event, IncidentUpdated):
+            return await _tell(event, answer, current, context, connection)
+        if not _is_news(latest, current) and not _acts(answer):
             await looked_again(connection, current.id, at=context.now())
             return []
-        return await _tell(event, answer, current, context, connection)
+        outdated = await _told_outdated(event, await outranked(connection, current), latest, context, connection)
+        return [*outdated, *await _tell(event, answer, current, context, connection)]
 
     async def _answer(self, incident: IncidentRow, context: Context) -> _Answer:
         """Looks, suggests and checks. Raises Retry while the cluster is away and patience lasts."""
@@ -314,7 +322,9 @@ def _may_want_answer(event: Event, latest: ProposalRow | None) -> bool:
         return latest is None
     if isinstance(event, VerificationFinished):
         return latest is not None
-    return latest is not None and latest.kind != "action"
+    if latest is None or not isinstance(event, IncidentUpdated):
+        return False
+    return latest.kind != "action" or _worse(event.severity, latest.severity)
 
 
 def _is_news(latest: ProposalRow, incident: IncidentRow) -> bool:

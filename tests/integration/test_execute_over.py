@@ -8,9 +8,9 @@ import pytest
 
 from adapters.errors import OutcomeUnknown, Transient
 from schemas.action import Action, Investigate, ScaleWorkload
-from schemas.events import ActionApproved, ActionHeld, ExecutionFinished, ExecutionRetryDue
+from schemas.events import ActionApproved, ActionHeld, ExecutionFinished, ExecutionRetryDue, PeopleAsked
 from schemas.target import Target
-from schemas.words import Disposition, IncidentState, Outcome
+from schemas.words import Disposition, IncidentState, Outcome, Severity
 from sql.incidents import IncidentRow, get_incident
 from stages.failure_watch.stage import FailureWatch
 from stages.learn.stage import Learn
@@ -71,6 +71,22 @@ async def test_an_incident_that_ends_in_the_last_moment_keeps_the_action_from_be
     assert isinstance(finished, ExecutionFinished)
     assert finished.outcome is Outcome.WITHDRAWN
     assert "apply" not in world.calls
+
+
+@pytest.mark.parametrize("signers", [(), ("ann",)])
+async def test_what_was_approved_at_a_lower_severity_is_not_begun(
+    scene: Healing, world: Unsteady, target: Target, signers: tuple[str, ...]
+) -> None:
+    row = await scene.approve(restart(target), signers=signers, severity=Severity.P2)
+    worse = "UPDATE incidents SET severity = 'P0' WHERE id = $1 RETURNING id"
+    world.after["preflight"] = [lambda: scene.database.fetch(worse, row.incident)]
+    finished = only(await scene.handle(executor(scene.database, world), scene.announce(row)), ExecutionFinished)
+    assert finished.outcome is Outcome.REFUSED
+    assert "its incident is P0 now, and was P2" in finished.error
+    assert "apply" not in world.calls
+    assert (await incident_of(scene, row.incident)).state is IncidentState.INVESTIGATING
+    asked = only(await scene.handle(FailureWatch(scene.database), finished), PeopleAsked)
+    assert "propose or do it anew" in asked.question
 
 
 async def test_what_was_in_doubt_is_looked_for_before_it_is_withdrawn(scene: Healing, world: Unsteady, target: Target) -> None:

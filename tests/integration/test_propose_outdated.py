@@ -10,9 +10,19 @@ from adapters.errors import Transient
 from adapters.kubernetes.resources import BY_KIND
 from bus.handler import Reject
 from ops.sandbox.kubectl import settled, waiting
-from schemas.events import ActionProposed, ApprovalRequested, ApprovalWithdrawn, IncidentOpened, ProposalOutdated
+from schemas.event import Event, Output
+from schemas.events import (
+    ActionProposed,
+    ActionRejected,
+    ApprovalRequested,
+    ApprovalWithdrawn,
+    IncidentOpened,
+    PeopleAsked,
+    ProposalOutdated,
+    VoteRefused,
+)
 from schemas.target import Target
-from schemas.words import ApprovalState, Severity
+from schemas.words import ApprovalState, Choice, Severity
 from stages.gate.options import GateOptions
 from stages.propose.stage import ProposeStage
 from tests.integration.healing import Healing, Unsteady, only
@@ -99,3 +109,40 @@ async def test_a_forged_word_of_it_takes_nothing_back(scene: Healing, world: Uns
     with pytest.raises(Reject, match="never told"):
         await scene.handle(gate(scene, ASSIST), forged)
     assert (await row_of(scene, approval)).state is ApprovalState.WAITING
+
+
+@pytest.mark.parametrize("first", [ProposalOutdated, ActionProposed])
+async def test_an_incident_that_becomes_more_severe_is_ruled_on_anew(scene: Healing, world: Unsteady, first: type[Event]) -> None:
+    _, event, approval = await asked(scene, world)
+    assert (await row_of(scene, approval)).needed == 1
+    outputs = await scene.handle(ProposeStage(scene.database, world), await risen(scene, event, Severity.P0))
+    assert only(outputs, ProposalOutdated).reason.startswith("its incident is P0 now, and was P2")
+    stage = gate(scene, ASSIST)
+    events = [one for one in outputs if isinstance(one, Event)]
+    told: list[Output] = []
+    for one in sorted(events, key=lambda one: not isinstance(one, first)):
+        told += await scene.handle(stage, one)
+    assert only(told, ApprovalWithdrawn).approval == approval
+    assert only(told, ApprovalRequested).signatures == 2
+    assert (await row_of(scene, approval)).state is ApprovalState.WITHDRAWN
+    again = await scene.handle(ProposeStage(scene.database, world), await risen(scene, event, Severity.P0))
+    assert again == [], "what waits is of this severity"
+
+
+async def test_what_has_become_more_severe_and_cannot_be_looked_at_is_withdrawn_and_people_are_asked(
+    scene: Healing, world: Unsteady
+) -> None:
+    target, event, _ = await asked(scene, world)
+    await gone(scene, target)
+    outputs = await scene.handle(ProposeStage(scene.database, world), await risen(scene, event, Severity.P0))
+    assert "P0 now" in only(outputs, ProposalOutdated).reason
+    assert "was not found" in only(outputs, PeopleAsked).reason
+
+
+async def test_nobody_signs_what_was_ruled_on_at_a_lower_severity(scene: Healing, world: Unsteady) -> None:
+    _, event, approval = await asked(scene, world)
+    await risen(scene, event, Severity.P0)
+    row = await row_of(scene, approval)
+    refused = only(await scene.handle(gate(scene, ASSIST), scene.vote(row, "ann")), VoteRefused)
+    assert "its incident is P0 now, and was P2" in refused.reason
+    only(await scene.handle(gate(scene, ASSIST), scene.vote(row, "ann", Choice.REJECT)), ActionRejected)
