@@ -10,7 +10,7 @@ import msgspec
 from schemas.words import Severity
 from sql.database import Connection
 
-ProposalKind = Literal["action", "observation", "people"]
+ProposalKind = Literal["action", "observation", "people", "withdrawn"]
 
 _NOTE = """
 INSERT INTO proposals (incident, event, kind, severity, alerts, at) VALUES ($1, $2, $3, $4, $5, $6)
@@ -20,7 +20,7 @@ ON CONFLICT (incident) DO UPDATE
 
 
 class ProposalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest answer to an incident: an action, an observation, or a question to people.
+    """The newest answer to an incident: an action, an observation, a question to people, or that an action was withdrawn.
 
     `event` is the id of what told it; `severity` and `alerts`, the number of different alerts, are the incident's of that time.
     """

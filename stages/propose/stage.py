@@ -123,14 +123,17 @@ class ProposeStage:
         return _is_news(latest, incident) or self._looks_again(event, latest)
 
     def _looks_again(self, event: IncidentUpdated, latest: ProposalRow) -> bool:
-        """Whether a target that was only looked at, and may have been well at that moment, is still told of a while later."""
+        """Whether a target that was only looked at, and may have been well at that moment, is still told of a while later.
+
+        So is one about which nothing is put forward any more.
+        """
         waited = event.at - latest.at >= timedelta(seconds=self._options.look_again)
-        return latest.kind == "observation" and event.status is SignalStatus.FIRING and waited
+        return latest.kind in ("observation", "withdrawn") and event.status is SignalStatus.FIRING and waited
 
     async def _take_back(self, event: Event, context: Context) -> Sequence[Output]:
         """Tells that what waits for signatures is not what was put forward any more, where its target was changed since.
 
-        That is looked at while news of the incident come in; after that it is looked at anew, as what was only looked at is.
+        That is looked at while news of the incident come in; after that it is looked at anew, and that answer is told whatever it is.
         """
         if not isinstance(event, IncidentUpdated):
             return []
@@ -152,7 +155,7 @@ class ProposeStage:
             return []
         if latest is None or not isinstance(event, IncidentUpdated):
             return await _tell(event, answer, current, context, connection)
-        if not _is_news(latest, current) and not _acts(answer):
+        if latest.kind == "observation" and not _is_news(latest, current) and not _acts(answer):
             await looked_again(connection, current.id, at=context.now())
             return []
         outdated = await _told_outdated(event, await outranked(connection, current), latest, context, connection)
@@ -297,7 +300,7 @@ async def _told_outdated(
         what = f"no longer proposed: {describe(one.action)}, because {one.reason}"
         await add_timeline(connection, incident=event.incident, event=one.id, at=one.at, by=one.by, what=what)
         known: dict[str, Any] = {"severity": latest.severity, "alerts": latest.alerts}
-        await note_proposal(connection, event.incident, event=one.id, kind="observation", **known, at=one.at)
+        await note_proposal(connection, event.incident, event=one.id, kind="withdrawn", **known, at=one.at)
     return told
 
 

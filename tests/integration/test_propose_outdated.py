@@ -87,6 +87,18 @@ async def test_after_that_it_is_looked_at_anew(scene: Healing, world: Unsteady) 
     only(await scene.handle(stage, await risen(scene, event, Severity.P1)), ActionProposed)
 
 
+async def test_people_are_asked_where_the_target_of_what_was_withdrawn_stays_gone(scene: Healing, world: Unsteady) -> None:
+    target, event, _ = await asked(scene, world)
+    await gone(scene, target)
+    stage = ProposeStage(scene.database, world)
+    scene.later(61)
+    only(await scene.handle(stage, await risen(scene, event, Severity.P2)), ProposalOutdated)
+    scene.later(61)
+    assert "was not found" in only(await scene.handle(stage, await risen(scene, event, Severity.P2)), PeopleAsked).reason
+    scene.later(61)
+    assert await scene.handle(stage, await risen(scene, event, Severity.P2)) == [], "once"
+
+
 async def test_a_target_that_is_as_it_was_or_cannot_be_looked_at_takes_nothing_back(scene: Healing, world: Unsteady) -> None:
     target, event, approval = await asked(scene, world)
     stage = ProposeStage(scene.database, world)
