@@ -143,6 +143,7 @@ SELECT id FROM (
       AND state IN ('waiting', 'approved') AND expires_at > $3
       AND CASE state
           WHEN 'waiting' THEN NOT EXISTS (SELECT FROM incidents i WHERE i.id = a.incident AND i.severity < a.severity)
+            AND (NOT $4 OR coalesce((inputs::json #>> '{situation,proven}')::boolean, false))
           ELSE coalesce((inputs::json #>> '{situation,person}')::boolean, false)
             OR EXISTS (SELECT FROM incidents i WHERE i.id = a.incident AND i.state IN ('INVESTIGATING', 'MITIGATING'))
           END
@@ -276,14 +277,14 @@ async def signatures_of(connection: Connection, approval: str) -> list[Signature
     return [_signature(row) for row in rows]
 
 
-async def busy_with(connection: Connection, *, place: str, target: str, now: datetime) -> str | None:
+async def busy_with(connection: Connection, *, place: str, target: str, now: datetime, proven: bool) -> str | None:
     """The oldest approval that waits, or is approved and not finished, for the incident's target or the action's; observations aside.
 
     One that was approved and had not begun when its incident ended is not begun any more, and keeps nobody away; nor does one that waits
-    and cannot be signed any more, for its incident became more severe. One that was begun does so until it has ended, also when it was
-    rejected meanwhile.
+    and cannot be signed any more, for its incident became more severe, and one that waits and is not proven keeps no `proven` proposal
+    away. One that was begun does so until it has ended, also when it was rejected meanwhile.
     """
-    busy: str | None = await connection.fetchval(_BUSY, place, target, now)
+    busy: str | None = await connection.fetchval(_BUSY, place, target, now, proven)
     return busy
 
 

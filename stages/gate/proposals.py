@@ -13,7 +13,7 @@ from schemas.event import Output
 from schemas.events import ActionApproved, ActionHeld, ActionProposed, ApprovalDue, ApprovalRequested, PeopleAsked
 from schemas.target import Target
 from schemas.text import clean
-from schemas.words import ApprovalState, Risk, Severity, Source
+from schemas.words import ApprovalState, Mode, Risk, Severity, Source
 from sql import approvals, decisions, incidents, trust
 from sql.approvals import ApprovalRow
 from sql.database import Connection
@@ -52,7 +52,7 @@ async def decide_proposal(
     page = await _storm_page(context, connection, situation, options)
     if ruling.held:
         await _record(event, context, connection, situation, ruling, approval="")
-        return [*_held(event, context, situation, ruling), *page]
+        return [*_held(event, context, situation, ruling, options), *page]
     row = _approval(event, context, situation, ruling, place=place, options=options)
     await approvals.create_approval(connection, row)
     await _record(event, context, connection, situation, ruling, approval=row.id)
@@ -71,10 +71,11 @@ async def _measure(
     await approvals.take_lock(connection, f"incident/{event.incident}")
     incident = await incidents.get_incident(connection, event.incident)
     place = incident.key if incident else action.target.key
+    proven = person or await has_told(connection, _PROPOSER, event)
     busy = None
     if not is_observation(action):
         await approvals.take_lock(connection, *sorted({f"target/{place}", f"target/{action.target.key}"}))
-        busy = await approvals.busy_with(connection, place=place, target=action.target.key, now=context.now())
+        busy = await approvals.busy_with(connection, place=place, target=action.target.key, now=context.now(), proven=proven)
     severity = worst(event.severity, incident.severity) if incident else event.severity
     situation = Situation(
         action=action,
@@ -86,7 +87,7 @@ async def _measure(
         trust=await trust.score(connection, pattern_of(action), at=context.now(), half_life=options.trust_half_life),
         blast=event.blast,
         checks=event.checks,
-        proven=person or await has_told(connection, _PROPOSER, event),
+        proven=proven,
         related=incident is None or await _is_related(event, incident.target, connection),
         busy_with=busy or "",
         gitops=event.gitops,
@@ -257,12 +258,12 @@ async def note(connection: Connection, context: Context, incident: str, what: st
         await incidents.add_timeline(connection, incident=incident, event=context.input.id, at=context.now(), by=context.by, what=what)
 
 
-def _held(event: ActionProposed, context: Context, situation: Situation, ruling: Ruling) -> list[Output]:
+def _held(event: ActionProposed, context: Context, situation: Situation, ruling: Ruling, options: GateOptions) -> list[Output]:
     reason = clean(ruling.reasons[0], _REASON_LIMIT)
     would = {"diff": clean(event.diff, _SHORT_DIFF), "target_uid": event.target_uid}
     held = context.event(ActionHeld, proposal=event.id, action=event.action, rule=ruling.rule, reason=reason, mode=ruling.mode, **would)
     refused = next((one for one in ruling.applied if one.refuse and one.rule == ruling.rule), None)
-    if ruling.rule not in PEOPLE_RULES and refused is None:
+    if ruling.rule not in PEOPLE_RULES and refused is None and not _is_lost(situation, ruling, options):
         return [held]
     what = describe(event.action)
     place = f"{ruling.file}:{refused.line}" if refused else ruling.file
@@ -271,9 +272,17 @@ def _held(event: ActionProposed, context: Context, situation: Situation, ruling:
         "blocked": f"Nobody can approve '{what}' here: repair by hand, or change the playbook to something smaller.",
         "gitops": f"Make the change of '{what}' in the repository that {situation.gitops} reads.",
         "preflight": f"'{what}' was proposed but cannot be run as it is (see the reason): give what is missing, or repair by hand.",
+        "one_at_a_time": f"It does not come back by itself. Is '{what}' still wanted once that one is finished? Then do it by hand.",
+        "shadow": f"Its playbook or a rule of the policy only tries it out: repair by hand, or allow it more. What of '{what}'?",
     }.get(ruling.rule, f"The policy forbids '{what}' ({place}): repair by hand, or change that rule.")
     asked = context.event(PeopleAsked, subject=held.id, reason=reason, question=clean(wanted, _REASON_LIMIT), severity=situation.severity)
     return [held, asked]
+
+
+def _is_lost(situation: Situation, ruling: Ruling, options: GateOptions) -> bool:
+    """Whether its incident was left without an answer that anybody was told of. In a place that is in shadow as a whole, that is meant."""
+    tried_out = ruling.rule == "shadow" and options.mode_of(situation.action.target) is not Mode.SHADOW
+    return situation.proven and (tried_out or ruling.rule == "one_at_a_time")
 
 
 def _approved(context: Context, row: ApprovalRow) -> list[Output]:

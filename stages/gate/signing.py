@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from bus.handler import Context
-from schemas.action import describe
+from schemas.action import describe, is_observation
 from schemas.event import Output
 from schemas.events import ActionApproved, ActionRejected, ApprovalSigned, VoteCast, VoteRefused
 from schemas.text import clean
@@ -56,7 +56,8 @@ async def _refusal(
     if switch.stopped and event.choice is Choice.SIGN:
         return f"{switch.said}; sign again after `mend resume`", row
     refusal = people.refusal(event.person, event.choice) or next(_refusals(event, context, row, options), "")
-    return refusal or await _passed_by(event, connection, row) or await _begun(connection, row), row
+    refusal = refusal or await _passed_by(event, connection, row)
+    return refusal or await _taken(event, context, connection, row) or await _begun(connection, row), row
 
 
 def _refusals(event: VoteCast, context: Context, row: ApprovalRow, options: GateOptions) -> Iterator[str]:
@@ -84,6 +85,16 @@ async def _passed_by(event: VoteCast, connection: Connection, row: ApprovalRow) 
         return "" if row.by_person else "its incident is not open any more"
     outranked = row.outranked(incident.severity) if event.choice is Choice.SIGN else ""
     return f"{outranked}: it must be proposed anew" if outranked else ""
+
+
+async def _taken(event: VoteCast, context: Context, connection: Connection, row: ApprovalRow) -> str:
+    """Why another action comes first: one that nobody is proven to have proposed keeps no other away, so its target may have been taken."""
+    if event.choice is not Choice.SIGN or not row.unproven or is_observation(row.action):
+        return ""
+    target = row.target.key
+    await approvals.take_lock(connection, *sorted({f"target/{row.place}", f"target/{target}"}))
+    busy = await approvals.busy_with(connection, place=row.place, target=target, now=context.now(), proven=True)
+    return f"approval {busy} for the same target is not finished" if busy else ""
 
 
 async def _begun(connection: Connection, row: ApprovalRow) -> str:

@@ -257,7 +257,7 @@ async def test_two_incidents_cannot_get_the_same_target_at_once(scene: Scene, po
         tasks = [asyncio.create_task(scene.handle(gate(scene), event)) for event in events]
         await crowd.wait_for(len(events))
     kinds = sorted(type(output).__name__ for found in await asyncio.gather(*tasks) for output in found)
-    assert kinds == ["ActionApproved", "ActionHeld"]
+    assert kinds == ["ActionApproved", "ActionHeld", "PeopleAsked"]
 
 
 @pytest.mark.parametrize(
