@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,9 @@ from ops.api.server import bind, serve, url_of
 from ops.tokens import Role
 from schemas.codec import encode
 from schemas.event import Event
-from schemas.events import PeopleAsked
+from schemas.events import DeadLettered, PeopleAsked
 from schemas.identity import new_id, time_of
+from schemas.words import DeadReason
 from sql import event_log, people
 from sql.database import Database
 from tests.integration.bus.ground import until, vote, votes
@@ -171,6 +173,33 @@ async def test_a_reader_goes_on_after_the_last_event_without_a_gap(api: Desk) ->
         await append(api, [vote(8)])
         async with reading(url, token, "?topic=decisions", position) as reader:
             assert await reader.numbers(2) == ["7", "8"]
+
+
+async def test_the_bytes_of_a_dead_letter_are_told_to_nobody_as_they_come_or_later(api: Desk) -> None:
+    """No mask finds a secret in base64, nor the proof of the vote that is dead."""
+    original = b'{"type":"VoteCast","proof":"3f9c0a","comment":"password=hunter2-and-more"}'
+    letter = DeadLettered(
+        **header(),
+        source_topic="votes",
+        group="gate",
+        entry="1-0",
+        reason=DeadReason.UNDECODABLE,
+        error="not an event: password=hunter2-and-more",
+        attempts=1,
+        original=original,
+    )
+    token = api.tokens["vera"]
+    async with served(api) as url:
+        async with reading(url, token, "?topic=dead") as reader:
+            await append(api, [asked("nothing"), msgspec.structs.replace(letter, id=new_id(letter.at)), letter])
+            first, live = await reader.next(), await reader.next()
+        await archive_and_trim(api, "dead")
+        async with reading(url, token, "?topic=dead", first.id) as reader:
+            logged = await reader.next()
+    for told in (live, logged):
+        assert (told.body["id"], told.body["error"]) == (letter.id, "not an event: password=***")
+        assert "original" not in told.body
+        assert b64encode(original).decode() not in told.data
 
 
 async def test_more_than_a_page_is_told_whole_and_in_order(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
