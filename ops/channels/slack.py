@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
@@ -13,7 +14,7 @@ import msgspec
 
 from adapters.errors import AdapterError
 from adapters.notify.slack import ACTIONS, SlackChannel
-from ops.channels.door import MAX_BODY, answered, body_of, log_untold
+from ops.channels.door import MAX_BODY, Bodies, answered, log_untold
 from ops.channels.presses import Press, Presses
 from schemas.secret import Secret
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _WINDOW = 300  # seconds
 _VERSION = "v0"
+_SIGNATURE = re.compile(rf"{_VERSION}=[0-9a-f]{{64}}")
 
 
 class _Named(msgspec.Struct):
@@ -53,14 +55,17 @@ def slack_router(signing_secret: Secret, presses: Presses, channel: SlackChannel
     from litestar.background_tasks import BackgroundTask
 
     secret = signing_secret.reveal().encode()
-
+    bodies = Bodies()
     names = {"Request": Request, "Response": Response}
 
     @post("/interactivity", status_code=HTTPStatus.OK, request_max_body_size=MAX_BODY, include_in_schema=False, signature_namespace=names)
     async def interactivity(request: Request[Any, Any, Any]) -> Response[Any]:
-        body = await body_of(request)
-        given = request.headers.get("x-slack-signature", "")
-        reason, detail = _unproven(secret, request.headers.get("x-slack-request-timestamp", ""), body, given, clock())
+        given, timestamp = (request.headers.get(name, "") for name in ("x-slack-signature", "x-slack-request-timestamp"))
+        body = b""
+        reason, detail = _hopeless(timestamp, given, clock())
+        if not reason:
+            body = await bodies.of(request)
+            reason, detail = _forged(secret, timestamp, body, given)
         if reason:
             await presses.refused_unproven(reason, detail)
             return answered(HTTPStatus.UNAUTHORIZED, detail)
@@ -74,13 +79,20 @@ def slack_router(signing_secret: Secret, presses: Presses, channel: SlackChannel
     return Router(path="/v1/slack", route_handlers=[interactivity])
 
 
-def _unproven(secret: bytes, timestamp: str, body: bytes, given: str, now: datetime) -> tuple[str, str]:
-    """Why a request is not proven to be Slack's and of now, as a word and a sentence; empty where it is."""
-    if not hmac.compare_digest(signature(secret, timestamp, body).encode(), given.encode()):
-        return "forged", "the header X-Slack-Signature was not made with the signing secret of the app"
+def _hopeless(timestamp: str, given: str, now: datetime) -> tuple[str, str]:
+    """Why no body could prove that a request is Slack's and of now, as a word and a sentence; empty where one could."""
+    if not _SIGNATURE.fullmatch(given):
+        return "forged", "the header X-Slack-Signature must be v0= and 64 digits in hex"
     if not timestamp.isascii() or not timestamp.isdigit() or abs(now.timestamp() - int(timestamp[:12])) > _WINDOW:
         return "late", f"the header X-Slack-Request-Timestamp is more than {_WINDOW} s from now"
     return "", ""
+
+
+def _forged(secret: bytes, timestamp: str, body: bytes, given: str) -> tuple[str, str]:
+    """As `_hopeless`, of a request whose body is there."""
+    if hmac.compare_digest(signature(secret, timestamp, body), given):
+        return "", ""
+    return "forged", "the header X-Slack-Signature was not made with the signing secret of the app"
 
 
 def _read(body: bytes) -> _Payload | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from adapters.errors import AdapterError
 from adapters.notify.telegram import LETTERS, TelegramChannel
-from ops.channels.door import MAX_BODY, answered, body_of, log_untold
+from ops.channels.door import MAX_BODY, Bodies, answered, log_untold
 from ops.channels.presses import Press, Presses
 from schemas.secret import Secret
 
@@ -44,7 +44,7 @@ def telegram_router(secret_token: Secret, presses: Presses, channel: TelegramCha
     from litestar.background_tasks import BackgroundTask
 
     expected = _digest(secret_token.reveal())
-
+    bodies = Bodies()
     names = {"Request": Request, "Response": Response}
 
     @post("/webhook", status_code=HTTPStatus.OK, request_max_body_size=MAX_BODY, include_in_schema=False, signature_namespace=names)
@@ -54,7 +54,7 @@ def telegram_router(secret_token: Secret, presses: Presses, channel: TelegramCha
             await presses.refused_unproven("forged", detail)
             return answered(HTTPStatus.UNAUTHORIZED, detail)
         try:
-            update = msgspec.json.decode(await body_of(request), type=_Update)
+            update = msgspec.json.decode(await bodies.of(request), type=_Update)
         except (msgspec.DecodeError, RecursionError) as error:
             return answered(HTTPStatus.BAD_REQUEST, f"the body is no update: {str(error)[:200]}")
         press = _press(update)

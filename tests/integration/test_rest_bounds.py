@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from asyncio import StreamReader
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any, cast
 
 import httpx
@@ -10,14 +14,17 @@ import pytest
 import pytest_asyncio
 
 from bus.errors import BusFull
-from ops.api import voting
+from ops.api import connections, voting
 from ops.api.application import build_api
 from ops.api.guard import Guard
+from ops.channels import door
 from ops.settings import Settings
 from ops.settings.model import ApiSettings
 from ops.tokens import Role
 from ops.wiring import now
+from schemas.secret import Secret, Token
 from sql.database import Database
+from stages.notify.options import NotifyOptions, SlackOptions, TelegramOptions
 from tests.integration.desk import Desk, desk, problem
 from tests.integration.test_rest_events import served
 
@@ -59,8 +66,8 @@ async def test_what_needs_no_token_is_bounded_too(api: Desk) -> None:
 
 
 async def test_the_door_for_alerts_counts_nobody(api: Desk) -> None:
-    door = build_api(api.bus, guard=Guard(token="a-long-token-of-the-settings"), clock=now, by="api/test")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", door)), base_url="http://localhost") as client:
+    alerts = build_api(api.bus, guard=Guard(token="a-long-token-of-the-settings"), clock=now, by="api/test")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", alerts)), base_url="http://localhost") as client:
         answers = {(await client.post("/v1/alertmanager", json={})).status_code for _ in range(1500)}
     assert answers == {401}
 
@@ -98,6 +105,70 @@ async def test_votes_that_wait_for_the_gate_are_few(api: Desk, monkeypatch: pyte
     async with api.client(api.tokens["ann"], application=api.built(Settings())) as client:
         answer = await client.post(f"/v1/approvals/{waiting.id}/sign")
     assert "this one was not cast" in problem(answer, 503).detail
+
+
+DOORS = Settings(
+    notify=NotifyOptions(
+        slack=SlackOptions(token=Token("x" * 16), channel="C1", signing_secret=Secret("a-signing-secret")),
+        telegram=TelegramOptions(token=Token("y" * 16), chat="1", secret_token=Token("a-secret-token-of-setWebhook")),
+    )
+)
+
+
+@asynccontextmanager
+async def slow_pressers(api: Desk, url: str, count: int, **headers: str) -> AsyncIterator[list[StreamReader]]:
+    """Connections to the door for Slack whose bodies are promised and do not come; where headers are given, in place of likely ones."""
+    likely = headers or {"X-Slack-Request-Timestamp": str(int(api.scene.now.timestamp())), "X-Slack-Signature": "v0=" + "0" * 64}
+    host, port = url.removeprefix("http://").split(":")
+    lines = [f"{name}: {value}" for name, value in {"Host": "a", "Content-Length": "9999", **likely}.items()]
+    head = "\r\n".join(["POST /v1/slack/interactivity HTTP/1.1", *lines, "", "payload="]).encode()
+    streams = [await asyncio.open_connection(host, int(port)) for _ in range(count)]
+    try:
+        for _, writer in streams:
+            writer.write(head)
+        yield [reader for reader, _ in streams]
+    finally:
+        for _, writer in streams:
+            writer.transport.abort()
+
+
+async def statuses(readers: list[StreamReader], count: int) -> list[str]:
+    """What the first `count` of these connections that are answered are told."""
+    async with asyncio.timeout(20):
+        lines = [await one for one in islice(asyncio.as_completed([reader.readline() for reader in readers]), count)]
+    return [line.split()[1].decode() for line in lines]
+
+
+async def test_bodies_that_do_not_come_keep_nobody_out_of_the_api(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 20)
+    monkeypatch.setattr(door, "_READ_TIMEOUT", 60.0)
+    api.application = api.built(DOORS)
+    bearer = {"Authorization": f"Bearer {api.tokens['vera']}"}
+    async with served(api) as url, slow_pressers(api, url, 20) as slow, httpx.AsyncClient(headers=bearer) as vera:
+        assert await statuses(slow, 4) == ["503"] * 4, "16 are read at once"
+        assert (await vera.get(f"{url}/v1/stop")).status_code == 200
+
+
+async def test_a_body_that_proves_nothing_is_not_waited_for(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "_READ_TIMEOUT", 60.0)
+    api.application = api.built(DOORS)
+    now_, late = (str(int(api.scene.now.timestamp()) - age) for age in (0, 301))
+    signed = "v0=" + "0" * 64
+    async with served(api) as url:
+        for signature, timestamp in (("", now_), ("v0=", now_), ("v1=" + "0" * 64, now_), (signed, ""), (signed, late), (signed, "x")):
+            given = {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": timestamp}
+            async with slow_pressers(api, url, 1, **given) as slow:
+                assert await statuses(slow, 1) == ["401"]
+
+
+async def test_a_body_that_does_not_come_gives_its_place_away(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "_READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(door, "_AT_ONCE", 1)
+    api.application = api.built(DOORS)
+    async with served(api) as url:
+        for _ in range(2):
+            async with slow_pressers(api, url, 1) as slow:
+                assert await statuses(slow, 1) == ["408"]
 
 
 async def test_an_address_of_which_much_is_wrong_is_still_told_so_in_json(api: Desk) -> None:
