@@ -35,6 +35,12 @@ class Rates:
             self._buckets.popitem(last=False)
         return 0.0 if taken else (1 - left) / self._per_second
 
+    def give_back(self, key: str) -> None:
+        """Puts back one request that was taken."""
+        if key in self._buckets:
+            left, since = self._buckets[key]
+            self._buckets[key] = (min(self._size, left + 1), since)
+
 
 def network_of(address: str) -> str:
     """The key of an address: IPv4 as it is, IPv6 by its network, for one customer has all of that."""

@@ -116,7 +116,7 @@ class ApiSettings(Section, frozen=True, kw_only=True):
     """How many requests a minute one token may make; that many may come at once."""
 
     address_rate: Rate = 1200
-    """How many requests a minute may come from one address, with whatever token or none."""
+    """How many requests a minute may come from one address without a valid token; each route that needs none counts by itself."""
 
 
 class MetricsSettings(Section, frozen=True, kw_only=True):

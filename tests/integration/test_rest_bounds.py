@@ -24,6 +24,7 @@ from ops.tokens import Role
 from ops.wiring import now
 from schemas.secret import Secret, Token
 from sql.database import Database
+from sql.people import revoke_tokens
 from stages.notify.options import NotifyOptions, SlackOptions, TelegramOptions
 from tests.integration.desk import Desk, desk, problem
 from tests.integration.test_rest_events import served
@@ -63,6 +64,29 @@ async def test_what_needs_no_token_is_bounded_too(api: Desk) -> None:
     few = api.built(Settings(api=ApiSettings(rate=100, address_rate=2)))
     async with api.client(application=few) as client:
         assert [(await client.get("/openapi.json")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+async def test_a_flood_without_a_token_shuts_out_nobody_of_its_address_who_was_in(api: Desk) -> None:
+    """All come by one proxy elsewhere, and have one address."""
+    few = api.built(Settings(api=ApiSettings(rate=6, address_rate=3), notify=DOORS.notify))
+    async with api.client(api.tokens["vera"], application=few) as vera, api.client(application=few) as nobody:
+        for path in ("/v1/slack/interactivity", "/v1/telegram/webhook"):
+            assert [(await nobody.post(path)).status_code for _ in range(4)] == [401] * 3 + [429]
+        assert (await nobody.get("/readyz")).status_code == 200, "each route that needs no token is counted by itself"
+        assert (await vera.get("/v1/incidents")).status_code == 200
+        assert [(await nobody.get("/v1/incidents")).status_code for _ in range(4)] == [401] * 3 + [429]
+        assert [(await vera.get("/v1/incidents")).status_code for _ in range(6)] == [200] * 5 + [429], "a valid token pays for itself"
+    async with api.client(api.tokens["ann"], application=few) as ann:
+        assert "from this address" in problem(await ann.get("/v1/incidents"), 429).detail, "what is not known yet could be one more guess"
+
+
+async def test_a_token_that_was_known_and_is_revoked_lets_nobody_in_and_is_counted_for_its_address(api: Desk) -> None:
+    few = api.built(Settings(api=ApiSettings(rate=100, address_rate=2)))
+    async with api.client(api.tokens["vera"], application=few) as vera:
+        assert (await vera.get("/v1/incidents")).status_code == 200
+        async with api.database.transaction() as connection:
+            await revoke_tokens(connection, "vera", by="root", at=api.scene.now)
+        assert [(await vera.get("/v1/incidents")).status_code for _ in range(4)] == [401] * 3 + [429]
 
 
 async def test_the_door_for_alerts_counts_nobody(api: Desk) -> None:

@@ -32,6 +32,15 @@ def test_as_many_as_a_minute_may_come_at_once_and_then_one_by_one() -> None:
     assert [rates.take("ann") > 0 for _ in range(7)] == [False] * 6 + [True]
 
 
+def test_what_is_given_back_can_be_taken_again_and_never_makes_more() -> None:
+    rates = Rates(1, monotonic=Clock())
+    assert rates.take("ann") == 0.0
+    rates.give_back("ann")
+    rates.give_back("ann")
+    rates.give_back("bob")
+    assert [rates.take("ann") > 0 for _ in range(2)] == [False, True]
+
+
 def test_whoever_comes_with_many_names_fills_no_memory() -> None:
     clock = Clock()
     rates = Rates(1, monotonic=clock, most=100)
