@@ -194,7 +194,7 @@ class PersonSettings(Section, frozen=True, kw_only=True):
 
     roles: tuple[Role, ...] = ()
     """What this person is. viewer, operator (signs and rejects too) and admin count at the API; a policy may want any other, such as `dba`,
-    among those who sign. Who is only a `viewer` signs nothing."""
+    among those who sign. Who is only a `viewer` neither signs nor rejects."""
 
     slack: str = ""
     """The person's member id in Slack, such as `U0123456789`: who presses a button there is this person."""

@@ -1,4 +1,4 @@
-"""Who may sign, and what they are: from the gate's own settings, never from a vote."""
+"""Who may vote, and what they are: from the gate's own settings, never from a vote."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class People:
         self._names = {fold_name(name): name for name in roles or {}}
         self._roles = {fold_name(name): tuple(given) for name, given in (roles or {}).items()}
 
-    def refusal(self, person: str, choice: Choice) -> str:
+    def refusal(self, person: str) -> str:
         """Why this person's vote may not count; empty when it may."""
         if not self._roles:
             return ""
         roles = self._roles.get(fold_name(person))
         if roles is None:
             return "this person is not listed under [people] and may not vote"
-        if choice is Choice.SIGN and roles and set(roles) <= {VIEWER}:
-            return "this person is a viewer and signs nothing"
+        if roles and set(roles) <= {VIEWER}:
+            return "this person is a viewer, and neither signs nor rejects"
         return ""
 
     def roles_of(self, person: str) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ async def _refusal(
         return "there is no such approval", None
     if switch.stopped and event.choice is Choice.SIGN:
         return f"{switch.said}; sign again after `mend resume`", row
-    refusal = people.refusal(event.person, event.choice) or next(_refusals(event, context, row, options), "")
+    refusal = people.refusal(event.person) or next(_refusals(event, context, row, options), "")
     refusal = refusal or await _passed_by(event, connection, row)
     return refusal or await _taken(event, context, connection, row) or await _begun(connection, row), row
 

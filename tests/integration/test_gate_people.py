@@ -79,7 +79,8 @@ async def test_execute_recounts_the_roles(scene: Scene) -> None:
     [
         ("mallory", Choice.SIGN, "not listed under [people]"),
         ("mallory", Choice.REJECT, "not listed under [people]"),
-        ("eve", Choice.SIGN, "is a viewer and signs nothing"),
+        ("eve", Choice.SIGN, "is a viewer, and neither signs nor rejects"),
+        ("EVE", Choice.REJECT, "is a viewer, and neither signs nor rejects"),
         ("propose/test", Choice.SIGN, "not listed"),
     ],
 )
@@ -96,10 +97,11 @@ async def test_who_may_not_vote_is_refused_and_that_is_on_record(scene: Scene, p
     assert "abcdef" not in entry.input
 
 
-async def test_whoever_is_listed_may_reject(scene: Scene) -> None:
+@pytest.mark.parametrize("person", ["ANN", "bob"])
+async def test_whoever_is_listed_and_not_only_a_viewer_may_reject(scene: Scene, person: str) -> None:
     stage = gate(scene)
     row, _ = await waiting(scene, stage)
-    only(await scene.handle(stage, scene.vote(row, "EVE", Choice.REJECT)), ActionRejected)
+    only(await scene.handle(stage, scene.vote(row, person, Choice.REJECT)), ActionRejected)
 
 
 def timer_of(outputs: Sequence[Output]) -> tuple[ApprovalDue, datetime]:
