@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bus.errors import BusError
 from ops.errors import NoSuchApproval
 from ops.partitions import NAME, refuse_other
 from schemas.action import describe
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from sql.database import Database
     from stages.gate.votes import VoteKeys
 
+_log = logging.getLogger("mend.votes")
 _PATIENCE = 5.0  # seconds that the gate gets to answer
 _RECENT = 200  # decisions that are looked at, so that an answer which came before the look is found
 _COMMENT_LIMIT = 1000  # characters
@@ -64,7 +67,8 @@ class Ballots:
     async def answered(self, approval: str, choice: Choice, *, person: str, origin: str, comment: str) -> Answer:
         """Casts the vote of `person`, who came by `origin`, and waits up to 5 s for the gate's answer.
 
-        Raises NoSuchApproval, PartitionsChanged, StoreUnavailable, BusUnavailable and BusFull.
+        Raises NoSuchApproval, PartitionsChanged, StoreUnavailable and BusFull, with which nothing was cast, and BusUnavailable, with which
+        that is not known.
         """
         row = await self.approval(approval)
         stops = choice is Choice.REJECT and row.state is ApprovalState.APPROVED
@@ -115,6 +119,8 @@ class Ballots:
                         break
         except TimeoutError:
             return told
+        except BusError as error:  # the vote is in the stream: whoever looks away now does not undo it
+            _log.warning("the gate's answer to the vote %s could not be read: %s", vote.id, error)
         return told
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from bus.errors import BusError
+from bus.errors import BusError, BusFull
 from ops.errors import OpsError
 from schemas.identity import is_identifier
 from schemas.text import clean
@@ -30,7 +30,10 @@ class Ballot(Protocol):
     """The way to cast a vote for somebody who has been authenticated."""
 
     async def cast(self, approval: str, choice: Choice, *, person: str, origin: str, comment: str) -> str:
-        """Casts it; returns what became of it, in one sentence for the person. Raises OpsError, StoreError and BusError."""
+        """Casts it; returns what became of it, in one sentence for the person.
+
+        Raises OpsError, StoreError and BusFull, with which nothing was cast, and any other BusError, with which that is not known.
+        """
         ...
 
 
@@ -73,11 +76,19 @@ class Presses:
             if not is_new:
                 await self._refused(press, "replayed: this very press was taken before", key=nonce)
                 return say(self._language, "press.replayed")
+        except StoreError as error:
+            return self._not_worked("press.away", error)
+        try:
             return await self._cast(press, nonce)
-        except (StoreError, BusError) as error:
-            _log.warning("a press in %s could not be worked: %s", self._channel, clean(str(error), 500))
+        except (StoreError, BusFull) as error:
             await self._give_back(nonce)
-            return say(self._language, "press.away", reason=clean(str(error), 100))
+            return self._not_worked("press.away", error)
+        except BusError as error:  # the append may have been done, and only its reply lost
+            return self._not_worked("press.unsure", error)
+
+    def _not_worked(self, text: str, error: Exception) -> str:
+        _log.warning("a press in %s could not be worked: %s", self._channel, clean(str(error), 500))
+        return say(self._language, text, reason=clean(str(error), 100))
 
     async def _cast(self, press: Press, nonce: str) -> str:
         person = self._people.get(press.account)

@@ -184,6 +184,10 @@ TEXTS: dict[str, Text] = {
     ),
     "press.replayed": Text("This press was taken before; nothing more was done.", "此操作先前已收到，未再做任何動作。"),
     "press.away": Text("Nothing was done: {reason}. Please press again later.", "未做任何動作：{reason}。請稍後再按一次。"),
+    "press.unsure": Text(
+        "It is not known whether your vote was cast: {reason}. Look at the card, and press again if it does not show it.",
+        "無法確定您的投票是否已送出：{reason}。請查看卡片，若未顯示，請再按一次。",
+    ),
     "press.answer": Text("{person}: {said}", "{person}：{said}"),
     # actions
     "do.Investigate": Text("investigate {target}", "調查 {target}"),

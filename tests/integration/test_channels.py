@@ -14,7 +14,9 @@ import pytest
 import pytest_asyncio
 
 from adapters.ports import CardChannel
+from bus.errors import BusUnavailable
 from ops.api.server import bind, serve, url_of
+from ops.channels import presses
 from ops.channels.accounts import accounts
 from ops.channels.doors import open_doors
 from ops.channels.slack import signature
@@ -304,6 +306,38 @@ async def test_what_cannot_be_worked_now_may_be_pressed_again(scene: Scene, hall
     await door.send(*request)
     await door.until_told(2)
     assert door.told()[1] == f"ann: {ActionApproved.__name__}"
+
+
+async def test_a_press_whose_vote_may_have_been_cast_is_not_said_to_have_done_nothing(scene: Scene, hall: Hall, door: Door) -> None:
+    waits = await requested(scene, severity=Severity.P2)
+    hall.error = BusUnavailable("Redis cannot be reached")
+    request = door.request(door.ann, waits.id, Choice.SIGN)
+    for count in (1, 2):
+        await door.send(*request)
+        await door.until_told(count)
+    assert door.told()[0].startswith("It is not known whether your vote was cast: Redis cannot be reached. Look at the card")
+    assert door.told()[1] == "This press was taken before; nothing more was done."
+    assert len(hall.cast_by) == 1
+
+
+async def test_a_replay_that_cannot_be_audited_is_still_a_replay(
+    scene: Scene, hall: Hall, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("Postgres cannot be reached")
+
+    waits = await requested(scene)
+    request = door.request(door.ann, waits.id, Choice.SIGN)
+    await door.send(*request)
+    await door.until_told(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(presses, "audit_open", away)
+        await door.send(*request)
+        await door.until_told(2)
+    await door.send(*request)
+    await door.until_told(3)
+    assert door.told()[2] == "This press was taken before; nothing more was done."
+    assert len(hall.cast_by) == 1
 
 
 @pytest.mark.parametrize(

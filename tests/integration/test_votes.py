@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import pytest
 import pytest_asyncio
 
+from bus import inspect
+from bus.errors import BusUnavailable
 from ops import votes
 from ops.errors import NoSuchApproval, PartitionsChanged
 from ops.partitions import require_partitions
@@ -57,6 +60,22 @@ async def test_a_gate_that_is_away_is_said_and_the_vote_waits_for_it(place: Poll
 
     async with place.counting():
         await until(rejected)
+
+
+async def test_a_vote_that_is_in_the_stream_is_cast_though_the_answer_cannot_be_read(
+    place: PollingPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> NoReturn:
+        raise BusUnavailable("Redis cannot be reached")
+
+    waiting = await place.waiting()
+    with monkeypatch.context() as patched:
+        patched.setattr(inspect, "tail", away)
+        answer = await place.ballots.answered(waiting.id, Choice.REJECT, person="ann", origin="cli/x", comment="")
+    assert (answer.said, answer.counted, answer.refused) == ("the vote is cast; the gate has not answered yet", False, False)
+    (entry,) = [one async for one in inspect.tail(place.bus, "votes")]
+    assert entry.event is not None
+    assert entry.event.id == answer.vote
 
 
 async def test_what_cannot_be_voted_on_is_said_before_anything_is_cast(place: PollingPlace) -> None:
