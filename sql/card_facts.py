@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from schemas.action import Action
 from schemas.events import ExecutionFinished, PeopleAsked, VerificationFinished
 from schemas.words import ApprovalState, OperationState
 from sql.approvals import ApprovalRow, SignatureRow, list_approvals, signatures_of
@@ -17,20 +18,22 @@ from sql.past import Past, last_times, recurrence_of
 News = ExecutionFinished | VerificationFinished | PeopleAsked
 _KINDS: dict[type, str] = {ExecutionFinished: "execution", VerificationFinished: "verification", PeopleAsked: "question"}
 _decode = msgspec.json.Decoder(News).decode
+_action = msgspec.json.Decoder(Action).decode
 _NOTE = """
 INSERT INTO card_news (incident, kind, about, event, at, body) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (incident, kind, about) DO UPDATE SET event = excluded.event, at = excluded.at, body = excluded.body
 WHERE (card_news.at, card_news.event) < (excluded.at, excluded.event)
 """
 _NEWS = "SELECT body FROM card_news WHERE incident = $1 AND about = ANY($2)"
-_HELD = "SELECT rule, at FROM decisions WHERE incident = $1 AND held ORDER BY at DESC, proposal LIMIT 1"
+_HELD = "SELECT rule, at, action FROM decisions WHERE incident = $1 AND held ORDER BY at DESC, proposal LIMIT 1"
 
 
 class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest proposal that the gate held, by which rule."""
+    """The newest proposal that the gate held: what it would have done, and by which rule it was held."""
 
     rule: str
     at: datetime
+    action: Action
 
 
 class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +78,7 @@ async def card_facts(connection: Connection, incident: str) -> CardFacts | None:
         execution=next((news for news in found if isinstance(news, ExecutionFinished)), None),
         verification=next((news for news in found if isinstance(news, VerificationFinished)), None),
         question=next((news for news in found if isinstance(news, PeopleAsked)), None),
-        held=HeldRow(**dict(held)) if held else None,
+        held=HeldRow(rule=held["rule"], at=held["at"], action=_action(held["action"])) if held else None,
         past=await last_times(connection, approval) if approval else Past(),
         recurrence=await recurrence_of(connection, incident),
     )

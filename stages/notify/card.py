@@ -13,7 +13,7 @@ from schemas.evidence import BlastRadius
 from schemas.text import clean
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome, Source
 from sql.approvals import ApprovalRow, SignatureRow
-from sql.card_facts import CardFacts
+from sql.card_facts import CardFacts, HeldRow
 from sql.past import Past
 from stages.notify.facts import changes_of, check_in, reasons_of, reverted_by, undone_by, unproven_in
 from stages.notify.text import line_of, outcome_in, people_in, verdict_in
@@ -32,6 +32,8 @@ def card_of(facts: CardFacts, language: Language) -> Card:
     incident, row = facts.incident, facts.approval
     lines = [(say(language, "card.incident"), incident.title), (say(language, "card.problem"), _problem(facts, language))]
     change: list[str] = []
+    if (held := _held(facts)) is not None:
+        lines.append((say(language, "card.held"), say(language, "held_by", what=action_in(language, held.action), rule=held.rule)))
     if row is not None:
         lines += [(say(language, f"card.{label}"), text) for label, text in _decision(row, facts, language)]
         change = [clean(line, _CHANGE) for line in _change(row, language)]
@@ -53,8 +55,8 @@ def state_of(facts: CardFacts, language: Language) -> str:
     if incident.state in (IncidentState.RESOLVED, IncidentState.CLOSED):
         how = say(language, f"how.{incident.disposition or Disposition.SELF_RESOLVED}")
         return say(language, f"state.{incident.state.lower()}", how=how)
-    if facts.held is not None and (row is None or row.requested_at <= facts.held.at):
-        return say(language, "state.held", rule=facts.held.rule)
+    if (held := _held(facts)) is not None and (row is None or _has_ended(facts)):
+        return say(language, "state.held", rule=held.rule)
     if row is not None and not is_observation(row.action):
         return _state_of_action(row, facts, language)
     return say(language, "state.people" if facts.question else "state.investigating")
@@ -66,6 +68,20 @@ def _state_of_action(row: ApprovalRow, facts: CardFacts, language: Language) -> 
     if facts.execution is not None:
         return outcome_in(language, facts.execution.outcome)
     return say(language, "state.running" if facts.running else f"state.{row.state}")
+
+
+def _held(facts: CardFacts) -> HeldRow | None:
+    """The proposal that the gate held after the approval that the card shows; None where there is none."""
+    held, row = facts.held, facts.approval
+    return held if held is not None and (row is None or row.requested_at <= held.at) else None
+
+
+def _has_ended(facts: CardFacts) -> bool:
+    """Whether nothing more will be done by the approval that the card shows."""
+    row = facts.approval
+    if row is None or row.state not in (ApprovalState.WAITING, ApprovalState.APPROVED):
+        return True
+    return row.finished_at is not None or facts.execution is not None
 
 
 def _is_alive(facts: CardFacts) -> bool:
@@ -80,9 +96,7 @@ def _buttons(facts: CardFacts, language: Language) -> Iterator[CardButton]:
     if row.state is ApprovalState.WAITING:
         yield CardButton(say(language, "button.sign"), Choice.SIGN, row.id)
         yield CardButton(say(language, "button.reject"), Choice.REJECT, row.id)
-    elif (
-        row.state is ApprovalState.APPROVED and not (row.finished_at or facts.execution or facts.running) and not is_observation(row.action)
-    ):
+    elif not (_has_ended(facts) or facts.running or is_observation(row.action)):
         yield CardButton(say(language, "button.stop"), Choice.REJECT, row.id)
 
 

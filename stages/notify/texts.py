@@ -105,6 +105,7 @@ TEXTS: dict[str, Text] = {
     # the card: what it is about
     "card.incident": Text("Incident", "事件"),
     "card.problem": Text("Problem", "問題"),
+    "card.held": Text("Held, not run", "已攔下，未執行"),
     "card.action": Text("Action", "動作"),
     "card.warning": Text("Warning", "警告"),
     "card.why": Text("Why", "原因"),
@@ -122,6 +123,7 @@ TEXTS: dict[str, Text] = {
     "card.outcome": Text("Outcome", "結果"),
     "card.people": Text("People", "人員"),
     "card.more": Text("More", "詳情"),
+    "held_by": Text("{what} (rule {rule})", "{what}（規則 {rule}）"),
     "problem.again": Text("{alerts} on {target}, for the {times}. time", "{alerts}，對象為 {target}，第 {times} 次發生"),
     "source": Text("{source}, proposed by {proposer}, confidence {confidence}", "{source}，提案者 {proposer}，信心 {confidence}"),
     "source.model": Text("a language model ({provider}), which decides nothing", "語言模型（{provider}），無決定權"),

@@ -224,7 +224,36 @@ async def test_a_held_proposal_and_a_question_are_shown(scene: Scene) -> None:
         await note_news(connection, question)
     found = await card(scene, incident)
     assert found.title == "P3 · held (blocked), not run"
+    assert shown(found, "Held, not run") == "roll back deployment shop/api to revision 3 (rule blocked)"
     assert "Nobody can approve" in shown(found, "People")
+
+
+async def test_what_is_held_takes_the_title_only_when_nothing_more_is_done_by_what_the_card_shows(scene: Scene) -> None:
+    waiting = await requested(scene, severity=Severity.P2)
+    await scene.handle(gate(scene), scene.vote(waiting, "ann"))
+    scene.later(1)
+    await scene.handle(gate(scene), scene.proposal(waiting.incident, BACK, blast=BlastRadius(score=99, tier=Tier.BLOCKED)))
+    found = await card(scene, waiting.incident)
+    assert (found.title, buttons(found)) == ("P3 · approved", [("Stop it", "reject")])
+    assert shown(found, "Action") == "restart deployment shop/api"
+    held = shown(found, "Held, not run")
+    assert held.startswith("roll back deployment shop/api to revision 3 (rule ")
+    async with scene.database.connection() as connection:
+        await note_news(connection, scene.finished(waiting, Outcome.FAILED))
+    found = await card(scene, waiting.incident)
+    assert found.title.startswith("P3 · held (")
+    assert shown(found, "Held, not run") == held
+    assert shown(found, "Outcome") == "FAILED"
+
+
+async def test_an_older_proposal_that_was_held_is_not_on_the_card(scene: Scene) -> None:
+    incident = await scene.incident()
+    await scene.handle(gate(scene), scene.proposal(incident, BACK, blast=BlastRadius(score=99, tier=Tier.BLOCKED)))
+    scene.later(1)
+    await scene.handle(gate(scene), scene.proposal(incident, severity=Severity.P0))
+    found = await card(scene, incident)
+    assert found.title == "P3 · approval wanted (0 of 2 signatures)"
+    assert shown(found, "Held, not run") == ""
 
 
 async def test_the_playbook_its_similarity_near_misses_and_roles_are_shown_where_the_decision_rests_on_them(scene: Scene) -> None:
