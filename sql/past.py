@@ -13,12 +13,12 @@ from sql.incidents import RecurrenceRow, get_recurrence
 
 _PAST = """
 SELECT what, outcome, verdict, coalesce(verified_at, executed_at) AS at FROM lessons
-WHERE pattern = $1 AND incident <> $2 AND executed_at IS NOT NULL ORDER BY at DESC, id LIMIT $3
+WHERE pattern = $1 AND approval <> $2 AND outcome IN ('succeeded', 'failed', 'unknown') ORDER BY at DESC, id LIMIT $3
 """
 _COUNTED = """
 SELECT count(*) AS tried, count(*) FILTER (WHERE verdict = 'success') AS healed,
        count(*) FILTER (WHERE outcome = 'failed' OR verdict IN ('failed', 'degraded')) AS failed
-FROM lessons WHERE pattern = $1 AND incident <> $2 AND executed_at IS NOT NULL
+FROM lessons WHERE pattern = $1 AND approval <> $2 AND outcome IN ('succeeded', 'failed', 'unknown')
 """
 _ANOMALY = "SELECT anomaly FROM incident_alerts WHERE incident = $1 ORDER BY place LIMIT 1"
 
@@ -42,10 +42,10 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def last_times(connection: Connection, approval: ApprovalRow, *, limit: int = 3) -> Past:
-    """What became of the same action on the same target in earlier incidents, newest first."""
+    """What became of the same action on the same target by other approvals, newest first; what was not done does not count."""
     pattern = pattern_of(approval.action)
-    rows = await connection.fetch(_PAST, pattern, approval.incident, limit)
-    counted = await connection.fetchrow(_COUNTED, pattern, approval.incident)
+    rows = await connection.fetch(_PAST, pattern, approval.id, limit)
+    counted = await connection.fetchrow(_COUNTED, pattern, approval.id)
     assert counted is not None
     return Past(rows=tuple(PastRow(**dict(row)) for row in rows), **dict(counted))
 

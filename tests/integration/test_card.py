@@ -215,6 +215,25 @@ async def test_what_happened_the_last_times_is_told(scene: Scene) -> None:
     assert "this problem came 2 times" in told
 
 
+async def test_what_was_done_in_the_same_incident_counts_and_what_was_not_done_does_not(scene: Scene) -> None:
+    first = await requested(scene, severity=Severity.P2)
+    undone = (Outcome.REFUSED, Outcome.DRY_RUN_BLOCKED, Outcome.SHADOWED, Outcome.WITHDRAWN)
+    async with scene.database.connection() as connection:
+        await apply(connection, scene.finished(first, Outcome.FAILED))
+        for outcome in undone:
+            await apply(connection, scene.finished(outcome=outcome, incident="elsewhere"))
+    assert shown(await card(scene, first.incident), "Last times") == "never done here before"
+    await scene.handle(gate(scene), scene.vote(first, "eve", Choice.REJECT))
+    scene.later(1)
+    again = scene.proposal(first.incident, severity=Severity.P0)
+    await scene.handle(gate(scene), again)
+    found = await facts(scene, first.incident)
+    assert found.approval is not None
+    assert found.approval.proposal == again.id
+    assert [one.outcome for one in found.past.rows] == ["failed"]
+    assert (found.past.tried, found.past.failed) == (1, 1)
+
+
 async def test_a_held_proposal_and_a_question_are_shown(scene: Scene) -> None:
     incident = await scene.incident()
     blocked = scene.proposal(incident, BACK, blast=BlastRadius(score=99, tier=Tier.BLOCKED))
