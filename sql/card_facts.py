@@ -8,12 +8,15 @@ import msgspec
 
 from schemas.action import Action
 from schemas.events import ExecutionFinished, PeopleAsked, VerificationFinished
+from schemas.evidence import Snapshot
 from schemas.words import ApprovalState, OperationState
 from sql.approvals import ApprovalRow, SignatureRow, list_approvals, signatures_of
 from sql.database import Connection
+from sql.evidence import get_snapshot
 from sql.incidents import IncidentRow, RecurrenceRow, get_incident
 from sql.operations import get_operation
 from sql.past import Past, last_times, recurrence_of
+from sql.repairs import Recommendation, recommend, repairs_of
 
 News = ExecutionFinished | VerificationFinished | PeopleAsked
 _KINDS: dict[type, str] = {ExecutionFinished: "execution", VerificationFinished: "verification", PeopleAsked: "question"}
@@ -39,7 +42,8 @@ class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
 class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One incident, its newest approval with its votes, what became of that, and what happened the last times.
 
-    `running` is whether its action is being run; `question` what people were asked, `held` what the gate held.
+    `running` is whether its action is being run; `question` what people were asked, `held` what the gate held;
+    `evidence` the snapshot that the approval rests on, `recommended` what has mended this problem before.
     """
 
     incident: IncidentRow
@@ -50,6 +54,8 @@ class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     verification: VerificationFinished | None = None
     question: PeopleAsked | None = None
     held: HeldRow | None = None
+    evidence: Snapshot | None = None
+    recommended: Recommendation = Recommendation()
     past: Past = Past()
     recurrence: RecurrenceRow | None = None
 
@@ -79,6 +85,8 @@ async def card_facts(connection: Connection, incident: str) -> CardFacts | None:
         verification=next((news for news in found if isinstance(news, VerificationFinished)), None),
         question=next((news for news in found if isinstance(news, PeopleAsked)), None),
         held=HeldRow(rule=held["rule"], at=held["at"], action=_action(held["action"])) if held else None,
+        evidence=await get_snapshot(connection, approval.evidence) if approval and approval.evidence else None,
+        recommended=recommend(await repairs_of(connection, incident)) if approval else Recommendation(),
         past=await last_times(connection, approval) if approval else Past(),
         recurrence=await recurrence_of(connection, incident),
     )

@@ -13,10 +13,10 @@ from adapters.kubernetes.operations import apply, find
 from adapters.kubernetes.owner import find_owner
 from adapters.kubernetes.preflight import preflight
 from adapters.kubernetes.sensors import SENSOR_SECONDS, observe
-from adapters.kubernetes.summary import summary
 from adapters.ports import Applied, Preflight
 from schemas.action import Action, Investigate
 from schemas.evidence import Sensor, Snapshot
+from schemas.summary import summary
 from schemas.target import Kind, Target
 from schemas.text import clean
 

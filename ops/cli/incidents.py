@@ -109,7 +109,7 @@ def _evidence(rows: Sequence[EvidenceRow]) -> list[tuple[str, str]]:
 
     Of the look that an action was proposed on, the alert and the metrics stay shown: the others may not have them.
     """
-    from ops.facts.evidence import from_outside, in_short
+    from schemas.in_short import from_outside, in_short
 
     newest = {row.phase: row for row in rows}
     shown = [newest[phase] for phase in ("before", "after") if phase in newest] or list(newest.values())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from ops.errors import NoSuchApproval, NoSuchIncident
-from ops.facts.evidence import in_short
 from ops.facts.way_back import WayBack, find_way_back
 from schemas.evidence import Snapshot
+from schemas.in_short import in_short
 from sql.approvals import ApprovalRow, SignatureRow, get_approval, list_approvals, signatures_of
 from sql.database import Database
 from sql.evidence import EvidenceRow, evidence_of, get_snapshot

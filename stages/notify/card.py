@@ -10,11 +10,14 @@ import msgspec
 from adapters.ports import Card, CardButton, CardLine
 from schemas.action import is_observation
 from schemas.evidence import BlastRadius
+from schemas.in_short import in_short
+from schemas.target import Kind
 from schemas.text import clean
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome, Source
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.card_facts import CardFacts, HeldRow
 from sql.past import Past
+from sql.repairs import LEAST_RATE, LEAST_SAMPLES
 from stages.notify.facts import changes_of, check_in, reasons_of, reverted_by, undone_by, unproven_in
 from stages.notify.text import line_of, outcome_in, people_in, verdict_in
 from stages.notify.texts import action_in, say
@@ -22,6 +25,7 @@ from stages.notify.texts import action_in, say
 _ALERTS = 5
 _CHECKS = 6
 _NEAR = 3
+_SEEN = 6
 _TITLE = 140  # characters
 _TEXT = 500
 _CHANGE = 200
@@ -125,11 +129,14 @@ def _decision(row: ApprovalRow, facts: CardFacts, language: Language) -> Iterato
     yield "claim" if row.unproven else "why", "; ".join(why)
     yield "source", _source(row, language)
     yield "near", _near(row)
+    yield "recommended", _recommended(facts, language)
     yield "decided", _decided(row, language)
     if row.state is ApprovalState.WAITING:
         yield "until", f"{row.expires_at:%Y-%m-%d %H:%M} UTC"
     yield "votes", "; ".join(_vote(vote, language) for vote in facts.votes)
     yield "reach", _reach(row.blast, language)
+    for line in _seen(row, facts, language):
+        yield "seen", line
     yield "checks", _checks(row, language)
     yield "undo", undone_by(row, language)
     yield "past", _past(facts.past, facts, language)
@@ -167,6 +174,25 @@ def _near(row: ApprovalRow) -> str:
     """Playbooks that nearly fitted, and what they lacked."""
     near = _part(row.inputs, "playbook").get("near", ())
     return "; ".join(f"{one.get('playbook')} {one.get('similarity', 0):.2f}: {one.get('why')}" for one in near[:_NEAR])
+
+
+def _recommended(facts: CardFacts, language: Language) -> str:
+    """What has mended this problem before, the best first, or that too little is known of it."""
+    found, kind = facts.recommended, facts.incident.target.kind
+    if not found.tried:
+        return say(language, "recommended.unknown") if kind.is_workload or kind is Kind.POD else ""
+    if not found.repairs:
+        return say(language, "recommended.nothing", tried=found.tried, least=LEAST_SAMPLES, rate=f"{LEAST_RATE:.0%}")
+    return "; ".join(say(language, "recommended", verb=one.verb, healed=one.successes, tried=one.samples) for one in found.repairs)
+
+
+def _seen(row: ApprovalRow, facts: CardFacts, language: Language) -> list[str]:
+    """The first lines of the evidence in short."""
+    if facts.evidence is None:
+        return [say(language, "seen.none")]
+    lines = in_short(facts.evidence)
+    more = [say(language, "seen.more", approval=row.id)] if len(lines) > _SEEN else []
+    return [*lines[:_SEEN], *more]
 
 
 def _part(inputs: Mapping[str, Any], name: str) -> Mapping[str, Any]:

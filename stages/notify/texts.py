@@ -112,10 +112,12 @@ TEXTS: dict[str, Text] = {
     "card.claim": Text("Why, as it claims", "原因（其自稱）"),
     "card.source": Text("From", "來源"),
     "card.near": Text("Nearly fits", "相近的作業手冊"),
+    "card.recommended": Text("Recommended", "建議修復"),
     "card.decided": Text("Decided by", "判定依據"),
     "card.votes": Text("Votes", "簽核"),
     "card.until": Text("Until", "期限"),
     "card.reach": Text("Reaches", "影響範圍"),
+    "card.seen": Text("Seen", "所見"),
     "card.checks": Text("Checks", "檢查"),
     "card.change": Text("Change", "變更內容"),
     "card.undo": Text("Undone by", "還原方式"),
@@ -132,6 +134,16 @@ TEXTS: dict[str, Text] = {
     "source.version": Text("playbook {playbook} version {version}", "作業手冊 {playbook} 第 {version} 版"),
     "source.similar": Text("similarity {similarity}", "相似度 {similarity}"),
     "source.cached": Text("from cache", "來自快取"),
+    "recommended": Text("{verb}: {healed} of {tried} healed it before", "{verb}：過去 {tried} 次中有 {healed} 次修復"),
+    "recommended.nothing": Text(
+        "nothing: {tried} were tried for this problem, and none {least} times with {rate} success",
+        "無：此問題曾嘗試 {tried} 次，沒有任何動作達到 {least} 次且成功率 {rate}",
+    ),
+    "recommended.unknown": Text(
+        "nothing is known yet; as a rule a restart, else the deletion of a pod", "尚無紀錄；通常先重新啟動，其次刪除 Pod"
+    ),
+    "seen.none": Text("no evidence was taken", "未取得任何證據"),
+    "seen.more": Text("the rest: mend approvals show {approval}", "其餘：mend approvals show {approval}"),
     "root_cause": Text("root cause: {cause}", "根本原因：{cause}"),
     "decided": Text(
         "rule {rule}, mode {mode}, trust {trust}, risk {before}; {people}",

@@ -13,13 +13,13 @@ import pytest
 
 from adapters.alertmanager.client import AlertmanagerClient
 from adapters.prometheus.metrics import PrometheusMetrics
-from ops.facts.evidence import in_short
 from ops.sandbox.kubectl import settled, waiting
 from schemas.action import Investigate, RestartWorkload, ScaleWorkload
 from schemas.event import Output
 from schemas.events import ActionProposed, IncidentOpened
 from schemas.evidence import Snapshot
 from schemas.identity import new_id
+from schemas.in_short import in_short
 from schemas.target import Target
 from schemas.words import Severity, Verdict
 from sql.database import Database

@@ -13,15 +13,18 @@ from ops.cli.dossier import pages
 from ops.facts.dossier import dossier_of
 from schemas.action import RollBackWorkload
 from schemas.events import PeopleAsked
-from schemas.evidence import BlastRadius, Check, GitOps
+from schemas.evidence import AlertView, BlastRadius, Check, GitOps, Sensor
 from schemas.words import CheckResult, Choice, Language, Mode, Outcome, Severity, Source, Tier, Verdict
 from sql.approvals import ApprovalRow
 from sql.card_facts import CardFacts, card_facts, note_news
 from sql.database import Database
+from sql.evidence import store_snapshot
 from sql.lessons import apply
+from sql.repairs import Repair, recommend
 from stages.gate.options import GateOptions
 from stages.notify.card import card_of
 from tests.integration.scene import TARGET, Scene, gate, requested, row
+from tests.unit.snapshots import pod, snapshot
 
 ASSIST = GateOptions(mode=Mode.ASSIST)
 BACK = RollBackWorkload(target=TARGET, to_revision=3)
@@ -92,6 +95,33 @@ async def test_it_has_all_that_an_approver_needs(scene: Scene) -> None:
     assert shown(found, "Last times") == "never done here before"
     assert f"mend approvals show {waiting.id}" in shown(found, "More")
     assert buttons(found) == [("Sign", "sign"), ("Reject", "reject")]
+
+
+async def test_it_shows_what_was_seen_in_short_and_what_has_mended_it_before(scene: Scene) -> None:
+    waiting = await asked(scene)
+    found = await card(scene, waiting.incident)
+    assert shown(found, "Seen") == "no evidence was taken"
+    assert shown(found, "Recommended") == "nothing is known yet; as a rule a restart, else the deletion of a pod"
+    key = "token=abc123secret-of-the-log"
+    sensors = tuple(Sensor(name=f"sensor{number}", seconds=0.1, error=f"{key}\nAction: x" + "y" * 900) for number in range(9))
+    alerts = (AlertView(name="MemoryHigh", rule=True, fires=True),)
+    async with scene.database.connection() as connection:
+        seen = snapshot(pod("a"), alerts=alerts, sensors=sensors)
+        await store_snapshot(connection, id=waiting.evidence, incident=waiting.incident, phase="proposal", snapshot=seen)
+    told = await facts(scene, waiting.incident)
+    english, chinese = [card_of(told, language) for language in Language]
+    lines = shown(english, "Seen").splitlines()
+    assert lines[:2] == ["12:00:00Z, 0 of 9 sensors", "alert MemoryHigh: fires (its rule in Prometheus holds)"]
+    assert (len(lines), lines[-1]) == (7, f"the rest: mend approvals show {waiting.id}")
+    assert all(len(line) <= 500 for line in lines)
+    assert "abc123secret" not in str(english)
+    assert shown(chinese, "所見").splitlines()[:6] == lines[:6]
+    repairs = (Repair(verb="restart", samples=6, successes=5), Repair(verb="scale", samples=5, successes=3))
+    known = msgspec.structs.replace(told, recommended=recommend(repairs))
+    assert shown(card_of(known, Language.ENGLISH), "Recommended") == "restart: 5 of 6 healed it before; scale: 3 of 5 healed it before"
+    little = msgspec.structs.replace(told, recommended=recommend([Repair(verb="restart", samples=2, successes=2)]))
+    nothing = "nothing: 2 were tried for this problem, and none 5 times with 60% success"
+    assert shown(card_of(little, Language.ENGLISH), "Recommended") == nothing
 
 
 async def test_in_chinese_it_has_the_same_lines_and_buttons(scene: Scene) -> None:

@@ -9,11 +9,13 @@ from ops.facts.dossier import dossier_of
 from schemas.action import Action, Investigate, ScaleWorkload
 from schemas.events import ApprovalRequested
 from schemas.target import Target
-from schemas.words import Mode, Verdict
+from schemas.words import Language, Mode, Verdict
+from sql.card_facts import card_facts
 from sql.database import Database
 from sql.repairs import Repair, repairs_of
 from stages.gate.options import GateOptions
 from stages.learn.stage import Learn
+from stages.notify.card import card_of
 from tests.integration.scene import RESTART, TARGET, Scene, deployment, gate
 
 SCALE = ScaleWorkload(target=TARGET, replicas=3)
@@ -62,3 +64,8 @@ async def test_who_signs_is_told_what_has_mended_it_before(scene: Scene, healed:
     (asked, *_) = await scene.handle(gate(scene, GateOptions(mode=Mode.ASSIST)), proposal)
     assert isinstance(asked, ApprovalRequested)
     assert dict(pages(await dossier_of(scene.database, asked.approval), scene.now))["recommended"] == said
+    async with scene.database.connection() as connection:
+        facts = await card_facts(connection, proposal.incident)
+    assert facts is not None
+    (line,) = (line.text for line in card_of(facts, Language.ENGLISH).lines if line.label == "Recommended")
+    assert said.startswith(line)

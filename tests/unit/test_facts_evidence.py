@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from ops.cli.incidents import _evidence
-from ops.facts.evidence import from_outside, in_short
 from schemas.evidence import AlertView, Band, MetricView, Sensor, Snapshot
+from schemas.in_short import from_outside, in_short
 from schemas.words import Worse
 from sql.evidence import EvidenceRow
 from tests.unit.snapshots import host, pod, snapshot, unit

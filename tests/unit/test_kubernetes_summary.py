@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from adapters.kubernetes.summary import summary
 from schemas.evidence import (
     BudgetView,
     ConditionView,
@@ -14,6 +13,7 @@ from schemas.evidence import (
     Sensor,
     Snapshot,
 )
+from schemas.summary import summary
 from schemas.usage import UsageView
 from tests.unit.snapshots import NOW, TARGET, autoscaler, pod, snapshot
 

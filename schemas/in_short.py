@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.evidence import ALERT_SENSOR, METRIC_SENSOR, AlertView, HostView, MetricView, Sensor, Snapshot, UnitView, amount
+from schemas.summary import summary
 from schemas.text import clean
 
 _LINES = 24
@@ -15,8 +16,6 @@ _GIGA = 1e9
 
 def in_short(snapshot: Snapshot) -> list[str]:
     """Lines for people, 24 at most: how much could be seen, its alert and metrics, what failed, its host, and the target itself."""
-    from adapters.kubernetes.summary import summary
-
     units = [_of_unit(unit) for unit in snapshot.units]
     own = [line for line in summary(snapshot).splitlines() if not line.startswith(_UNSEEN)]
     failed = [_unseen(sensor) for sensor in snapshot.sensors if sensor.error and not sensor.name.startswith(_OUTSIDE)]
