@@ -21,6 +21,11 @@ _STORE = """
 INSERT INTO evidence (id, incident, phase, target, at, body) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (id) DO NOTHING
 """
+_NEWEST = """
+SELECT id, incident, phase, body FROM (
+    SELECT *, row_number() OVER (PARTITION BY phase ORDER BY at DESC, id DESC) AS place FROM evidence WHERE incident = $1
+) AS placed WHERE place <= $2 ORDER BY at, id
+"""
 
 
 class EvidenceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +49,9 @@ async def get_snapshot(connection: Connection, id: str) -> Snapshot | None:  # n
     return None if body is None else _decode(body)
 
 
-async def evidence_of(connection: Connection, incident: str) -> list[EvidenceRow]:
-    """Every snapshot of an incident, oldest first."""
-    rows = await connection.fetch("SELECT id, incident, phase, body FROM evidence WHERE incident = $1 ORDER BY at, id", incident)
+async def evidence_of(connection: Connection, incident: str, *, most: int = 5) -> list[EvidenceRow]:
+    """The newest snapshots of an incident, `most` of each phase, oldest first."""
+    rows = await connection.fetch(_NEWEST, incident, most)
     return [EvidenceRow(id=row["id"], incident=row["incident"], phase=row["phase"], snapshot=_decode(row["body"])) for row in rows]
 
 

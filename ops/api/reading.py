@@ -11,11 +11,12 @@ from litestar.params import FromQuery, QueryParameter
 
 from ops.api.answers import PAGE, After, Limit, Named, Page, known_text, no_such, page_of, told
 from ops.api.description import described
+from ops.api.items import ApprovalItem, IncidentItem, items_of
 from ops.facts.dossier import Dossier, Story, dossier_of, story_of
 from ops.tokens import Role
 from schemas.words import ApprovalState, IncidentState
-from sql.approvals import ApprovalRow, get_approval, list_approvals
-from sql.incidents import IncidentRow, get_incident, list_incidents
+from sql.approvals import get_approval, list_approvals
+from sql.incidents import get_incident, list_incidents
 from sql.playbooks import PlaybookRow, PlaybookStatus, get_playbook, list_playbooks
 from sql.trust import TrustRow, get_trust, list_trust
 
@@ -35,7 +36,7 @@ def _incidents(database: Database) -> list[HTTPRouteHandler]:
     @get(
         "/v1/incidents",
         role=Role.VIEWER,
-        operation_class=described({200: ("The newest first.", Page[IncidentRow])}, problems=_NOT_FOUND),
+        operation_class=described({200: ("The newest first.", Page[IncidentItem])}, problems=_NOT_FOUND),
         summary="What is wrong, and what was",
     )
     async def incidents(
@@ -45,7 +46,7 @@ def _incidents(database: Database) -> list[HTTPRouteHandler]:
             if known_text(after, "incident") and await get_incident(connection, after) is None:
                 raise no_such("incident to go on after")
             rows = await list_incidents(connection, limit + 1, (state_,) if state_ else (), after=after)
-        return page_of(rows, limit, "id")
+        return await page_of(items_of(rows, IncidentItem), limit, "id")
 
     @get(
         "/v1/incidents/{incident:str}",
@@ -54,7 +55,7 @@ def _incidents(database: Database) -> list[HTTPRouteHandler]:
         summary="One incident: what was asked of people about it, what was seen, and its timeline",
     )
     async def incident(incident: Named) -> Response[bytes]:
-        return told(await story_of(database, known_text(incident, "incident")))
+        return await told(await story_of(database, known_text(incident, "incident")))
 
     return [incidents, incident]
 
@@ -63,7 +64,7 @@ def _approvals(database: Database) -> list[HTTPRouteHandler]:
     @get(
         "/v1/approvals",
         role=Role.VIEWER,
-        operation_class=described({200: ("The newest first.", Page[ApprovalRow])}, problems=_NOT_FOUND),
+        operation_class=described({200: ("The newest first.", Page[ApprovalItem])}, problems=_NOT_FOUND),
         summary="What waits for signatures, and what did",
     )
     async def approvals(
@@ -77,7 +78,7 @@ def _approvals(database: Database) -> list[HTTPRouteHandler]:
                 raise no_such("approval to go on after")
             states, about = (state_,) if state_ else (), known_text(incident, "incident")
             rows = await list_approvals(connection, states=states, incident=about, limit=limit + 1, after=after)
-        return page_of(rows, limit, "id")
+        return await page_of(items_of(rows, ApprovalItem), limit, "id")
 
     @get(
         "/v1/approvals/{approval:str}",
@@ -86,7 +87,7 @@ def _approvals(database: Database) -> list[HTTPRouteHandler]:
         summary="One approval: what would be done, why, what it rests on, what it changes, and what undoes it",
     )
     async def approval(approval: Named) -> Response[bytes]:
-        return told(await dossier_of(database, known_text(approval, "approval")))
+        return await told(await dossier_of(database, known_text(approval, "approval")))
 
     return [approvals, approval]
 
@@ -103,7 +104,7 @@ def _trust(database: Database) -> HTTPRouteHandler:
             if known_text(after, "pattern") and await get_trust(connection, after) is None:
                 raise no_such("pattern to go on after")
             rows = await list_trust(connection, limit=limit + 1, after=after)
-        return page_of(rows, limit, "pattern")
+        return await page_of(rows, limit, "pattern")
 
     return trust
 
@@ -120,6 +121,6 @@ def _playbooks(database: Database) -> HTTPRouteHandler:
             if known_text(after, "playbook") and await get_playbook(connection, after) is None:
                 raise no_such("playbook to go on after")
             rows = await list_playbooks(connection, statuses=(status,) if status else (), limit=limit + 1, after=after)
-        return page_of(rows, limit, "name")
+        return await page_of(rows, limit, "name")
 
     return playbooks

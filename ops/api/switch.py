@@ -43,7 +43,8 @@ def switch_routes(database: Database, people: Mapping[str, PersonSettings], cloc
 
     async def now(found: SwitchState | None = None) -> Response[bytes]:
         async with database.connection() as connection:
-            return told(Switch(switch=found or await state(connection), in_flight=await in_flight(connection, at=clock())))
+            switch = Switch(switch=found or await state(connection), in_flight=await in_flight(connection, at=clock()))
+        return await told(switch)
 
     @route("/v1/stop", http_method=HttpMethod.OPTIONS, include_in_schema=False)
     async def allowed() -> Response[None]:

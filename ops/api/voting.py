@@ -66,7 +66,7 @@ class Booth:
                 raise ProblemFound(HTTPStatus.NOT_FOUND, str(error)) from error
             if answer.refused:
                 raise ProblemFound(HTTPStatus.CONFLICT, answer.said)
-            return told(answer, HTTPStatus.OK if answer.counted else HTTPStatus.ACCEPTED)
+            return await told(answer, HTTPStatus.OK if answer.counted else HTTPStatus.ACCEPTED)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -36,7 +36,10 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """One incident with what was asked of people about it (newest first), what was seen and what was done (oldest first)."""
+    """One incident with what was asked of people about it (newest first), what was seen and what was done (oldest first).
+
+    Of what was seen, these are the newest five looks of each kind: for the proposal, before the action, after it.
+    """
 
     incident: IncidentRow
     approvals: list[ApprovalRow]

@@ -6,18 +6,22 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from ops.api.items import ApprovalItem, IncidentItem
 from ops.tokens import Role
 from schemas.action import RestartWorkload
 from schemas.events import ApprovalRequested
 from schemas.words import ApprovalState, Severity
 from sql import approvals, people, playbooks
 from sql.database import Database
+from sql.evidence import Phase, store_snapshot
 from tests.integration.desk import IN_SETTINGS, Desk, desk, listing, problem
 from tests.integration.scene import deployment, gate, only, requested, row
 from tests.unit.playbook_cases import playbook
+from tests.unit.snapshots import snapshot
 
 READS = ("/v1/incidents", "/v1/approvals", "/v1/trust", "/v1/playbooks")
 
@@ -86,6 +90,28 @@ async def test_a_viewer_reads_all_that_an_approver_needs(api: Desk) -> None:
         assert (await api.get(path, "vera")).status_code == 200
 
 
+async def test_a_list_tells_of_each_what_it_is_and_leaves_the_rest_to_the_single_answer(api: Desk) -> None:
+    await api.waiting()
+    (approval,) = (await api.get("/v1/approvals", "vera")).json()["items"]
+    assert approval.keys() == set(ApprovalItem.__struct_fields__)
+    assert not approval.keys() & {"inputs", "diff", "checks", "blast", "evidence"}
+    (incident,) = (await api.get("/v1/incidents", "vera")).json()["items"]
+    assert incident.keys() == set(IncidentItem.__struct_fields__)
+    assert not incident.keys() & {"labels", "alert_labels", "notes"}
+
+
+async def test_of_what_was_seen_an_incident_tells_the_newest_of_each_phase(api: Desk) -> None:
+    incident = await api.scene.incident()
+    after: tuple[Phase, ...] = ("after",) * 7
+    phases: tuple[Phase, ...] = ("proposal", "before", *after)
+    async with api.database.transaction() as connection:
+        for number, phase in enumerate(phases):
+            seen = msgspec.structs.replace(snapshot(), at=api.scene.now + timedelta(seconds=number))
+            await store_snapshot(connection, id=f"e{number}", incident=incident, phase=phase, snapshot=seen)
+    story = (await api.get(f"/v1/incidents/{incident}", "vera")).json()
+    assert [one["id"] for one in story["evidence"]] == ["e0", "e1", "e4", "e5", "e6", "e7", "e8"]
+
+
 async def _incidents(api: Desk) -> None:
     for number in range(5):
         await api.scene.incident(deployment(f"api-{number}"))
@@ -126,7 +152,7 @@ async def test_pages_follow_each_other_and_no_item_is_left_out(
     api: Desk, path: str, key: str, made: Callable[[Desk], Awaitable[None]]
 ) -> None:
     await made(api)
-    whole = (await api.get(f"{path}?limit=200", "vera")).json()
+    whole = (await api.get(f"{path}?limit=100", "vera")).json()
     assert (len(whole["items"]), whole["next"]) == (5, "")
     found, after, pages = [], "", 0
     while after or not pages:
@@ -143,6 +169,7 @@ async def test_pages_follow_each_other_and_no_item_is_left_out(
     [
         ("/v1/incidents?limit=0", 400, "limit"),
         ("/v1/incidents?limit=many", 400, "limit"),
+        ("/v1/approvals?limit=101", 400, "limit"),
         ("/v1/approvals?state=undecided", 400, "state"),
         ("/v1/events?topic=nonsense", 400, "topic"),
         ("/v1/events?type=Nonsense", 400, "type"),
@@ -223,8 +250,9 @@ async def test_a_token_of_the_settings_gives_the_roles_of_the_settings(api: Desk
 
 
 async def test_secrets_in_what_is_kept_are_not_told(api: Desk) -> None:
-    await api.scene.incident(labels={"note": "password=hunter2-and-more", "api_token": "s3cr3t-of-the-api"})
-    text = (await api.get("/v1/incidents", "vera")).text
+    incident = await api.scene.incident(labels={"note": "password=hunter2-and-more", "api_token": "s3cr3t-of-the-api"})
+    text = (await api.get(f"/v1/incidents/{incident}", "vera")).text
+    assert "api_token" in text
     assert "hunter2" not in text
     assert "s3cr3t-of-the-api" not in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import StreamReader
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -14,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from bus.errors import BusFull
-from ops.api import connections, voting
+from ops.api import answers, connections, voting
 from ops.api.application import build_api
 from ops.api.guard import Guard
 from ops.channels import door
@@ -26,6 +27,7 @@ from schemas.secret import Secret, Token
 from sql.database import Database
 from sql.people import revoke_tokens
 from stages.notify.options import NotifyOptions, SlackOptions, TelegramOptions
+from tests.integration.bus.ground import until
 from tests.integration.desk import Desk, desk, problem
 from tests.integration.test_rest_events import served
 
@@ -94,6 +96,28 @@ async def test_the_door_for_alerts_counts_nobody(api: Desk) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", alerts)), base_url="http://localhost") as client:
         answers = {(await client.post("/v1/alertmanager", json={})).status_code for _ in range(1500)}
     assert answers == {401}
+
+
+async def test_what_is_written_for_readers_stops_no_stage_and_two_answers_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, lock, writing, most = threading.Semaphore(0), threading.Lock(), 0, 0
+
+    def slow(value: object) -> object:
+        nonlocal writing, most
+        with lock:
+            writing += 1
+            most = max(most, writing)
+        assert turns.acquire(timeout=30), "the event loop has no turn while an answer is written"
+        with lock:
+            writing -= 1
+        return value
+
+    monkeypatch.setattr(answers, "cleaned", slow)
+    asked = [asyncio.create_task(answers.told({"number": number})) for number in range(6)]
+    await until(lambda: writing == 2)
+    for _ in asked:
+        turns.release()
+    assert [(await one).content for one in asked] == [b'{"number":%d}' % number for number in range(6)]
+    assert most == 2
 
 
 async def test_a_body_that_is_too_large_is_not_read(api: Desk) -> None:
