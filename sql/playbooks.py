@@ -1,9 +1,9 @@
 """Playbooks: every version of each, and how much each is trusted.
 
-A version is never changed: what its file says stays, and only its status moves, from draft to approved to deprecated. Of a playbook
-the newest approved version proposes; to approve one deprecates those before it. Trust is kept by name, for all versions together: an
-exponentially weighted mean of outcomes, 0 to 1, in which a failure weighs twice. It is the fold of a ledger with one row for each
-verification, in the order of event times.
+A version is never changed: what its file says stays, and only its status moves, from draft to approved to deprecated, and back. Of a
+playbook the approved version proposes; to approve one, newer or older, deprecates the other. Trust is kept by name, for all versions
+together: an exponentially weighted mean of outcomes, 0 to 1, in which a failure weighs twice. It is the fold of a ledger with one row
+for each verification, in the order of event times.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9, $10) ON CONFLICT DO NOTHING
 """
 _NEWEST = "SELECT DISTINCT ON (name) name, version FROM playbooks WHERE status = ANY($2) ORDER BY name, version DESC"
 _SET = "UPDATE playbooks SET status = $3, changed_by = $4, changed_at = $5 WHERE name = $1 AND version = $2 RETURNING name"
-_OLDER = """
-UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4 WHERE name = $1 AND version < $2 AND status = 'approved'
+_OTHERS = """
+UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4 WHERE name = $1 AND version <> $2 AND status = 'approved'
 """
 _USED = """
 SELECT count(*) FROM approvals
@@ -212,11 +212,11 @@ async def list_playbooks(
 
 
 async def set_status(connection: Connection, name: str, version: int, status: PlaybookStatus, *, by: str, at: datetime) -> bool:
-    """A person approves or deprecates a version; False when there is none. Approved, it takes the place of those before it."""
+    """A person approves or deprecates a version; False when there is none. Approved, it takes the place of any other."""
     if await connection.fetchval(_SET, name, version, status.value, by, at) is None:
         return False
     if status is PlaybookStatus.APPROVED:
-        await connection.execute(_OLDER, name, version, by, at)
+        await connection.execute(_OTHERS, name, version, by, at)
     await _changed(connection)
     return True
 

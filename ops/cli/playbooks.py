@@ -144,7 +144,7 @@ async def _imported(session: Session, playbooks: Any, *, approve: bool, by: str)
 
 @commands.command()
 def approve(context: typer.Context, name: Name, version: Version = 0, person: As = None, as_json: Json = False) -> None:
-    """Lets a version propose, in place of those before it."""
+    """Lets a version, newer or older, propose in place of the one that did."""
     from sql.playbooks import PlaybookStatus
 
     _move(session_of(context), name, version, PlaybookStatus.APPROVED, person, as_json=as_json)

@@ -71,9 +71,10 @@ def test_a_playbook_goes_from_a_file_to_approved_and_away_and_each_step_is_audit
     assert mend("import", str(file), "--approve") == "approved: api-restart version 2\n"
     assert mend("approve", "api-restart", "--version", "1") == "api-restart version 1 is approved\n"
     assert "is approved already" in mend("approve", "api-restart", "--version", "1", code=1)
-    assert mend("deprecate", "api-restart") == "api-restart version 2 is deprecated\n"
     assert statuses(mend) == {"api-restart": "2 deprecated"}
     assert statuses(mend, "--status", "approved") == {"api-restart": "1 approved"}
+    assert mend("deprecate", "api-restart") == "api-restart version 1 is deprecated\n"
+    assert statuses(mend, "--status", "approved") == {}
     me = user_of_system()
     first, second = "playbook api-restart version 1", "playbook api-restart version 2"
     assert asyncio.run(audited(postgres_url)) == [
@@ -81,7 +82,7 @@ def test_a_playbook_goes_from_a_file_to_approved_and_away_and_each_step_is_audit
         (me, "import playbook", second, "success"),
         (me, "approve playbook", second, "success"),
         (me, "approve playbook", first, "success"),
-        (me, "deprecate playbook", second, "success"),
+        (me, "deprecate playbook", first, "success"),
     ]
 
 

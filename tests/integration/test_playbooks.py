@@ -79,6 +79,20 @@ async def test_of_a_playbook_the_newest_approved_version_counts(scene: Scene) ->
     assert not await moved(scene, 3, PlaybookStatus.APPROVED)
 
 
+async def test_who_goes_back_to_an_older_version_takes_the_newer_one_away(scene: Scene) -> None:
+    await added(scene, FIRST)
+    await added(scene, SECOND)
+    assert await moved(scene, 2, PlaybookStatus.APPROVED)
+    assert await moved(scene, 1, PlaybookStatus.APPROVED, by="bo")
+    assert await statuses(scene) == {2: PlaybookStatus.DEPRECATED, 1: PlaybookStatus.APPROVED}
+    async with scene.database.connection() as connection:
+        (row,) = await playbooks.list_playbooks(connection, statuses=[PlaybookStatus.APPROVED])
+        other = await playbooks.get_playbook(connection, "restart-api", 2)
+    assert row.version == 1
+    assert other is not None
+    assert other.changed_by == "bo"
+
+
 async def test_every_change_is_counted_and_a_look_is_none(scene: Scene) -> None:
     async with scene.database.connection() as connection:
         before = await playbooks.changes(connection)
