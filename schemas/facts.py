@@ -80,6 +80,7 @@ FACTS: Mapping[str, Fact] = {
 """Every name but `labels.NAME`, which is any label of the alert."""
 
 LABELS = "labels."
+EVIDENCE = "evidence."
 _BY_FAULT = {
     Fault.CRASH: "crashing",
     Fault.MEMORY: "out_of_memory",

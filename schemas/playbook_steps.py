@@ -24,7 +24,7 @@ from schemas.action import (
     SetAutoscalerBounds,
     SetMemoryLimit,
 )
-from schemas.facts import FACTS, LABELS, Facts, Value
+from schemas.facts import EVIDENCE, FACTS, LABELS, Facts, Value
 
 Sentence = Annotated[str, msgspec.Meta(max_length=600)]
 Condition = Annotated[str, msgspec.Meta(max_length=300)]
@@ -102,6 +102,11 @@ class Comparison(msgspec.Struct, frozen=True):
     name: str
     sign: str
     value: Value
+
+    @property
+    def on_evidence(self) -> bool:
+        """Whether it is about what was seen, and not about what an alert says or what its target is called."""
+        return self.name.startswith(EVIDENCE)
 
     def holds(self, facts: Facts) -> bool | None:
         """Whether it holds; None where nothing is known by that name."""

@@ -126,6 +126,16 @@ def test_what_is_not_there_or_not_of_the_target_or_changes_nothing_is_not_propos
     assert action_of(seen, line, label) is None
 
 
+@pytest.mark.parametrize("condition", ['labels.heal == "yes"', 'target.kind == "Deployment"'])
+@pytest.mark.parametrize("of_step", [True, False])
+def test_a_condition_on_a_label_or_the_target_lets_nothing_be_replaced_that_is_well(condition: str, *, of_step: bool) -> None:
+    when = f"[{{do: RestartWorkload, when: ['{condition}']}}]" if of_step else "[{do: RestartWorkload}]"
+    symptoms = f"{{alerts: [alertname=A], evidence: [{'' if of_step else repr(condition)}]}}"
+    book, labels = playbook(steps=when, symptoms=symptoms), ({"alertname": "A", "heal": "yes"},)
+    assert suggested(case(snapshot(pod("a")), labels=labels), book) is None
+    assert suggested(case(snapshot(pod("a", "crash")), labels=labels), book) is not None
+
+
 def test_what_an_owner_has_conditions_for_is_replaced_though_it_is_well() -> None:
     assert action_of(snapshot(pod("a")), "do: RestartWorkload, when: [evidence.well == true]") == RestartWorkload(target=TARGET)
 

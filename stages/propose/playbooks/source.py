@@ -99,14 +99,15 @@ class Tried(msgspec.Struct, frozen=True):
 
 def steps_of(one: Fit, case: Case) -> list[Tried]:
     """Each step of a playbook, tried on a case."""
-    chosen = bool(one.entry.conditions)
-    return [_tried(step, one, case, chosen=chosen or bool(step.when)) for step in one.entry.row.playbook.steps]
+    return [_tried(step, one, case) for step in one.entry.row.playbook.steps]
 
 
-def _tried(step: Step, one: Fit, case: Case, *, chosen: bool) -> Tried:
-    for text in step.when:
-        if not compare(text).holds(one.facts):
-            return Tried(step, why=f"is not wanted: {text} {'is not known' if compare(text).holds(one.facts) is None else 'does not hold'}")
+def _tried(step: Step, one: Fit, case: Case) -> Tried:
+    wanted = [(text, compare(text)) for text in step.when]
+    for text, condition in wanted:
+        if not (holds := condition.holds(one.facts)):
+            return Tried(step, why=f"is not wanted: {text} {'is not known' if holds is None else 'does not hold'}")
+    chosen = any(condition.on_evidence for condition in (*one.entry.conditions, *(condition for _, condition in wanted)))
     try:
         return Tried(step, build(step, case.snapshot, one.facts, chosen=chosen))
     except NotDone as error:
