@@ -91,7 +91,8 @@ UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4 WHE
 """
 _USED = """
 SELECT count(*) FROM approvals
-WHERE playbook = $1 AND target_key = $2 AND requested_at > $3 AND automatic AND NOT observation AND state = 'approved'
+WHERE playbook = $1 AND (place = $2 OR target_key = $3) AND requested_at > $4
+  AND automatic AND NOT observation AND state = 'approved'
 """
 _STORE = """
 INSERT INTO playbook_trust (playbook, trust, successes, failures, last_at) VALUES ($1, $2, $3, $4, $5)
@@ -221,9 +222,11 @@ async def set_status(connection: Connection, name: str, version: int, status: Pl
     return True
 
 
-async def used_alone(connection: Connection, name: str, target: str, *, since: datetime) -> int:
-    """How often an action of this playbook on this target (by its key) was approved without a signature after `since`."""
-    return int(await connection.fetchval(_USED, name, target, since) or 0)
+async def used_alone(connection: Connection, name: str, *, place: str, target: str, since: datetime) -> int:
+    """How often an action of this playbook was approved without a signature after `since`, on the incident's target or on the action's,
+    such as one of its pods.
+    """
+    return int(await connection.fetchval(_USED, name, place, target, since) or 0)
 
 
 async def changes(connection: Connection) -> int:

@@ -81,7 +81,7 @@ async def _measure(
         action=action,
         severity=severity,
         now=context.now(),
-        mode=await within_playbook(connection, event, options.mode_of(action.target), now=context.now()),
+        mode=await within_playbook(connection, event, options.mode_of(action.target), place=place, now=context.now()),
         incident=incident.state if incident else None,
         named_risk=_named_risk(event, options.risks.of(severity)),
         trust=await trust.score(connection, pattern_of(action), at=context.now(), half_life=options.trust_half_life),

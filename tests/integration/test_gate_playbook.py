@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from schemas.action import Action, DeletePod
 from schemas.events import ActionApproved, ActionHeld, ApprovalRequested
 from schemas.playbook_file import read_playbook
+from schemas.target import Kind
 from schemas.words import Mode, Risk, Severity, Source
 from sql import playbooks
 from sql.approvals import finish_approval
 from sql.database import Database
+from sql.evidence import store_snapshot
 from sql.playbooks import PlaybookStatus
 from stages.gate.options import GateOptions
-from tests.integration.scene import AUTO, Scene, gate, only
+from tests.integration.scene import AUTO, RESTART, TARGET, Scene, gate, only
+from tests.unit.snapshots import pod, snapshot
 
 TEXT = "name: book\ntitle: T\nowner: ana\nsymptoms: {alerts: [alertname=A]}\nsteps: [{do: RestartWorkload}]\n"
 
@@ -32,10 +37,12 @@ async def stored(scene: Scene, more: str = "", status: PlaybookStatus = Playbook
     return row.version
 
 
-async def decided(scene: Scene, version: int = 1, name: str = "book", options: GateOptions = AUTO) -> type[object]:
+async def decided(
+    scene: Scene, version: int = 1, name: str = "book", options: GateOptions = AUTO, action: Action = RESTART, **more: Any
+) -> type[object]:
     """What becomes of a proposal of low risk; what was approved is done with at once."""
-    fields: dict[str, Any] = {"playbook": name, "playbook_version": version, "source": Source.PLAYBOOK, "risk": Risk.LOW}
-    (first, *_) = await scene.handle(gate(scene, options), scene.proposal(await scene.incident(), **fields))
+    fields: dict[str, Any] = {"playbook": name, "playbook_version": version, "source": Source.PLAYBOOK, "risk": Risk.LOW, **more}
+    (first, *_) = await scene.handle(gate(scene, options), scene.proposal(await scene.incident(), action, **fields))
     if isinstance(first, ActionApproved):
         async with scene.database.transaction() as connection:
             await finish_approval(connection, first.approval, at=scene.now)
@@ -90,3 +97,20 @@ async def test_beyond_its_limits_on_a_target_a_person_signs(scene: Scene, limits
     assert became == [ActionApproved] * alone + [ApprovalRequested] * (3 - alone)
     scene.later(3600)
     assert await decided(scene, version) is ActionApproved
+
+
+def deletes(name: str, uid: str) -> DeletePod:
+    return DeletePod(target=msgspec.structs.replace(TARGET, kind=Kind.POD, name=name), uid=uid)
+
+
+@pytest.mark.parametrize("limits", ["{cooldown: 900}", "{most_per_hour: 1}"])
+async def test_the_pods_of_a_workload_count_together_for_its_limits(scene: Scene, limits: str) -> None:
+    version, incident = await stored(scene, f"limits: {limits}\n"), await scene.incident()
+    seen = snapshot(pod("api-1", "crash"), pod("api-2", "crash"), target=TARGET)
+    async with scene.database.transaction() as connection:
+        await store_snapshot(connection, id="seen", incident=incident, phase="proposal", snapshot=seen)
+    first, second = (deletes(one.name, one.uid) for one in seen.pods)
+    assert await decided(scene, version, action=first, target_uid=first.uid, evidence="seen") is ActionApproved
+    assert await decided(scene, version, action=second, target_uid=second.uid, evidence="seen") is ApprovalRequested
+    scene.later(3600)
+    assert await decided(scene, version, action=second, target_uid=second.uid, evidence="seen") is ActionApproved
