@@ -34,11 +34,6 @@ class Tier(StrEnum):
     DUAL = "dual"
     BLOCKED = "blocked"
 
-    @property
-    def signatures(self) -> int:
-        """How many people it asks for; for `blocked`, which no number of people can allow, the most that any other asks for."""
-        return {Tier.AUTO: 0, Tier.HUMAN: 1}.get(self, 2)
-
 
 class Mode(StrEnum):
     """shadow decides and records but runs nothing; assist has a person sign everything; auto lets trust decide."""

@@ -179,14 +179,14 @@ class Attempt:
         if unsure:
             error = f"what was checked when it was approved cannot be checked now: {_said(unsure)}"
             return self._later(error, touched=False) or ended(Outcome.REFUSED, error=error)
-        if reason := outgrown(self.claim.approval, self.claim.signatures, preflight.blast):
-            return ended(Outcome.REFUSED, error=reason)
         if preflight.uid != self.claim.approval.target_uid:
             target = self._action.target
             return ended(Outcome.REFUSED, error=f"{target} is not the one that was approved: its UID has changed since")
         if preflight.basis != self.claim.approval.basis:
             error = f"what this would change of {self._action.target} was changed since it was proposed: look again, and approve it anew"
             return ended(Outcome.REFUSED, error=error)
+        if reason := outgrown(self.claim.approval, preflight.blast):
+            return ended(Outcome.REFUSED, error=reason)
         return None
 
     def _awaits_budget(self, failed: Sequence[Check]) -> bool:

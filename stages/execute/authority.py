@@ -11,6 +11,8 @@ from schemas.words import ApprovalState, Choice, Mode, Tier
 from sql.approvals import ApprovalRow, SignatureRow, fold_name
 from sql.incidents import IncidentRow
 
+_TIERS = tuple(Tier)  # the worst one last
+
 
 def refusal(approval: ApprovalRow, signatures: Sequence[SignatureRow], now: datetime, mode: Mode = Mode.AUTO, grant: float = 600.0) -> str:
     """Why the action must not run, as a sentence; empty when it may. Everything that is missing counts as no.
@@ -43,14 +45,18 @@ def refusal(approval: ApprovalRow, signatures: Sequence[SignatureRow], now: date
     return ""
 
 
-def outgrown(approval: ApprovalRow, signatures: Sequence[SignatureRow], blast: BlastRadius) -> str:
-    """Why those who agreed are too few for the blast radius as it is now; empty when they are not."""
-    has, wanted = len(_people(approval, signatures)), blast.tier.signatures
-    measured = f"its blast radius is in the {blast.tier.value} tier now (score {blast.score} of 100)"
+def outgrown(approval: ApprovalRow, blast: BlastRadius) -> str:
+    """Why the blast radius as it is now is not the one that was agreed to; empty when its tier is no worse.
+
+    Who must agree to a worse one is for the gate's policy to say, so it is approved again, however many have signed. What was not
+    measured when it was approved was agreed to as nothing.
+    """
+    agreed, measured = approval.blast.tier if approval.blast else Tier.AUTO, f"its blast radius is in the {blast.tier.value} tier now"
+    measured = f"{measured} (score {blast.score} of 100)"
     if blast.tier is Tier.BLOCKED:
-        return measured
-    wants = f"wants {wanted} signature{'s' if wanted > 1 else ''}"
-    return f"{measured}, which {wants}, and it has {has}: it must be approved again" if has < wanted else ""
+        return f"{measured}: nobody can approve it"
+    worse = _TIERS.index(blast.tier) > _TIERS.index(agreed)
+    return f"{measured}, and was in the {agreed.value} tier when it was approved: it must be approved again" if worse else ""
 
 
 def rejected_by(signatures: Sequence[SignatureRow]) -> str:

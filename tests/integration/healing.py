@@ -73,7 +73,7 @@ class Healing(Scene):
         """The row of an approved action, with an incident of its own, as the gate leaves it."""
         if not is_observation(action) and (uid is None or "basis" not in fields):
             found = await self.world.preflight(action)
-            uid, fields = found.uid if uid is None else uid, {"basis": found.basis} | fields
+            uid, fields = found.uid if uid is None else uid, {"basis": found.basis, "blast": found.blast} | fields
         uid = uid or ""
         incident = fields.pop("incident", None) or await self.incident(action.target)
         plain: dict[str, Any] = {

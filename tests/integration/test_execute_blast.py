@@ -1,4 +1,4 @@
-"""How far an action reaches is measured when it is approved and again before it runs: who signed must be enough for both."""
+"""How far an action reaches is measured when it is approved and again before it runs: what reaches further is approved again."""
 
 from __future__ import annotations
 
@@ -48,21 +48,26 @@ async def desired(scene: Healing, target: Target) -> int | None:
     return workload.desired
 
 
-@pytest.mark.parametrize("signers", [(), ("ann",), ("ann", "Ann"), ("ann", "mendstream")])
-async def test_what_reaches_further_by_now_than_people_agreed_to_is_refused(
-    scene: Healing, outage: ScaleWorkload, signers: Sequence[str]
+@pytest.mark.parametrize("signers", [(), ("ann",), ("ann", "bob", "eve")])
+@pytest.mark.parametrize("agreed", [None, Tier.AUTO, Tier.HUMAN])
+async def test_what_reaches_further_by_now_than_when_it_was_approved_is_refused(
+    scene: Healing, outage: ScaleWorkload, agreed: Tier | None, signers: Sequence[str]
 ) -> None:
-    row = await scene.approve(outage, signers=signers, needed=0, blast=BlastRadius(score=0, tier=Tier.AUTO))
+    blast = None if agreed is None else BlastRadius(score=0, tier=agreed)
+    row = await scene.approve(outage, signers=signers, blast=blast)
     finished = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.REFUSED
     assert "its blast radius is in the dual tier now" in finished.error
     assert await desired(scene, outage.target) == 3
     asked = only(await scene.handle(FailureWatch(scene.database), finished), PeopleAsked)
-    assert "wants 2 signatures" in asked.reason
+    assert "it must be approved again" in asked.reason
 
 
-async def test_what_enough_people_signed_runs_however_far_it_reaches_by_now(scene: Healing, outage: ScaleWorkload) -> None:
-    row = await scene.approve(outage, signers=["ann", "bob"], needed=1, blast=BlastRadius(score=0, tier=Tier.AUTO))
+@pytest.mark.parametrize("signers", [(), ("ann", "bob")])
+async def test_what_reaches_no_further_runs_with_those_whom_the_policy_asked(
+    scene: Healing, outage: ScaleWorkload, signers: Sequence[str]
+) -> None:
+    row = await scene.approve(outage, signers=signers, blast=BlastRadius(score=60, tier=Tier.DUAL))
     finished = only(await scene.handle(executor(scene.database, scene.world), scene.announce(row)), ExecutionFinished)
     assert finished.outcome is Outcome.SUCCEEDED
     assert await desired(scene, outage.target) == 0

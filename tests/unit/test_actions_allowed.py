@@ -114,20 +114,23 @@ def test_the_present_mode_counts_and_not_the_one_of_the_decision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tier", "people", "may"),
+    ("agreed", "tier", "may"),
     [
-        (Tier.AUTO, (), True),
-        (Tier.HUMAN, (), False),
-        (Tier.HUMAN, ("ann",), True),
-        (Tier.DUAL, ("ann",), False),
-        (Tier.DUAL, ("ann", "Ann "), False),
-        (Tier.DUAL, ("ann", "mendstream"), False),
-        (Tier.DUAL, ("ann", "bob"), True),
-        (Tier.BLOCKED, ("ann", "bob", "eve"), False),
+        (None, Tier.AUTO, True),
+        (None, Tier.HUMAN, False),
+        (Tier.AUTO, Tier.AUTO, True),
+        (Tier.AUTO, Tier.HUMAN, False),
+        (Tier.HUMAN, Tier.HUMAN, True),
+        (Tier.HUMAN, Tier.AUTO, True),
+        (Tier.HUMAN, Tier.DUAL, False),
+        (Tier.DUAL, Tier.DUAL, True),
+        (Tier.DUAL, Tier.BLOCKED, False),
+        (Tier.BLOCKED, Tier.BLOCKED, False),
     ],
 )
-def test_a_larger_blast_radius_than_people_agreed_to_is_outgrown(tier: Tier, people: tuple[str, ...], may: bool) -> None:
-    said = outgrown(approval(), signed(*people), BlastRadius(score=1, tier=tier))
+def test_a_worse_blast_radius_than_was_agreed_to_is_outgrown(agreed: Tier | None, tier: Tier, may: bool) -> None:
+    blast = None if agreed is None else BlastRadius(score=1, tier=agreed)
+    said = outgrown(approval(blast=blast), BlastRadius(score=1, tier=tier))
     assert (said == "") is may
     assert may or tier.value in said
 
