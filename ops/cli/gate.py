@@ -129,6 +129,7 @@ def pages(row: DecisionRow) -> Iterator[tuple[str, Any]]:
     yield "incident", f"{situation.get('incident') or 'unknown'}, {'its own' if situation.get('related') else 'another'} target"
     yield "traffic", situation.get("traffic") or ""
     yield "labels", situation.get("labels") or ""
+    yield "labels of each alert", situation.get("alert_labels") or ""
     yield "rules that spoke", "\n".join(_applied(one) for one in ruling.get("applied", ()))
     yield "rules that did not", "\n".join(f"{one['rule']} (line {one['line']}): {one['why']}" for one in ruling.get("passed", ()))
 

@@ -41,8 +41,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     own, or is known to belong to it or to own it; `proven` whether the stage that proposes really told the proposal; `busy_with`
     the approval that has the target, or empty; `traffic` is None until it has been counted under the lock; `gitops` is what
     would revert the action; `person` whether a person proposes it, and proves to be that person; `outdated` whether everything was
-    stopped after it was proposed; `objection` what a critic says against it. `labels` and `alerts` are those of the incident, in the
-    words of whoever wrote its alerts; `silences` say which of them were silenced when they were looked at.
+    stopped after it was proposed; `objection` what a critic says against it. `labels` are those of the signal that opened the
+    incident, `alert_labels` those of the first of each of its `alerts`, in the words of whoever wrote them; `silences` say which of
+    them were silenced when they were looked at.
     """
 
     action: Action
@@ -66,6 +67,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     playbook: str = ""
     confidence: float = 0.0
     labels: dict[str, str] = {}
+    alert_labels: tuple[dict[str, str], ...] = ()
     alerts: tuple[str, ...] = ()
     silences: tuple[str, ...] = ()
 
@@ -214,7 +216,7 @@ def _facts(situation: Situation, before: Risk, after: Risk) -> Facts:
         source=situation.source,
         playbook=situation.playbook,
         confidence=situation.confidence,
-        labels=situation.labels,
+        labels=(situation.labels, *(labels for labels in situation.alert_labels if labels != situation.labels)),
         alerts=situation.alerts,
         now=situation.now,
         proven=situation.proven,

@@ -124,7 +124,7 @@ def _faults(rule: Rule, before: set[str]) -> Iterator[tuple[Path, str]]:
         yield ("name",), f"there is a rule {rule.name!r} before: give each its own name"
     if rule.effect == Effect():
         yield ("effect",), "the rule demands nothing: give it signatures, roles, a mode, a cooldown, or refuse"
-    if rule.last and (rule.match.labels or "labels" in rule.match.when or "alerts" in rule.match.when):
+    if rule.last and rule.on_alerts:
         yield ("last",), "who writes an alert chooses its labels: a rule that is about them can only demand more, and cannot be the last"
     yield from _signature_faults(rule.effect.signatures)
     yield from _word_faults(rule.match)

@@ -97,6 +97,7 @@ async def _measure(
         playbook=event.playbook,
         confidence=event.confidence,
         labels=incident.labels if incident else {},
+        alert_labels=incident.alert_labels if incident else (),
         alerts=incident.alerts if incident else (),
     )
     return place, situation

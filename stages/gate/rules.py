@@ -27,7 +27,9 @@ Texts = str | tuple[str, ...]
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy may know of an action. `risk` is that after trust; `said` are words for the reasons of rules, by name."""
+    """What a policy may know of an action. `risk` is that after trust; `labels` are those of each alert, one at least; `said` are words
+    for the reasons of rules, by name.
+    """
 
     severity: Severity
     cluster: str
@@ -43,7 +45,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     playbook: str
     confidence: float
-    labels: dict[str, str]
+    labels: tuple[dict[str, str], ...]
     alerts: tuple[str, ...]
     now: datetime
     proven: bool
@@ -51,12 +53,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     checked: bool
     said: dict[str, str] = {}
 
-    @property
-    def values(self) -> dict[str, Any]:
-        """The names of a condition."""
+    def values(self, labels: Mapping[str, str]) -> dict[str, Any]:
+        """The names of a condition, with the labels of one alert."""
         plain = {name: getattr(self, name) for name in self.__struct_fields__ if name != "said"}
         words = {name: str(plain[name]) for name in ("severity", "risk", "mode", "source")}
-        return plain | words | {"alerts": list(self.alerts), "labels": dict(self.labels)}
+        return plain | words | {"alerts": list(self.alerts), "labels": dict(labels)}
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +109,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     reason: str = ""
     last: bool = False
     line: int = 0
+
+    @property
+    def on_alerts(self) -> bool:
+        """Whether it is about what alerts say of themselves, which whoever writes them chooses: then it can only demand more."""
+        return bool(self.match.labels) or "labels" in self.match.when or "alerts" in self.match.when
 
     @cached_property
     def condition(self) -> Condition:
@@ -188,6 +194,8 @@ def _applied(rule: Rule, facts: Facts) -> Applied:
     said = rule.reason or effect.refuse or f"the rule {rule.name}"
     table = effect.signatures
     signatures = table if isinstance(table, int) or table is None else table.get(facts.risk.value, table.get(facts.tier))
+    if rule.on_alerts:
+        signatures = signatures or None  # none needed would take away that one is needed where no rule says a number
     if effect.roles:
         signatures = max(signatures or 0, 1)
     return Applied(
@@ -211,8 +219,29 @@ def _mismatches(rule: Rule, facts: Facts) -> Iterator[str]:
             yield f"it is {'' if getattr(facts, name) else 'not '}{name}"
     if match.time is not None and not match.time.holds(facts.now):
         yield f"it is not the time: {match.time.cron} ({match.time.zone})"
-    if match.when and not rule.condition.holds(facts.values):
-        yield f"it does not hold that {match.when}"
+    if why := _unlike_alerts(rule, facts):
+        yield why
+
+
+def _unlike_alerts(rule: Rule, facts: Facts) -> str:
+    """Why it is about none of the alerts, by the first one; empty when it is about one. Raises ConditionFailed."""
+    whys = []
+    for labels in facts.labels if rule.on_alerts else facts.labels[:1]:
+        why = next(_of_alert(rule, facts, labels), "")
+        if not why:
+            return ""
+        whys.append(why)
+    return whys[0]
+
+
+def _of_alert(rule: Rule, facts: Facts, labels: Mapping[str, str]) -> Iterator[str]:
+    """Why the rule is not about this alert; nothing when it is. One alert must have all that is asked of labels."""
+    for label, value in rule.match.labels.items():
+        is_, wanted = labels.get(label), several(value)
+        if is_ is None or not _fits(is_, wanted):
+            yield f"the label {label} is {'missing' if is_ is None else clean(is_, 60)}, not {_listed(wanted)}"
+    if rule.match.when and not rule.condition.holds(facts.values(labels)):
+        yield f"it does not hold that {rule.match.when}"
 
 
 def _other_words(match: Match, facts: Facts) -> Iterator[str]:
@@ -224,10 +253,6 @@ def _other_words(match: Match, facts: Facts) -> Iterator[str]:
         wanted, is_ = several(getattr(match, name)), getattr(facts, name)
         if wanted and not _fits(is_, wanted):
             yield f"{name} is {is_ or 'none'}, not {_listed(wanted)}"
-    for label, value in match.labels.items():
-        is_, wanted = facts.labels.get(label), several(value)
-        if is_ is None or not _fits(is_, wanted):
-            yield f"the label {label} is {'missing' if is_ is None else clean(is_, 60)}, not {_listed(wanted)}"
 
 
 def several(wanted: Any) -> tuple[Any, ...]:

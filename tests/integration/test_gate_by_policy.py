@@ -67,6 +67,16 @@ async def test_a_rule_of_the_operator_decides_and_is_recorded_with_the_version_o
     assert page["labels"]["team"] == "pay"
 
 
+async def test_a_rule_on_labels_sees_those_of_an_alert_that_joined(scene: Scene) -> None:
+    incident = await scene.incident(labels={"team": "web"})
+    assert await scene.incident(alert="Slow", labels={"team": "pay"}) == incident
+    event = scene.proposal(incident)
+    asked = only(await scene.handle(gate(scene, RULES), event), ApprovalRequested)
+    assert (asked.signatures, asked.rule) == (3, "shop-is-dear")
+    page = dict(pages(await decision(scene, event.id)))
+    assert [labels["team"] for labels in page["labels of each alert"]] == ["web", "pay"]
+
+
 async def test_without_a_policy_of_the_operator_the_one_that_comes_with_it_is_recorded(scene: Scene) -> None:
     event = scene.proposal(await scene.incident())
     only(await scene.handle(usual_gate(scene), event), ActionApproved)

@@ -184,6 +184,30 @@ def test_a_rule_is_matched_by_what_is_known_of_the_action(match: str) -> None:
         assert rule(text, **other).rule != "it"
 
 
+@pytest.mark.parametrize(
+    "match",
+    ["labels: {team: pay, tier: '1'}", "when: has(labels.team) && labels.team == 'pay' && labels.tier == '1'", "labels: {first: 'x'}"],
+)
+def test_a_rule_on_labels_is_about_what_any_one_alert_says(match: str) -> None:
+    text = f"- {{name: it, match: {{{match}}}, effect: {{signatures: 3}}}}\n"
+    first, second = {"first": "x", "team": "web"}, {"team": "pay", "tier": "1"}
+    assert rule(text, labels=first, alert_labels=(first, second)).needed == 3
+    apart = {"team": "pay", "tier": "2"}, {"team": "web", "tier": "1"}
+    assert rule(text, labels=apart[0], alert_labels=apart).needed == 1, "of two alerts together is of none"
+
+
+def test_a_condition_that_has_no_answer_for_a_later_alert_holds_the_action() -> None:
+    text = "- {name: it, match: {when: labels.team == 'pay'}, effect: {signatures: 3}}\n"
+    assert rule(text, labels={"team": "web"}, alert_labels=({"team": "web"}, {})).rule == "policy_broken"
+
+
+@pytest.mark.parametrize("match", ["labels: {safe: '*'}", "when: has(labels.safe)", "when: '\"Safe\" in alerts'"])
+def test_a_rule_on_alerts_that_wants_nobody_takes_no_signature_away(match: str) -> None:
+    ruling = rule(f"- {{name: it, match: {{{match}}}, effect: {{signatures: 0}}}}\n", labels={"safe": "yes"}, alerts=("Safe",))
+    assert [one.rule for one in ruling.applied] == ["it"]
+    assert (ruling.needed, ruling.rule) == (1, "no_rule")
+
+
 def test_a_missing_label_does_not_match() -> None:
     assert rule("- {name: it, match: {labels: {team: '*'}}, effect: {signatures: 3}}\n").needed == 1
 
