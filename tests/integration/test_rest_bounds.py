@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import StreamReader
 import threading
+from asyncio import StreamReader
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import islice
