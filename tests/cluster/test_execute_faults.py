@@ -129,7 +129,7 @@ class Trial:
 
     async def _judged(self, world: Steps, proxy: Proxy, action: Action) -> list[str]:
         found = await self._place.world.preflight(action)
-        row = await self._scene.approve(action, uid=found.uid, basis=found.basis, signers=["ann", "bob"])
+        row = await self._scene.approve(action, uid=found.uid, basis=found.basis, blast=found.blast, signers=["ann", "bob"])
         proxy.rule = lambda method, path: self._rule(world, proxy, method, path)
         told = await self._told(world, self._scene.announce(row))
         proxy.rule = lambda _method, _path: "forward"

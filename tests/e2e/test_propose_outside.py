@@ -250,7 +250,7 @@ async def test_from_a_rule_that_fires_to_what_the_approver_reads(tmp_path: Path)
         ) as server,
     ):
         outside = OUTSIDE.format(prometheus=server.url, alertmanager=heard.url)
-        with installation(SETTINGS.replace("port = 0", f"port = {port}") + outside) as mend:
+        with installation(SETTINGS.replace("port = 0", f"port = {port}", 1) + outside) as mend:
             process = await asyncio.to_thread(mend.up, "--sandbox")
             try:
                 await break_workload(mend.run.sandbox, "web")
