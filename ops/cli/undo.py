@@ -57,7 +57,7 @@ async def propose(session: Session, approval: str, *, person: str, comment: str)
     await _keep(session, proposal, seen)
     async with session.bus() as bus:
         await bus.append([proposal])
-        return await _answer(bus, proposal)
+        return await gates_answer(bus, proposal)
 
 
 class Deed(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,8 +195,9 @@ def _not_of_the_actor(check: Check) -> Check:
     return msgspec.structs.replace(check, result=CheckResult.NOT_CHECKED, detail=detail, missing="")
 
 
-async def _answer(bus: Bus, proposal: ActionProposed) -> Answer:
-    """What the gate says of the proposal, as far as it says it in time."""
+async def gates_answer(bus: Bus, proposal: ActionProposed) -> Answer:
+    """What the gate says of the proposal, as far as it says it in time and can be heard: the proposal is in the stream either way."""
+    from bus.errors import BusError
     from bus.inspect import tail
     from schemas.action import describe
     from schemas.events import ActionApproved, ActionHeld, ApprovalRequested
@@ -215,5 +216,8 @@ async def _answer(bus: Bus, proposal: ActionProposed) -> Answer:
                     case ActionHeld() as held if held.proposal == proposal.id:
                         return Answer(proposal=proposal.id, said=f"held ({held.rule}): {held.reason}", held=True)
     except TimeoutError:
-        pass
+        return Answer(proposal=proposal.id, said=f"proposed to {what}; the gate has not answered yet")
+    except BusError as error:
+        said = f"proposed to {what}; the gate's answer could not be read ({error}): `mend approvals ls` has it"
+        return Answer(proposal=proposal.id, said=said)
     return Answer(proposal=proposal.id, said=f"proposed to {what}; the gate has not answered yet")

@@ -32,7 +32,13 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Rate = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
-Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Role = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        description="names of roles: lower case letters, digits, dashes and underscores, 64 characters at most",
+    ),
+]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from msgspec.structs import FieldInfo
 from ops.errors import SettingsWrong
 from ops.settings.environment import Variable, read_environment, variable_of
 from ops.settings.model import Settings
-from ops.settings.shape import default_of, fields_of, leaves, list_in, parts_of, secret_in, section_in, table_in
+from ops.settings.shape import default_of, described, fields_of, leaves, list_in, parts_of, secret_in, section_in, table_in
 from schemas.secret import secret_from
 
 _WORDS = {
@@ -252,6 +252,8 @@ def _in_words(kind: Any, value: Any, message: str) -> str:
         return f"expected one of {', '.join(choices)}" + (f"; did you mean {near[0]}?" if near else "")
     if "is malformed" in message or "JSON" in message:
         return "expected JSON"
+    if "matching regex" in message and (said := described(kind)):
+        return f"expected {said}"
     message = re.sub(r" - at `\$.*`$", "", message)
     message = re.sub(r"`(\w+)`", lambda match: _WORDS.get(match[1], match[1]), message)
     return message[:1].lower() + message[1:]

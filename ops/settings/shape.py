@@ -64,6 +64,14 @@ def secret_in(kind: Any) -> type[Secret] | None:
     return next((member for member in parts_of(kind) if isinstance(member, type) and issubclass(member, Secret)), None)
 
 
+def described(kind: Any) -> str:
+    """What a field, or each item of it, must look like, in the words of its `Meta`; empty where it says nothing."""
+    if typing.get_origin(kind) is typing.Annotated:
+        said = next((one.description for one in typing.get_args(kind)[1:] if isinstance(one, msgspec.Meta) and one.description), "")
+        return said or described(typing.get_args(kind)[0])
+    return next((said for part in typing.get_args(kind) if (said := described(part))), "")
+
+
 class Leaf(typing.NamedTuple):
     """One setting: `path` has `NAME` where any name stands."""
 

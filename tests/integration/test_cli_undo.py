@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
 
 from adapters.kubernetes.resources import BY_KIND
-from ops.cli.undo import Deed, looked_at, told_by_another
+from bus import inspect
+from bus.errors import BusUnavailable
+from ops.cli.undo import Deed, gates_answer, looked_at, told_by_another
 from ops.errors import CommandFailed
 from ops.runtime import RunFile
 from ops.sandbox import Kubectl
 from ops.settings import Settings
 from schemas.action import RestartWorkload, RollBackWorkload
+from schemas.codec import decode
+from schemas.events import ActionProposed
 from schemas.evidence import Check
 from schemas.secret import SecretUrl
 from schemas.target import Kind, Target
@@ -194,3 +199,15 @@ async def test_nothing_is_proposed_about_what_cannot_be_seen() -> None:
     deed = Deed(row=None, incident=None, back=back, inverse=True)  # type: ignore[arg-type]
     with pytest.raises(CommandFailed, match=r"deployment shop/web cannot be looked at, so nothing is proposed: .*127\.0\.0\.1:1"):
         await looked_at(Away(), deed)  # type: ignore[arg-type]
+
+
+async def test_a_proposal_that_is_in_the_stream_is_made_though_the_answer_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> NoReturn:
+        raise BusUnavailable("Redis cannot be reached")
+
+    monkeypatch.setattr(inspect, "tail", away)
+    proposal = decode((Path(__file__).parents[1] / "golden" / "ActionProposed.v1.json").read_bytes())
+    assert isinstance(proposal, ActionProposed)
+    answer = await gates_answer(object(), proposal)  # type: ignore[arg-type]
+    assert answer.proposal == proposal.id
+    assert "the gate's answer could not be read (Redis cannot be reached): `mend approvals ls` has it" in answer.said

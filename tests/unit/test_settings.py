@@ -316,3 +316,8 @@ def test_a_url_shows_where_it_leads_and_no_password(url: str, shown: str, hidden
     assert str(secret) == shown
     assert set(secret.parts()) >= hidden
     assert bool(secret.parts()) is bool(hidden)
+
+
+def test_what_must_have_a_form_says_it_in_words(tmp_path: Path) -> None:
+    (said,) = problems(tmp_path, '[people.ana]\nroles = ["On Call"]\n')
+    assert "people.ana.roles: expected names of roles: lower case letters, digits, dashes and underscores, 64 characters" in said
