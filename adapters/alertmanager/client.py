@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from adapters.alertmanager.fingerprint import fingerprint_of
+from adapters.bounded import body_of
 from adapters.credentials import authorization
 from adapters.errors import NoAnswer, Refused, Transient
 from schemas.secret import Secret
@@ -132,9 +133,7 @@ class AlertmanagerClient:
 
         try:
             async with self._opened().get(f"{self._url}/api/v2/{what}", params=parameters) as answer:
-                body = await answer.content.read(_LARGEST + 1)
-                while len(body) <= _LARGEST and not answer.content.at_eof():
-                    body += await answer.content.read(_LARGEST + 1 - len(body))
+                body = await body_of(answer, _LARGEST)
         except TimeoutError:
             raise NoAnswer(f"Alertmanager did not answer within {self._timeout:g} s") from None
         except ValueError:
@@ -143,8 +142,7 @@ class AlertmanagerClient:
         except (aiohttp.ClientError, OSError) as error:
             # The text of most of these errors has the URL in it, and that may carry a password.
             raise Transient(f"Alertmanager cannot be asked ({type(error).__name__})") from None
-        _check(answer.status, body)
-        return body
+        return _checked(answer.status, body)
 
     def _opened(self) -> aiohttp.ClientSession:
         import aiohttp
@@ -155,13 +153,16 @@ class AlertmanagerClient:
         return self._session
 
 
-def _check(status: int, body: bytes) -> None:
+def _checked(status: int, body: bytes | None) -> bytes:
+    """The body of a good answer; None stands for one that is too large."""
     if status in (401, 403):
         raise Refused(f"Alertmanager does not let us ask (status {status}): check its credential")
     if status >= 500 or status == 429:
         raise Transient(f"Alertmanager answers with status {status}")
-    if status != 200 or len(body) > _LARGEST:
-        raise Refused(f"Alertmanager's API answers with status {status} and {len(body)} bytes: check its URL")
+    if status != 200 or body is None:
+        size = f"{len(body)} bytes" if body is not None else f"more than {_LARGEST} bytes"
+        raise Refused(f"Alertmanager's API answers with status {status} and {size}: check its URL")
+    return body
 
 
 def _decoded(decode: Callable[[bytes], T], body: bytes) -> T:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from adapters.bounded import body_of
 from adapters.credentials import authorization
 from adapters.errors import NoAnswer, Refused, Transient
 from adapters.model.meter import ModelMeter
@@ -127,13 +128,10 @@ class ModelClient:
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         limit = self.options.answer_limit
-        chunks, size = [], 0
-        async for chunk in answer.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise _TooLarge(f"the language model answers with more than {limit} bytes")
-        return b"".join(chunks)
+        body = await body_of(answer, limit)
+        if body is None:
+            raise _TooLarge(f"the language model answers with more than {limit} bytes")
+        return body
 
     def _check(self, status: int, body: bytes, after: float | None) -> None:
         """Lets only a 200 pass."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adapters.bounded import body_of
 from adapters.credentials import authorization
 from adapters.errors import NoAnswer, Refused, Transient
 from adapters.prometheus.answers import Alert, Rule, Sample, alerts_in, check, rules_in, samples_in, value_in
@@ -66,13 +67,10 @@ class PrometheusClient:
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         limit = self._options.answer_limit
-        chunks, size = [], 0
-        async for chunk in answer.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise Refused(f"Prometheus answers with more than {limit} bytes")
-        return b"".join(chunks)
+        body = await body_of(answer, limit)
+        if body is None:
+            raise Refused(f"Prometheus answers with more than {limit} bytes")
+        return body
 
     def _opened(self) -> aiohttp.ClientSession:
         import aiohttp

@@ -27,6 +27,7 @@ from adapters.prometheus.state import Answer, same
 from adapters.prometheus.together import fires, one_of
 from schemas.secret import Secret, SecretUrl
 from schemas.target import Kind, Target
+from tests.patience import PATIENCE
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 API = Target(cluster="prod", namespace="shop", kind=Kind.DEPLOYMENT, name="api")
@@ -144,6 +145,16 @@ async def test_an_answer_is_bounded_in_size_and_time(server: Server) -> None:
     async with client_of(server, timeout=0.2) as client:
         with pytest.raises(Transient, match=r"did not answer within 0\.2 s"):
             await client.query("up", 1.0)
+
+
+async def test_an_answer_of_alertmanager_is_bounded_in_size(server: Server) -> None:
+    server.says(b" " * (16 * 2**20 + 1))
+    client = AlertmanagerClient(server.url, timeout=PATIENCE)
+    try:
+        with pytest.raises(Refused, match="status 200 and more than 16777216 bytes: check its URL"):
+            await client.run()
+    finally:
+        await client.close()
 
 
 @pytest.mark.parametrize(
