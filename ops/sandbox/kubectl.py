@@ -13,6 +13,7 @@ from adapters.errors import TargetMissing
 from adapters.kubernetes.client import MERGE_PATCH, Client
 from adapters.kubernetes.errors import Conflict
 from adapters.kubernetes.resources import BY_KIND, PODS, REPLICASETS, SERVICES, Resource
+from ops.sandbox.deployments import is_ready
 from schemas.target import Kind, Target
 
 Tree = dict[str, Any]
@@ -182,17 +183,21 @@ class Kubectl:
             raise TimeoutError(f"{target} did not get there within {seconds:g} s: {seen}") from None
 
 
-def settled(workload: Tree, _pods: list[Tree]) -> bool:
-    """Every pod that is wanted is of the newest template and available, and none is left over: for `until`."""
+def settled(workload: Tree, pods: list[Tree]) -> bool:
+    """Every pod that is wanted is of the newest template and available, and none is left over: for `until`.
+
+    The pods are asked too: the controller's count of them is a moment behind.
+    """
     status, meta = workload["status"], workload["metadata"]
     if status.get("observedGeneration", 0) < meta["generation"]:
         return False
     if "numberReady" in status:
-        wanted, updated, ready = (status.get(name, 0) for name in ("desiredNumberScheduled", "updatedNumberScheduled", "numberReady"))
-        return bool(0 < wanted == updated == ready)
-    wanted, total = workload["spec"]["replicas"], status.get("replicas", 0)
-    updated, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
-    return bool(updated == ready == total == wanted)
+        counts = [status.get(name, 0) for name in ("desiredNumberScheduled", "updatedNumberScheduled", "numberReady")]
+        if counts[0] == 0:  # not told yet
+            return False
+    else:
+        counts = [workload["spec"]["replicas"], *(status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas"))]
+    return set(counts) == {len(pods)} and all(is_ready(pod) for pod in pods)
 
 
 def waiting(reason: str) -> Callable[[Tree, list[Tree]], bool]:

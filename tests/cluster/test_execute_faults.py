@@ -102,7 +102,6 @@ class Trial:
 
     async def _action(self, kind: type[Action]) -> Action:
         web = msgspec.structs.replace(self._workload, cluster=CLUSTER)
-        await self._place.kubectl.until(self._workload, lambda _, pods: any(_lives(pod) for pod in pods))
         living = [pod for pod in await self._place.kubectl.pods(web) if _lives(pod)]
         self._pods = frozenset(pod["metadata"]["uid"] for pod in living)
         if kind is RestartWorkload:

@@ -10,6 +10,7 @@ import subprocess
 from http.client import HTTPConnection
 from pathlib import Path
 
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -45,6 +46,7 @@ class Nginx:
     def start(self) -> None:
         self.configure('return 200 "old";')
         self._run()
+        self.answer()  # until its worker runs, it forgets a signal that it gets
         self.configure('return 200 "new";')
 
     def configure(self, what: str) -> None:
@@ -69,7 +71,7 @@ class Nginx:
 
     def answer(self) -> str:
         """What it serves now, over HTTP."""
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request("GET", "/")
             return connection.getresponse().read().decode()
@@ -98,5 +100,5 @@ class Nginx:
 
 def _wait_for(process: int) -> None:
     """Returns when the process of this descriptor is gone."""
-    readable, _, _ = select.select([process], [], [], 20)
+    readable, _, _ = select.select([process], [], [], PATIENCE)
     assert readable, "nginx did not end"
