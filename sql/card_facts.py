@@ -13,9 +13,10 @@ from schemas.words import ApprovalState, OperationState
 from sql.approvals import ApprovalRow, SignatureRow, list_approvals, signatures_of
 from sql.database import Connection
 from sql.evidence import get_snapshot
-from sql.incidents import IncidentRow, RecurrenceRow, get_incident
+from sql.incidents import IncidentRow, get_incident
 from sql.operations import get_operation
 from sql.past import Past, last_times, recurrence_of
+from sql.recurrence import RecurrenceRow
 from sql.repairs import Recommendation, recommend, repairs_of
 
 News = ExecutionFinished | VerificationFinished | PeopleAsked

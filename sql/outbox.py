@@ -46,6 +46,7 @@ _KEEP = "INSERT INTO outbox (stage, input, outputs, settled) VALUES ($1, $2, $3,
 _OVERDUE = """
 SELECT stage, input, outputs FROM outbox WHERE NOT settled AND check_at <= $1 ORDER BY check_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
+_UNSETTLED = "SELECT outputs FROM outbox WHERE NOT settled"
 _SETTLE = """
 UPDATE outbox o SET settled = v.again_at IS NULL, check_at = coalesce(v.again_at, o.check_at)
   FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS v(stage, input, again_at)
@@ -127,6 +128,15 @@ def _look(stage: str, event_id: str, items: Sequence[_Kept], seen: set[str], *, 
     lost = tuple(item.event for item, time in zip(missing, times, strict=True) if time is None or time <= before)
     later = [time for time in times if time is not None and time > before]
     return Overdue(stage=stage, input=event_id, lost=lost, again_at=now if lost else min(later, default=None))
+
+
+async def unsettled(connection: Connection) -> list[Event]:
+    """What stages have told and the archive was not seen to have; what is delayed is not told yet. In a transaction."""
+    events: list[Event] = []
+    async for row in connection.cursor(_UNSETTLED, prefetch=500):
+        kept, _ = _read(row["outputs"])
+        events += [item.event for item in kept if item.until is None]
+    return events
 
 
 async def settle(connection: Connection, rows: Sequence[Overdue]) -> None:

@@ -2,26 +2,22 @@
 
 A version is never changed: what its file says stays, and only its status moves, from draft to approved to deprecated, and back. Of a
 playbook the approved version proposes; to approve one, newer or older, deprecates the other. Trust is kept by name, for all versions
-together: an exponentially weighted mean of outcomes, 0 to 1, in which a failure weighs twice. It is the fold of a ledger with one row
-for each verification, in the order of event times.
+together (`sql.playbook_statistics`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
-from schemas.events import VerificationFinished
 from schemas.playbook import Limits, Playbook
-from schemas.words import Mode, Source, Verdict
+from schemas.words import Mode, Source
 from sql.database import Connection, Row
-
-START = 0.5
-WEIGHT = 0.2  # of one outcome in the mean; a failure counts as two outcomes
+from sql.playbook_statistics import START
 
 
 class PlaybookStatus(StrEnum):
@@ -66,15 +62,6 @@ class PlaybookRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.playbook.limits
 
 
-class PlaybookTrust(msgspec.Struct, frozen=True, kw_only=True):
-    """The fold of a playbook's ledger."""
-
-    trust: float = START
-    successes: int = 0
-    failures: int = 0
-    last_at: datetime | None = None
-
-
 _body = msgspec.json.Decoder(Playbook)
 _READ = """
 SELECT p.*, coalesce(t.trust, $1) AS trust, coalesce(t.successes, 0) AS successes, coalesce(t.failures, 0) AS failures, t.last_at
@@ -94,52 +81,6 @@ SELECT count(*) FROM approvals
 WHERE playbook = $1 AND (place = $2 OR target_key = $3) AND requested_at > $4
   AND automatic AND NOT observation AND state = 'approved'
 """
-_STORE = """
-INSERT INTO playbook_trust (playbook, trust, successes, failures, last_at) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (playbook) DO UPDATE SET trust = $2, successes = $3, failures = $4, last_at = $5
-"""
-
-
-def outcome_of(event: VerificationFinished) -> bool | None:
-    """What a verification says of its playbook: success, failure, or None when it says nothing."""
-    if not event.playbook or not event.measured:
-        return None
-    return {Verdict.SUCCESS: True, Verdict.FAILED: False}.get(event.verdict)
-
-
-def fold(outcomes: Iterable[tuple[datetime, bool]]) -> PlaybookTrust:
-    """trust = 0.5, then for each outcome, oldest first: trust += 0.2 * (outcome - trust), twice for a failure."""
-    trust, successes, failures, last = START, 0, 0, None
-    for at, success in outcomes:
-        for _ in range(1 if success else 2):
-            trust += WEIGHT * (float(success) - trust)
-        successes, failures, last = successes + success, failures + (not success), at
-    return PlaybookTrust(trust=trust, successes=successes, failures=failures, last_at=last)
-
-
-async def apply(connection: Connection, event: VerificationFinished) -> None:
-    """Takes a verification into its playbook's ledger and trust: any order, any repetition, the same rows."""
-    success = outcome_of(event)
-    if success is None:
-        return
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('playbook/' || $1, 0))", event.playbook)
-    ledger = "INSERT INTO playbook_ledger (event, playbook, at, success) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
-    await connection.execute(ledger, event.id, event.playbook, event.at, success)
-    await _fold_one(connection, event.playbook)
-
-
-async def fold_all(connection: Connection) -> int:
-    """Fills the empty table `playbook_trust` from the whole ledger; returns how many playbooks have outcomes."""
-    rows = await connection.fetch("SELECT DISTINCT playbook FROM playbook_ledger ORDER BY playbook")
-    for row in rows:
-        await _fold_one(connection, row["playbook"])
-    return len(rows)
-
-
-async def _fold_one(connection: Connection, playbook: str) -> None:
-    rows = await connection.fetch("SELECT at, success FROM playbook_ledger WHERE playbook = $1 ORDER BY at, event", playbook)
-    trust = fold((row["at"], row["success"]) for row in rows)
-    await connection.execute(_STORE, playbook, trust.trust, trust.successes, trust.failures, trust.last_at)
 
 
 def learned_name(alert: str, pattern: str) -> str:

@@ -19,6 +19,7 @@ from ops.cli import (
     gate,
     incidents,
     playbooks,
+    projections,
     running,
     schemas,
     send,
@@ -59,6 +60,7 @@ def build() -> typer.Typer:
         send,
         doctor,
         stores,
+        projections,
         schemas,
         configuration,
     )

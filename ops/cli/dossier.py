@@ -14,8 +14,8 @@ from schemas.evidence import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.words import ApprovalState, Source
 from sql.approvals import ApprovalRow, SignatureRow
-from sql.incidents import RecurrenceRow
 from sql.past import Past
+from sql.recurrence import RecurrenceRow
 from sql.repairs import LEAST_RATE, LEAST_SAMPLES, Recommendation
 
 _AS = "as somebody else than the user of this machine: --as NAME, with the token of [people.NAME] (MEND_PERSON_TOKEN, or asked for)"

@@ -11,8 +11,9 @@ from schemas.in_short import in_short
 from sql.approvals import ApprovalRow, SignatureRow, get_approval, list_approvals, signatures_of
 from sql.database import Database
 from sql.evidence import EvidenceRow, evidence_of, get_snapshot
-from sql.incidents import IncidentRow, RecurrenceRow, TimelineRow, get_incident, timeline
+from sql.incidents import IncidentRow, TimelineRow, get_incident, timeline
 from sql.past import Past, last_times, recurrence_of
+from sql.recurrence import RecurrenceRow
 from sql.repairs import Recommendation, recommend, repairs_of
 
 

@@ -116,7 +116,7 @@ class Ingest:
         alert = rules.alert_of(signal.labels)
         anomaly = rules.anomaly_of(alert, joined.target)
         labels = clean_labels(signal.labels)
-        times = await signals.count_alert(connection, joined.id, alert=alert, anomaly=anomaly, labels=labels, at=context.now())
+        times = await signals.count_alert(connection, joined.id, alert=alert, anomaly=anomaly, labels=labels)
         if joined.opened:
             title = rules.title_of(signal)
             await self._note(connection, signal, context, joined.id, f"opened by {alert}, {joined.severity}: {title}")

@@ -9,17 +9,28 @@ from typing import ClassVar
 from bus.handler import Context
 from schemas.action import describe, is_observation, pattern_of
 from schemas.event import Event, Output
-from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, LessonLearned, TrustChanged, VerificationFinished
+from schemas.events import (
+    ActionApproved,
+    ActionRejected,
+    ExecutionFinished,
+    IncidentOpened,
+    IncidentResolved,
+    IncidentUpdated,
+    LessonLearned,
+    TrustChanged,
+    VerificationFinished,
+)
 from schemas.matchers import ALERT_NAME, Matcher, Sign, write_selector
 from schemas.playbook import Playbook, Symptoms
 from schemas.playbook_steps import step_for
 from schemas.text import clean
 from schemas.words import Outcome, Severity, Source, Verdict
-from sql import incidents, lessons, playbooks, trust
+from sql import incidents, lessons, playbook_statistics, playbooks, recurrence, repairs, trust
 from sql.database import Connection, Database
 from sql.outbox import once
 from sql.playbooks import PlaybookRow, PlaybookStatus
 from stages.genuine import require_told
+from stages.learn.joined import Joined
 from stages.learn.outcome import effectiveness_of, notes_of
 
 _TEXT_LIMIT = 2000  # characters
@@ -30,6 +41,9 @@ _TELLERS: dict[type[Event], str] = {
     ExecutionFinished: "execute",
     ActionRejected: "gate",
     ActionApproved: "gate",
+    IncidentOpened: "ingest",
+    IncidentUpdated: "ingest",
+    IncidentResolved: "ingest",
 }
 """Which stage tells what is learned from: its kept outputs prove an event."""
 
@@ -41,14 +55,19 @@ class Learn:
     before the action began move nothing: it was not tried, so nothing was seen of what it does."""
 
     name: ClassVar[str] = "learn"
-    topics: ClassVar[tuple[str, ...]] = ("verifications", "executions", "decisions")
+    topics: ClassVar[tuple[str, ...]] = ("verifications", "executions", "decisions", "incidents")
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._joined = Joined()
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if isinstance(event, IncidentUpdated) and self._joined.teaches_nothing(event):
+            return []
         learn = self._lesson(event, context)
-        return [] if learn is None else await once(self.database, self.name, event, partial(_from_genuine, event, learn))
+        outputs = [] if learn is None else await once(self.database, self.name, event, partial(_from_genuine, event, learn))
+        self._joined.add(event)
+        return outputs
 
     def _lesson(self, event: Event, context: Context) -> Learning | None:
         """What an event teaches, or None for one that teaches nothing."""
@@ -61,6 +80,8 @@ class Learn:
                 return lambda connection: _move_trust(event, f"{event.person} rejected it", context, connection)
             case ActionApproved(automatic=False):
                 return lambda connection: _move_trust(event, "signed", context, connection)
+            case IncidentOpened() | IncidentUpdated() | IncidentResolved():
+                return lambda connection: _from_incident(event, connection)
             case _:
                 return None
 
@@ -71,10 +92,21 @@ async def _from_genuine(event: Event, learn: Learning, connection: Connection) -
     return await learn(connection)
 
 
+async def _from_incident(event: Event, connection: Connection) -> Sequence[Output]:
+    """What came, and how it ended, is counted for its problem."""
+    await recurrence.take(connection, [event])
+    return []
+
+
+async def _take(event: ExecutionFinished | VerificationFinished, connection: Connection) -> None:
+    """Into every projection but trust, whose moves are told."""
+    for projection in (lessons, playbook_statistics, repairs, recurrence):
+        await projection.take(connection, [event])
+
+
 async def _from_verification(event: VerificationFinished, context: Context, connection: Connection) -> Sequence[Output]:
     outputs = await _move_trust(event, f"verified as {event.verdict.value}", context, connection)
-    await lessons.apply(connection, event)
-    await playbooks.apply(connection, event)
+    await _take(event, connection)
     if is_observation(event.action):
         return [*outputs, _lesson(event, context, event.verdict, event.summary)]
     effectiveness = effectiveness_of(event)
@@ -88,7 +120,7 @@ async def _from_verification(event: VerificationFinished, context: Context, conn
 
 async def _from_execution(event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
     """Every execution leaves an entry; the verdict on a failed one is known at once."""
-    await lessons.apply(connection, event)
+    await _take(event, connection)
     if event.outcome is not Outcome.FAILED or is_observation(event.action):
         return []
     outputs = await _move_trust(event, "its execution failed", context, connection)

@@ -218,7 +218,7 @@ class Scene:
     async def join(self, connection: Connection, incident: str, target: Target, labels: dict[str, str]) -> None:
         """The alert with these labels is one of the incident's."""
         alert = labels["alertname"]
-        await signals.count_alert(connection, incident, alert=alert, anomaly=f"{alert} {target.key}", labels=labels, at=self.now)
+        await signals.count_alert(connection, incident, alert=alert, anomaly=f"{alert} {target.key}", labels=labels)
 
     async def resolve(self, incident: str) -> None:
         async with self.database.transaction() as connection:

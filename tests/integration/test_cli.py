@@ -20,6 +20,7 @@ import pytest
 from ops.demo.payloads import webhook
 from ops.sandbox import Kubectl
 from schemas.events import EVENT_TYPES, TOPICS
+from sql.database import Database
 from tests.integration.mend_process import ANA, BEN, ROOT, SETTINGS, Mend, end, installation, until
 
 pytestmark = pytest.mark.slow
@@ -336,13 +337,32 @@ def test_a_playbook_of_the_catalogue_proposes_once_it_is_approved(mend: Mend) ->
     assert "alerts: 1 of 1, weight 0.35: alert KubePodCrashLooping" in text
 
 
-def test_migrations_and_projections(mend: Mend) -> None:
+def test_projections_are_compared_and_rebuilt(mend: Mend) -> None:
     assert mend.said("migrate") == "nothing to apply: the database is up to date\n"
     before = mend.json("trust", "ls")
     assert mend.json("projections", "rebuild", "trust")["name"] == "trust"
     assert mend.json("trust", "ls") == before
     assert "lessons is rebuilt" in mend.said("projections", "rebuild", "lessons")
     assert "'trusts' is no projection: expected one of" in mend.wrong("projections", "rebuild", "trusts")
+    assert "trust_ledger=" in mend.said("projections", "ls")
+    (trust,) = (one for one in mend.json("projections", "status") if one["name"] == "trust")
+    assert (trust["rebuilt_at"] is None, trust["verified_at"]) == (False, None)
+    assert "rows are what the event log says" in mend.said("projections", "verify", "trust", "recurrence")
+    asyncio.run(_spoil(mend, "INSERT INTO repairs VALUES ('spoiled', 'restart', 9, 9, 0)"))
+    said = mend("projections", "verify", "repairs", code=1).stdout
+    assert "1 rows differ" in said
+    assert "anomaly=spoiled" in said
+    assert "no such row" in said
+    mend("projections", "rebuild", "repairs")
+    assert mend.json("projections", "verify", "repairs")[0]["differing"] == 0
+
+
+async def _spoil(mend: Mend, query: str) -> None:
+    database = await Database(mend.run.postgres.reveal(), size=1).open()
+    await database.fetch(query)
+    audited = await database.fetch("SELECT about, state FROM audit_log WHERE what = 'projection rebuilt' ORDER BY at")
+    await database.close()
+    assert [tuple(row) for row in audited] == [("projection trust", "success"), ("projection lessons", "success")]
 
 
 def test_every_event_has_a_schema(mend: Mend) -> None:

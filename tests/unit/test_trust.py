@@ -15,7 +15,7 @@ from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, Ve
 from schemas.identity import derived_id, new_id
 from schemas.target import Kind, Target
 from schemas.words import Outcome, Risk, Severity, Verdict
-from sql.playbooks import fold as fold_playbook
+from sql.playbook_statistics import fold as fold_playbook
 from sql.trust import LedgerRow, Move, TrustRow, entry_of, fold, step
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
