@@ -1,4 +1,4 @@
-"""The knowledge base: one entry for every execution, found again by search.
+"""Lessons: one entry for every execution, which learn and those who sign look back on; `sql.knowledge` is where it is searched.
 
 An entry is a fold of two events, the execution and its verification: each fills its own part, in any order, any number of
 times, with the same row in the end. What neither event says comes from the approval and the incident.
@@ -6,8 +6,6 @@ times, with the same row in the end. What neither event says comes from the appr
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -26,7 +24,6 @@ _CATEGORIES = (
     ("latency", ("latency", "slow", "timeout")),
     ("resource", ("cpu", "memory", "resource", "disk", "filesystem", "quota")),
 )
-_SPLIT = re.compile(r"[\W_]+")
 _TEXT_LIMIT = 2000  # characters
 
 
@@ -69,7 +66,7 @@ class LessonRow(msgspec.Struct, frozen=True, kw_only=True):
 _action = msgspec.json.Decoder(Action)
 COLUMNS: tuple[str, ...] = (
     *("id", "incident", "approval", "alert", "category", "target", "services", "pattern", "action", "what", "risk", "path", "playbook"),
-    *("tags", "words", "outcome", "seconds", "error", "executed_at", "execution"),
+    *("tags", "outcome", "seconds", "error", "executed_at", "execution"),
     *("verdict", "summary", "score", "verified_at", "verification"),
 )
 """Every column that is written."""
@@ -81,8 +78,8 @@ _PLAIN = ("id", "incident", "approval", "alert", "category", "target", "pattern"
 _PARTS = ("seconds", "error", "executed_at", "summary", "score", "verified_at")
 _OPEN = """
 INSERT INTO {table} (
-    id, incident, approval, alert, category, target, services, pattern, action, what, risk, path, playbook, tags, words, outcome
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (id) DO NOTHING
+    id, incident, approval, alert, category, target, services, pattern, action, what, risk, path, playbook, tags, outcome
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING
 """
 _EXECUTED = """
 UPDATE {table} SET outcome = $2, seconds = $3, error = $4, executed_at = $5, execution = $6
@@ -137,32 +134,14 @@ def _facts(
     )
     tags = tuple(dict.fromkeys(tag for tag in named if tag))
     what = clean(describe(action), 500)
-    words = _words((alert, str(target), pattern_of(action), what, risk, *services, *tags))
     place = (event.operation, event.incident, event.approval, alert, category, target.key, list(services), pattern_of(action))
-    return (*place, msgspec.json.encode(action).decode(), what, risk, path, event.playbook, list(tags), words, event.outcome.value)
-
-
-def _words(texts: Iterable[str]) -> str:
-    """The words of some texts, each once: whole, and what is between its punctuation."""
-    parts = (part for text in texts for whole in text.split() for part in (whole, *_SPLIT.split(whole)))
-    return " ".join(dict.fromkeys(part.lower() for part in parts if part))
+    return (*place, msgspec.json.encode(action).decode(), what, risk, path, event.playbook, list(tags), event.outcome.value)
 
 
 async def get_lesson(connection: Connection, id: str) -> LessonRow | None:  # noqa: A002
     """The entry of one operation, or None."""
     row = await connection.fetchrow("SELECT * FROM lessons WHERE id = $1", id)
     return _row(row) if row else None
-
-
-async def search_lessons(connection: Connection, text: str, *, limit: int = 50) -> list[LessonRow]:
-    """The entries that have all words of `text`, best match first and newest first among equals; all of them when it is empty."""
-    rows = await connection.fetch(
-        "SELECT * FROM lessons, to_tsquery('simple', $1) query WHERE $1 = '' OR search @@ query"
-        " ORDER BY ts_rank(search, query) DESC, coalesce(verified_at, executed_at) DESC, id LIMIT $2",
-        " & ".join(f"{word}:*" for word in _words([text]).split() if _SPLIT.fullmatch(word) is None and _SPLIT.search(word) is None),
-        limit,
-    )
-    return [_row(row) for row in rows]
 
 
 def _row(row: Row) -> LessonRow:

@@ -15,7 +15,7 @@ from schemas.playbook import Playbook, Symptoms
 from schemas.playbook_steps import step_for
 from schemas.text import clean
 from schemas.words import Outcome, Severity, Source, Verdict
-from sql import incidents, lessons, playbooks, trust
+from sql import incidents, knowledge, lessons, playbooks, trust
 from sql.database import Connection, Database
 from sql.outbox import once
 from sql.playbooks import PlaybookRow, PlaybookStatus
@@ -74,6 +74,7 @@ async def _from_genuine(event: Event, learn: Learning, connection: Connection) -
 async def _from_verification(event: VerificationFinished, context: Context, connection: Connection) -> Sequence[Output]:
     outputs = await _move_trust(event, f"verified as {event.verdict.value}", context, connection)
     await lessons.apply(connection, event)
+    await knowledge.take(connection, [event])
     await playbooks.apply(connection, event)
     if is_observation(event.action):
         return [*outputs, _lesson(event, context, event.verdict, event.summary)]
@@ -89,6 +90,7 @@ async def _from_verification(event: VerificationFinished, context: Context, conn
 async def _from_execution(event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
     """Every execution leaves an entry; the verdict on a failed one is known at once."""
     await lessons.apply(connection, event)
+    await knowledge.take(connection, [event])
     if event.outcome is not Outcome.FAILED or is_observation(event.action):
         return []
     outputs = await _move_trust(event, "its execution failed", context, connection)
