@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from schemas.intervals import Rate, rate_of
+from schemas.target import Kind
 from sql.database import Connection
 
 LEAST_SAMPLES = 5
@@ -46,6 +48,11 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
         return self.successes / self.samples
 
     @property
+    def sure(self) -> Rate:
+        """The rate with its interval: five of five are fewer than fifty of fifty."""
+        return rate_of(self.successes, self.samples)
+
+    @property
     def score(self) -> float:
         """rate * ln(samples + 1): what was tried more often counts for more."""
         return self.rate * math.log(self.samples + 1)
@@ -64,6 +71,11 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
 
     repairs: tuple[Repair, ...] = ()
     tried: int = 0
+
+
+def usual_repairs(kind: Kind) -> tuple[str, ...]:
+    """What is tried as a rule where nothing is known, by its verb: a restart, then the deletion of a pod; nothing of what has no pods."""
+    return ("restart", "delete") if kind.is_workload or kind is Kind.POD else ()
 
 
 async def repairs_of(connection: Connection, incident: str) -> list[Repair]:
