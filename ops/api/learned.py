@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
@@ -54,9 +54,16 @@ def _knowledge(database: Database) -> list[HTTPRouteHandler]:
         summary="What executions have taught, found by words",
     )
     async def knowledge(
-        *, words: Words = "", alert: OfAlert = "", result: Ended = None, since: Since = None, limit: Limit = PAGE, after: After = ""
+        *,
+        request: Request[Any, Any, Any],
+        words: Words = "",
+        alert: OfAlert = "",
+        result: Ended = None,
+        since: Since = None,
+        limit: Limit = PAGE,
+        after: After = "",
     ) -> Response[bytes]:
-        named, began = known_text(alert, "alert"), _utc(since)
+        named, began = known_text(alert, "alert"), _utc(since, request.query_params.get("since", ""))
         async with database.connection() as connection:
             if known_text(after, "entry") and await get_entry(connection, after) is None:
                 raise no_such("entry to go on after")
@@ -100,9 +107,13 @@ def _learning(database: Database) -> list[HTTPRouteHandler]:
     return [summary, recommendation]
 
 
-def _utc(at: datetime | None) -> datetime | None:
-    """The time in UTC, where it names no zone as well. Raises ProblemFound (400) for one that no clock could show there."""
+def _utc(at: datetime | None, written: str) -> datetime | None:
+    """The time in UTC, where it names no zone as well. Raises ProblemFound (400) for one that no clock could show there, or a number."""
+    if at is None:
+        return None
     try:
-        return None if at is None else (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        if "-" in written[1:]:
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:
-        raise ProblemFound(HTTPStatus.BAD_REQUEST, "it is no time that a clock could show", field="since") from None
+        pass
+    raise ProblemFound(HTTPStatus.BAD_REQUEST, "it is no time such as 2026-01-31T12:00:00Z", field="since")
