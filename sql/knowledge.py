@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.action import Action, describe, pattern_of
+from schemas.action import Action, describe, is_observation, pattern_of
 from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
 from schemas.evidence import BlastRadius
@@ -32,7 +32,12 @@ TABLES: tuple[str, ...] = ("knowledge_folds", "knowledge_ledger", "knowledge")
 """The tables that are written here, and nowhere else."""
 _TEXT_LIMIT = 2000  # characters
 _NOTE_LIMIT = 500
+_NAME_LIMIT = 200
 _NOTES = 20  # the newest ones of an entry
+_JUDGED = (Verdict.SUCCESS, Verdict.FAILED, Verdict.DEGRADED)
+
+Touched = dict[str, tuple[datetime, str]]
+"""What new rows of the ledger are about, each with the place of its earliest new row in the order of events."""
 
 
 class Kind(StrEnum):
@@ -42,7 +47,10 @@ class Kind(StrEnum):
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one event says of an operation; a note says its `text` only."""
+    """What one event says of an operation; a note says its `text` only.
+
+    `counts` is whether it tells how well the action does: that it failed once it had begun, or how it was judged by what was seen.
+    """
 
     action: Action | None = None
     approval: str = ""
@@ -53,6 +61,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     verdict: Verdict | None = None
     seconds: float | None = None
     score: float | None = None
+    counts: bool = False
     text: str = ""
 
 
@@ -74,7 +83,7 @@ _said = msgspec.json.Decoder(Said)
 _action = msgspec.json.Decoder(Action)
 _blast = msgspec.json.Decoder(BlastRadius)
 _PROOF = """
-SELECT o.id, o.incident, o.action, o.outcome, coalesce(v.verdict, '') AS verdict
+SELECT o.id, o.incident, o.approval, o.action, o.outcome, o.started_at IS NOT NULL AS begun, coalesce(v.verdict, '') AS verdict
 FROM operations o LEFT JOIN verifications v ON v.operation = o.id WHERE o.id = ANY($1)
 """
 _OPEN = "INSERT INTO knowledge_folds (about) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
@@ -82,7 +91,7 @@ _HOLD = 'SELECT FROM knowledge_folds WHERE about = ANY($1) ORDER BY about COLLAT
 _KEEP = """
 INSERT INTO knowledge_ledger (event, about, operation, kind, at, body)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
-ON CONFLICT DO NOTHING RETURNING about
+ON CONFLICT DO NOTHING RETURNING event, about, at
 """
 _LEDGER = "SELECT event, about, operation, kind, at, body FROM knowledge_ledger WHERE about = ANY($1) ORDER BY at, event"
 _INCIDENTS = """
@@ -97,81 +106,89 @@ _COLUMNS = {
     **dict.fromkeys(("seconds", "score"), "double precision"),
     **dict.fromkeys(("executed_at", "verified_at", "at"), "timestamptz"),
     "verification": "text",
+    "counts": "boolean",
 }
-_WEIGHTS = {"search_a": "A", "search_b": "B", "search_c": "C", "search_d": "D"}
-_SEARCH = " || ".join(f"setweight(to_tsvector('knowledge_words', {text}), '{weight}')" for text, weight in _WEIGHTS.items())
+_WORDS = {"search_a": "A", "search_b": "B", "search_c": "C", "search_d": "D"}
+_SEARCH = " || ".join(f"setweight(to_tsvector('knowledge_words', {text}), '{weight}')" for text, weight in _WORDS.items())
 _STORE = f"""
 INSERT INTO knowledge ({", ".join(_COLUMNS)}, search)
 SELECT {", ".join(_COLUMNS)}, {_SEARCH} FROM json_to_recordset($1::json)
-AS r ({", ".join(f"{name} {kind}" for name, kind in (_COLUMNS | dict.fromkeys(_WEIGHTS, "text")).items())})
+AS r ({", ".join(f"{name} {kind}" for name, kind in (_COLUMNS | dict.fromkeys(_WORDS, "text")).items())})
 ON CONFLICT (id) DO UPDATE SET ({", ".join(_COLUMNS)}, search) = ROW ({", ".join(f"excluded.{name}" for name in _COLUMNS)}, excluded.search)
 """
 
 
 async def take(connection: Connection, events: Sequence[Event]) -> None:
-    """Takes events that the stores bear out into the ledger, and folds the entries that they are about."""
-    await keep(connection, await _borne_out(connection, events))
+    """Takes events into the ledger and the entries: any order, any repetition, the same rows. In a transaction."""
+    await fold_keys(connection, await keep(connection, events))
 
 
-async def keep(connection: Connection, rows: Sequence[LedgerRow]) -> None:
-    """Keeps proven rows in the ledger, each once, and folds what they are about anew.
+async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+    """Takes events that the stores bear out into the ledger; returns what there is something new of."""
+    told = [event for event in events if isinstance(event, ExecutionFinished | VerificationFinished)]
+    return await keep_rows(connection, await _borne_out(connection, told) if told else [])
 
-    Who folds the same waits: what two write at once, the second one sees.
+
+async def keep_rows(connection: Connection, rows: Sequence[LedgerRow]) -> Touched:
+    """Keeps proven rows in the ledger, each once; returns what there is something new of, with the place of the earliest of it.
+
+    Who keeps rows about the same waits until the transaction ends: what two write at once, the second one sees.
     """
     about = sorted({row.about for row in rows})
     if not about:
-        return
+        return {}
     await connection.execute(_OPEN, about)
     await connection.execute(_HOLD, about)
     values = [(row.event, row.about, row.operation, row.kind.value, row.at, msgspec.json.encode(row.said).decode()) for row in rows]
-    new = {row["about"] for row in await connection.fetch(_KEEP, *(list(column) for column in zip(*values, strict=True)))}
-    if new:
-        await _fold(connection, sorted(new))
+    touched: Touched = {}
+    for row in await connection.fetch(_KEEP, *(list(column) for column in zip(*values, strict=True))):
+        place = (row["at"], row["event"])
+        touched[row["about"]] = min(touched.get(row["about"], place), place)
+    return touched
 
 
-async def _borne_out(connection: Connection, events: Sequence[Event]) -> list[LedgerRow]:
+async def _borne_out(connection: Connection, told: Sequence[ExecutionFinished | VerificationFinished]) -> list[LedgerRow]:
     """The ledger rows of those events whose operation has ended, or was verified, with this action and in this way."""
-    told = [event for event in events if isinstance(event, ExecutionFinished | VerificationFinished)]
-    if not told:
-        return []
-    known = {row["id"]: row for row in await connection.fetch(_PROOF, list({event.operation for event in told}))}
-    rows = []
-    for event in told:
-        found = known.get(event.operation)
-        if found is None or _action.decode(found["action"]) != event.action:
-            continue
-        ended = found["verdict"] == event.verdict if isinstance(event, VerificationFinished) else found["outcome"] == event.outcome
-        if ended:
-            rows.append(_row(event, found["incident"] or event.operation))
-    return rows
+    operations = list({event.operation for event in told if "\0" not in event.operation})
+    known = {row["id"]: row for row in await connection.fetch(_PROOF, operations)}
+    return [_row(event, known[event.operation]) for event in told if event.operation in known and _is_so(event, known[event.operation])]
 
 
-def _row(event: ExecutionFinished | VerificationFinished, about: str) -> LedgerRow:
+def _is_so(event: ExecutionFinished | VerificationFinished, found: Row) -> bool:
+    word = found["verdict"] == event.verdict if isinstance(event, VerificationFinished) else found["outcome"] == event.outcome
+    return word and bool(found["incident"] == event.incident and _action.decode(found["action"]) == event.action)
+
+
+def _row(event: ExecutionFinished | VerificationFinished, found: Row) -> LedgerRow:
     said = Said(
         action=event.action,
-        approval=event.approval,
+        approval=found["approval"],
         automatic=event.automatic,
         severity=event.severity,
-        playbook=event.playbook,
+        playbook=clean(event.playbook, _NAME_LIMIT),
         outcome=event.outcome,
     )
     if isinstance(event, VerificationFinished):
-        kind, text, more = Kind.VERIFICATION, event.summary, {"verdict": event.verdict, "score": event.score}
+        kind, text, counts = Kind.VERIFICATION, event.summary, event.measured and event.verdict in _JUDGED
+        said = msgspec.structs.replace(said, verdict=event.verdict, score=event.score)
     else:
-        kind, text, more = Kind.EXECUTION, event.error, {"seconds": event.seconds}
-    said = msgspec.structs.replace(said, text=clean(text, _TEXT_LIMIT), **more)
+        kind, text, counts = Kind.EXECUTION, event.error, event.outcome is Outcome.FAILED and found["begun"]
+        said = msgspec.structs.replace(said, seconds=event.seconds)
+    said = msgspec.structs.replace(said, text=clean(text, _TEXT_LIMIT), counts=counts and not is_observation(event.action))
+    about = event.incident or event.operation
     return LedgerRow(event=event.id, about=about, operation=event.operation, kind=kind, at=event.at, said=said)
 
 
-def note_row(event: Event, note: str) -> LedgerRow:
-    """The ledger row of what a person has noted about the incident of `event`: it is found with every entry of that incident."""
-    said = Said(text=clean(note, _NOTE_LIMIT))
-    return LedgerRow(event=event.id, about=event.incident, operation="", kind=Kind.NOTE, at=event.at, said=said)
+def note_row(event: str, *, incident: str, at: datetime, text: str) -> LedgerRow:
+    """The ledger row of what a person has noted about an incident: it is found with every entry of that incident."""
+    said = Said(text=clean(text, _NOTE_LIMIT))
+    return LedgerRow(event=event, about=incident, operation="", kind=Kind.NOTE, at=at, said=said)
 
 
-async def _fold(connection: Connection, about: Sequence[str]) -> None:
+async def fold_keys(connection: Connection, touched: Touched) -> None:
     """Writes the entries of these incidents and operations, from all that the ledger has of them."""
-    rows = [_read(row) for row in await connection.fetch(_LEDGER, about)]
+    about = list(touched)
+    rows = [_read(row) for row in (await connection.fetch(_LEDGER, about) if about else [])]
     facts = await _facts(connection, about, sorted({row.said.approval for row in rows}))
     by_operation: dict[tuple[str, str], list[LedgerRow]] = defaultdict(list)
     for row in rows:
@@ -239,6 +256,7 @@ def _entry(about: str, operation: str, rows: Sequence[LedgerRow], notes: Sequenc
         "services": services,
         "pattern": pattern_of(action),
         "verb": action.verb,
+        "counts": any(row.said.counts for row in (ran, judged) if row is not None),
         "action": msgspec.json.encode(action).decode(),
         "what": clean(describe(action), _TEXT_LIMIT),
         "risk": risk,

@@ -17,9 +17,7 @@ SELECT * FROM (
 """
 _REPAIRS = """
 SELECT verb, count(*) AS samples, count(*) FILTER (WHERE verdict = 'success') AS successes, avg(seconds) AS seconds
-FROM knowledge
-WHERE (anomaly = $1 OR place = $1) AND (verdict IN ('success', 'failed', 'degraded') OR outcome = 'failed')
-  AND verb NOT IN ('investigate', 'diagnose')
+FROM knowledge WHERE (anomaly = $1 OR place = $1) AND counts
 GROUP BY verb ORDER BY verb
 """
 
@@ -40,7 +38,7 @@ async def find_problem(connection: Connection, key: str) -> Problem | None:
 async def repairs_about(connection: Connection, key: str) -> list[Repair]:
     """How each kind of action has ended for the problem with this key, by the entries of the knowledge base.
 
-    Of an action counts what was verified as success, failed or degraded, or failed to run; what nobody could tell, and what only
-    looked, does not.
+    Of an action counts what was verified as success, failed or degraded, or failed once it had begun; what nobody could tell, and what
+    only looked, does not.
     """
     return [Repair(**dict(row)) for row in await connection.fetch(_REPAIRS, key)]

@@ -33,6 +33,7 @@ CREATE TABLE knowledge (
     services     text[]      NOT NULL,
     pattern      text        NOT NULL,
     verb         text        NOT NULL,
+    counts       boolean     NOT NULL,
     action       text        NOT NULL,
     what         text        NOT NULL,
     risk         text        NOT NULL,
@@ -59,4 +60,4 @@ CREATE INDEX knowledge_at ON knowledge (at DESC, id DESC);
 CREATE INDEX knowledge_alert ON knowledge (alert, at DESC);
 CREATE INDEX knowledge_anomaly ON knowledge (anomaly);
 CREATE INDEX knowledge_place ON knowledge (place);
-CREATE INDEX incident_alerts_of_anomaly ON incident_alerts (anomaly);
+CREATE INDEX IF NOT EXISTS incident_alerts_anomaly ON incident_alerts (anomaly);

@@ -39,7 +39,8 @@ def mend(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
 
 
 async def _teach(url: str) -> list[str]:
-    """Seven executions about one problem, five of which healed, and one about another; the ids of their incidents, oldest first."""
+    """Seven executions about one problem, five of which healed, and one of which nobody knows; the ids of their incidents, oldest first,
+    and last that of another problem."""
     database = await Database(url, size=2).open()
     scene, incidents = Scene(database), []
     learn = Learn(database)
@@ -52,6 +53,9 @@ async def _teach(url: str) -> list[str]:
             await scene.handle(learn, event)
         await scene.resolve(incidents[-1])
         scene.later(86400)
+    unseen = scene.finished(incident=incidents[0])
+    for event in (unseen, scene.verified(unseen, measured=False, summary="nothing could be seen")):
+        await scene.handle(learn, event)
     incidents.append(await scene.incident(deployment("web"), alert="QuotaExceeded"))
     await database.close()
     return incidents
@@ -62,7 +66,7 @@ def test_what_was_learned_is_found_and_summed_up_with_how_sure_it_is(mend: Mend,
     found = json.loads(mend("knowledge", "search", "記憶體", "crash", "--json"))
     assert (len(found), found[0]["excerpt"]) == (7, "«記憶體»不足")
     assert len(json.loads(mend("knowledge", "search", "--result", "failed", "--json"))) == 2
-    (newest,) = json.loads(mend("knowledge", "search", "crash", "--since", "2026-01-07", "--json"))
+    (newest,) = json.loads(mend("knowledge", "search", "記憶體", "--since", "2026-01-07", "--json"))
     assert newest["entry"] == found[0]["entry"]
     assert mend("knowledge", "search", "--alert", "QuotaExceeded") == "Nothing is found.\n"
     said = mend("knowledge", "show", found[0]["entry"]["id"])
