@@ -1,9 +1,9 @@
 """The knowledge base: what every execution has taught, good or bad, automatic or approved.
 
 A ledger has one row for each event that says something: that an action was executed, how that was judged, what a person noted. An
-entry is the fold of the rows about one operation: of each kind the newest by (event time, event id) counts, of notes all. What no
-event says comes from the approval and the incident. So the same events in any order, any number of times, taken by any number of
-writers at once, leave the same rows. How entries are found again: `sql.knowledge_search`.
+entry is the fold of the rows about one operation: of each kind the earliest by (event time, event id) counts, so that a later copy
+changes nothing, and of notes all. What no event says comes from the approval and the incident. So the same events in any order, any
+number of times, taken by any number of writers at once, leave the same rows. How entries are found again: `sql.knowledge_search`.
 """
 
 from __future__ import annotations
@@ -234,8 +234,8 @@ async def _facts(connection: Connection, incidents: Sequence[str], approvals: Se
 
 def _entry(about: str, operation: str, rows: Sequence[LedgerRow], notes: Sequence[LedgerRow], facts: _Facts) -> dict[str, object]:
     """The entry of one operation, and its words by weight. `rows` and `notes` are in the order of event time and event id."""
-    newest = {row.kind: row for row in rows}
-    ran, judged = newest.get(Kind.EXECUTION), newest.get(Kind.VERIFICATION)
+    first = {row.kind: row for row in reversed(rows)}
+    ran, judged = first.get(Kind.EXECUTION), first.get(Kind.VERIFICATION)
     base = (ran or judged or rows[-1]).said
     action = base.action
     assert action is not None

@@ -29,6 +29,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
 
 
+def usual_repairs(kind: Kind) -> tuple[str, ...]:
+    """What is tried as a rule where nothing is known, by its verb: a restart, then the deletion of a pod; nothing of what has no pods."""
+    return ("restart", "delete") if kind.is_workload or kind is Kind.POD else ()
+
+
 async def find_problem(connection: Connection, key: str) -> Problem | None:
     """The problem with this anomaly key or incident key, or that of the incident with this id; None where nothing ever had it."""
     row = await connection.fetchrow(_FIND, key)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas.intervals import Rate, rate_of
-from schemas.target import Kind
 from sql.database import Connection
 
 LEAST_SAMPLES = 5
@@ -71,11 +70,6 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
 
     repairs: tuple[Repair, ...] = ()
     tried: int = 0
-
-
-def usual_repairs(kind: Kind) -> tuple[str, ...]:
-    """What is tried as a rule where nothing is known, by its verb: a restart, then the deletion of a pod; nothing of what has no pods."""
-    return ("restart", "delete") if kind.is_workload or kind is Kind.POD else ()
 
 
 async def repairs_of(connection: Connection, incident: str) -> list[Repair]:

@@ -11,8 +11,8 @@ from ops.errors import NoSuchProblem
 from schemas.intervals import Interval, Rate, rate_of
 from schemas.target import Kind
 from sql.database import Database
-from sql.problems import Problem, find_problem, repairs_about
-from sql.repairs import Recommendation, Repair, recommend, usual_repairs
+from sql.problems import Problem, find_problem, repairs_about, usual_repairs
+from sql.repairs import Recommendation, Repair, recommend
 
 LEAST_ATTEMPTS = 3
 KNOWN_ATTEMPTS = 10

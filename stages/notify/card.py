@@ -16,7 +16,8 @@ from schemas.words import ApprovalState, CheckResult, Choice, Disposition, Incid
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.card_facts import CardFacts, HeldRow
 from sql.past import Past
-from sql.repairs import LEAST_RATE, LEAST_SAMPLES, Repair, usual_repairs
+from sql.problems import usual_repairs
+from sql.repairs import LEAST_RATE, LEAST_SAMPLES, Repair
 from stages.notify.facts import changes_of, check_in, reasons_of, reverted_by, undone_by, unproven_in
 from stages.notify.text import line_of, outcome_in, people_in, verdict_in
 from stages.notify.texts import action_in, say

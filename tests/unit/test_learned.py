@@ -7,7 +7,8 @@ import pytest
 from ops.cli.advice import recommended
 from ops.facts.learning import Status, advice_of, summarise
 from schemas.target import Kind
-from sql.repairs import Recommendation, Repair, recommend, usual_repairs
+from sql.problems import usual_repairs
+from sql.repairs import Recommendation, Repair, recommend
 
 
 def repair(verb: str, successes: int, samples: int) -> Repair:
