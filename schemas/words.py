@@ -112,6 +112,21 @@ class Verdict(StrEnum):
     TIMEOUT = "timeout"
 
 
+class Result(StrEnum):
+    """What came of an execution: the verdict on it, or, where there is none, how it ended."""
+
+    SUCCESS = "success"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    SUCCEEDED = "succeeded"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    DRY_RUN_BLOCKED = "dry_run_blocked"
+    SHADOWED = "shadowed"
+    WITHDRAWN = "withdrawn"
+
+
 class Ground(StrEnum):
     """What a verdict rests on. Those in `UNKNOWN_GROUNDS` say nothing for the action and nothing against it.
 

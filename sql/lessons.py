@@ -1,4 +1,4 @@
-"""The knowledge base: one entry for every execution, found again by search.
+"""Lessons: one entry for every execution, which learn and those who sign look back on; `sql.knowledge` is where it is searched.
 
 An entry is a fold of two events, the execution and its verification: each fills its own part, in any order, any number of
 times, with the same row in the end. What neither event says comes from the approval and the incident.
@@ -6,7 +6,6 @@ times, with the same row in the end. What neither event says comes from the appr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -27,7 +26,6 @@ _CATEGORIES = (
     ("latency", ("latency", "slow", "timeout")),
     ("resource", ("cpu", "memory", "resource", "disk", "filesystem", "quota")),
 )
-_SPLIT = re.compile(r"[\W_]+")
 _TEXT_LIMIT = 2000  # characters
 
 
@@ -73,18 +71,18 @@ TABLES: tuple[str, ...] = ("lessons",)
 _PLAIN = ("id", "incident", "approval", "alert", "category", "target", "pattern", "what", "risk", "path", "playbook")
 _PARTS = ("seconds", "error", "executed_at", "summary", "score", "verified_at")
 _FACTS = ("incident", "approval", "alert", "category", "target", "services", "pattern", "action", "what", "risk", "path", "playbook")
-_ALL = (*_FACTS, "tags", "words", "outcome")
+_ALL = (*_FACTS, "tags", "outcome")
 _PLACES = ", ".join(f"${number}" for number in range(2, 2 + len(_ALL)))
 # What both events say is taken from the execution, where it is there: so the order in which they come makes no difference.
 _EXECUTED = f"""
-INSERT INTO lessons AS l (id, {", ".join(_ALL)}, seconds, error, executed_at, execution) VALUES ($1, {_PLACES}, $17, $18, $19, $20)
+INSERT INTO lessons AS l (id, {", ".join(_ALL)}, seconds, error, executed_at, execution) VALUES ($1, {_PLACES}, $16, $17, $18, $19)
 ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _ALL)}, seconds = excluded.seconds,
        error = excluded.error, executed_at = excluded.executed_at, execution = excluded.execution
  WHERE l.execution = '' OR (excluded.executed_at, excluded.execution) < (l.executed_at, l.execution)
 """
 _VERIFIED = f"""
 INSERT INTO lessons AS l (id, {", ".join(_ALL)}, verdict, summary, score, verified_at, verification)
-VALUES ($1, {_PLACES}, $17, $18, $19, $20, $21)
+VALUES ($1, {_PLACES}, $16, $17, $18, $19, $20)
 ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = CASE l.execution WHEN '' THEN excluded.{name} ELSE l.{name} END" for name in _ALL)},
        verdict = excluded.verdict, summary = excluded.summary, score = excluded.score, verified_at = excluded.verified_at,
        verification = excluded.verification
@@ -182,34 +180,16 @@ def _facts(event: ExecutionFinished | VerificationFinished, approval: _Approval,
     )
     tags = tuple(dict.fromkeys(tag for tag in named if tag))
     what = clean(describe(action), 500)
-    pattern, services = pattern_of(action), approval.services
-    words = _words((alert, str(target), pattern, what, approval.risk, *services, *tags))
-    place = (event.operation, event.incident, event.approval, alert, category, target.key, list(services), pattern)
+    pattern = pattern_of(action)
+    place = (event.operation, event.incident, event.approval, alert, category, target.key, list(approval.services), pattern)
     body = msgspec.json.encode(action).decode()
-    return (*place, body, what, approval.risk, path, event.playbook, list(tags), words, event.outcome.value)
-
-
-def _words(texts: Iterable[str]) -> str:
-    """The words of some texts, each once: whole, and what is between its punctuation."""
-    parts = (part for text in texts for whole in text.split() for part in (whole, *_SPLIT.split(whole)))
-    return " ".join(dict.fromkeys(part.lower() for part in parts if part))
+    return (*place, body, what, approval.risk, path, event.playbook, list(tags), event.outcome.value)
 
 
 async def get_lesson(connection: Connection, id: str) -> LessonRow | None:  # noqa: A002
     """The entry of one operation, or None."""
     row = await connection.fetchrow("SELECT * FROM lessons WHERE id = $1", id)
     return _row(row) if row else None
-
-
-async def search_lessons(connection: Connection, text: str, *, limit: int = 50) -> list[LessonRow]:
-    """The entries that have all words of `text`, best match first and newest first among equals; all of them when it is empty."""
-    rows = await connection.fetch(
-        "SELECT * FROM lessons, to_tsquery('simple', $1) query WHERE $1 = '' OR search @@ query"
-        " ORDER BY ts_rank(search, query) DESC, coalesce(verified_at, executed_at) DESC, id LIMIT $2",
-        " & ".join(f"{word}:*" for word in _words([text]).split() if _SPLIT.fullmatch(word) is None and _SPLIT.search(word) is None),
-        limit,
-    )
-    return [_row(row) for row in rows]
 
 
 def _row(row: Row) -> LessonRow:

@@ -15,6 +15,7 @@ import msgspec
 from schemas.action import is_observation
 from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
+from schemas.intervals import Rate, rate_of
 from schemas.words import Outcome, Verdict
 from sql.database import Connection
 from sql.keys import BEGINNING, Touched, hold_keys
@@ -84,6 +85,11 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     def rate(self) -> float:
         """The share of successes, 0 to 1."""
         return self.successes / self.samples
+
+    @property
+    def sure(self) -> Rate:
+        """The rate with its interval: five of five are fewer than fifty of fifty."""
+        return rate_of(self.successes, self.samples)
 
     @property
     def score(self) -> float:

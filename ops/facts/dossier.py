@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ops.errors import NoSuchApproval, NoSuchIncident
+from ops.facts.learning import Advice, advice_of
 from ops.facts.way_back import WayBack, find_way_back
 from schemas.evidence import Snapshot
 from schemas.in_short import in_short
@@ -14,7 +15,7 @@ from sql.evidence import EvidenceRow, evidence_of, get_snapshot
 from sql.incidents import IncidentRow, TimelineRow, get_incident, timeline
 from sql.past import Past, last_times, recurrence_of
 from sql.recurrence import RecurrenceRow
-from sql.repairs import Recommendation, recommend, repairs_of
+from sql.repairs import recommend, repairs_of
 
 
 class Dossier(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +32,7 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     incident: IncidentRow | None
     evidence: Snapshot | None
     evidence_in_short: list[str] = []
-    recommended: Recommendation = Recommendation()
+    recommended: Advice = Advice()
     past: Past = Past()
     recurrence: RecurrenceRow | None = None
 
@@ -76,7 +77,7 @@ async def dossier_of(database: Database, approval: str) -> Dossier:
             incident=await get_incident(connection, row.incident) if row.incident else None,
             evidence=evidence,
             evidence_in_short=in_short(evidence) if evidence else [],
-            recommended=recommend(await repairs_of(connection, row.incident)),
+            recommended=advice_of(recommend(await repairs_of(connection, row.incident)), row.target.kind),
             past=await last_times(connection, row),
             recurrence=await recurrence_of(connection, row.incident),
         )

@@ -5,7 +5,7 @@ A new one is a module in `sql` and a line in `ALL`.
 
 from __future__ import annotations
 
-from sql import lessons, playbook_statistics, recurrence, repairs, trust
+from sql import knowledge, lessons, playbook_statistics, recurrence, repairs, trust
 from sql.projections.projection import Projection
 
 ALL: tuple[Projection, ...] = (
@@ -47,6 +47,14 @@ ALL: tuple[Projection, ...] = (
         tables=lessons.TABLES,
         keep=lessons.keep,
         newest="SELECT execution, executed_at FROM lessons UNION ALL SELECT verification, verified_at FROM lessons",
+    ),
+    Projection(
+        name="knowledge",
+        types=knowledge.TYPES,
+        tables=knowledge.TABLES,
+        keep=knowledge.keep,
+        fold=knowledge.fold_keys,
+        newest="SELECT event, at FROM knowledge_ledger",
     ),
 )
 NAMES: tuple[str, ...] = tuple(projection.name for projection in ALL)

@@ -25,7 +25,7 @@ from schemas.playbook import Playbook, Symptoms
 from schemas.playbook_steps import step_for
 from schemas.text import clean
 from schemas.words import Outcome, Severity, Source, Verdict
-from sql import incidents, lessons, playbook_statistics, playbooks, recurrence, repairs, trust
+from sql import incidents, knowledge, lessons, playbook_statistics, playbooks, recurrence, repairs, trust
 from sql.database import Connection, Database
 from sql.outbox import once
 from sql.playbooks import PlaybookRow, PlaybookStatus
@@ -100,7 +100,7 @@ async def _from_incident(event: Event, connection: Connection) -> Sequence[Outpu
 
 async def _take(event: ExecutionFinished | VerificationFinished, connection: Connection) -> None:
     """Into every projection but trust, whose moves are told."""
-    for projection in (lessons, playbook_statistics, repairs, recurrence):
+    for projection in (lessons, knowledge, playbook_statistics, repairs, recurrence):
         await projection.take(connection, [event])
 
 

@@ -11,13 +11,13 @@ from adapters.ports import Card, CardButton, CardLine
 from schemas.action import is_observation
 from schemas.evidence import BlastRadius
 from schemas.in_short import in_short
-from schemas.target import Kind
 from schemas.text import clean
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome, Source
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.card_facts import CardFacts, HeldRow
 from sql.past import Past
-from sql.repairs import LEAST_RATE, LEAST_SAMPLES
+from sql.problems import usual_repairs
+from sql.repairs import LEAST_RATE, LEAST_SAMPLES, Repair
 from stages.notify.facts import changes_of, check_in, reasons_of, reverted_by, undone_by, unproven_in
 from stages.notify.text import line_of, outcome_in, people_in, verdict_in
 from stages.notify.texts import action_in, say
@@ -180,10 +180,17 @@ def _recommended(facts: CardFacts, language: Language) -> str:
     """What has mended this problem before, the best first, or that too little is known of it."""
     found, kind = facts.recommended, facts.incident.target.kind
     if not found.tried:
-        return say(language, "recommended.unknown") if kind.is_workload or kind is Kind.POD else ""
+        return say(language, "recommended.unknown") if usual_repairs(kind) else ""
     if not found.repairs:
         return say(language, "recommended.nothing", tried=found.tried, least=LEAST_SAMPLES, rate=f"{LEAST_RATE:.0%}")
-    return "; ".join(say(language, "recommended", verb=one.verb, healed=one.successes, tried=one.samples) for one in found.repairs)
+    return "; ".join(_repair(one, language) for one in found.repairs)
+
+
+def _repair(one: Repair, language: Language) -> str:
+    """How one kind of action has ended, and how sure that is."""
+    sure = one.sure.interval
+    rate, low, high = f"{one.rate:.0%}", f"{sure.low:.0%}", f"{sure.high:.0%}"
+    return say(language, "recommended", verb=one.verb, healed=one.successes, tried=one.samples, rate=rate, low=low, high=high)
 
 
 def _seen(row: ApprovalRow, facts: CardFacts, language: Language) -> list[str]:

@@ -134,13 +134,17 @@ TEXTS: dict[str, Text] = {
     "source.version": Text("playbook {playbook} version {version}", "作業手冊 {playbook} 第 {version} 版"),
     "source.similar": Text("similarity {similarity}", "相似度 {similarity}"),
     "source.cached": Text("from cache", "來自快取"),
-    "recommended": Text("{verb}: {healed} of {tried} healed it before", "{verb}：過去 {tried} 次中有 {healed} 次修復"),
+    "recommended": Text(
+        "{verb}: {healed} of {tried} healed it before, {rate} ({low} to {high})",
+        "{verb}：過去 {tried} 次中有 {healed} 次修復，{rate}（{low} 至 {high}）",
+    ),
     "recommended.nothing": Text(
         "nothing: {tried} were tried for this problem, and none {least} times with {rate} success",
         "無：此問題曾嘗試 {tried} 次，沒有任何動作達到 {least} 次且成功率 {rate}",
     ),
     "recommended.unknown": Text(
-        "nothing is known yet; as a rule a restart, else the deletion of a pod", "尚無紀錄；通常先重新啟動，其次刪除 Pod"
+        "nothing is known yet; as a rule a restart, else the deletion of a pod, which is a default and no finding",
+        "尚無紀錄；通常先重新啟動，其次刪除 Pod（此為預設，並非依據紀錄）",
     ),
     "seen.none": Text("no evidence was taken", "未取得任何證據"),
     "seen.more": Text("the rest: mend approvals show {approval}", "其餘：mend approvals show {approval}"),

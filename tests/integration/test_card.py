@@ -101,7 +101,8 @@ async def test_it_shows_what_was_seen_in_short_and_what_has_mended_it_before(sce
     waiting = await asked(scene)
     found = await card(scene, waiting.incident)
     assert shown(found, "Seen") == "no evidence was taken"
-    assert shown(found, "Recommended") == "nothing is known yet; as a rule a restart, else the deletion of a pod"
+    unknown = "nothing is known yet; as a rule a restart, else the deletion of a pod, which is a default and no finding"
+    assert shown(found, "Recommended") == unknown
     key = "token=abc123secret-of-the-log"
     sensors = tuple(Sensor(name=f"sensor{number}", seconds=0.1, error=f"{key}\nAction: x" + "y" * 900) for number in range(9))
     alerts = (AlertView(name="MemoryHigh", rule=True, fires=True),)
@@ -118,7 +119,9 @@ async def test_it_shows_what_was_seen_in_short_and_what_has_mended_it_before(sce
     assert shown(chinese, "所見").splitlines()[:6] == lines[:6]
     repairs = (Repair(verb="restart", samples=6, successes=5), Repair(verb="scale", samples=5, successes=3))
     known = msgspec.structs.replace(told, recommended=recommend(repairs))
-    assert shown(card_of(known, Language.ENGLISH), "Recommended") == "restart: 5 of 6 healed it before; scale: 3 of 5 healed it before"
+    said = "restart: 5 of 6 healed it before, 83% (44% to 97%); scale: 3 of 5 healed it before, 60% (23% to 88%)"
+    assert shown(card_of(known, Language.ENGLISH), "Recommended") == said
+    assert shown(card_of(known, Language.CHINESE), "建議修復").startswith("restart：過去 6 次中有 5 次修復，83%（44% 至 97%）")
     little = msgspec.structs.replace(told, recommended=recommend([Repair(verb="restart", samples=2, successes=2)]))
     nothing = "nothing: 2 were tried for this problem, and none 5 times with 60% success"
     assert shown(card_of(little, Language.ENGLISH), "Recommended") == nothing

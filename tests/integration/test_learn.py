@@ -18,6 +18,7 @@ from schemas.playbook_file import read_playbook, write_playbook
 from schemas.words import UNKNOWN_GROUNDS, Ground, Mode, Outcome, Risk, Severity, Tier, Verdict
 from sql import approvals, incidents, lessons, playbooks, trust
 from sql.database import Database
+from sql.knowledge_search import search
 from sql.lessons import LessonRow, category_of
 from sql.playbooks import PlaybookStatus
 from stages.gate.options import GateOptions
@@ -84,9 +85,9 @@ async def test_a_forged_event_is_a_dead_letter_and_teaches_nothing(scene: Scene,
     async with scene.database.connection() as connection:
         (row,) = await trust.list_trust(connection)
         (book,) = await playbooks.list_playbooks(connection)
-        (entry,) = await lessons.search_lessons(connection, "")
+        (found,) = await search(connection, "")
     assert (row.score, row.approvals, row.rejections, row.failures, row.last_event) == (1, 0, 0, 0, genuine.id)
-    assert (book.status, entry.verified_at, await outcome(scene, incident)) == (PlaybookStatus.DRAFT, genuine.at, known)
+    assert (book.status, found.entry.verified_at, await outcome(scene, incident)) == (PlaybookStatus.DRAFT, genuine.at, known)
 
 
 @pytest.mark.parametrize("automatic", [True, False])
@@ -221,26 +222,6 @@ async def test_every_execution_leaves_an_entry_with_all_that_is_known(scene: Sce
     assert (entry.services, entry.risk, entry.path, entry.result) == (("checkout", "basket"), "low", "automatic", "success")
     assert (entry.outcome, entry.seconds, entry.verdict, entry.score) == (Outcome.SUCCEEDED, 2.5, Verdict.SUCCESS, 1.0)
     assert {"restart", "deployment", "shop", "prod", "template", "crash"} <= set(entry.tags)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("checkout", True),
-        ("KubePodCrash", True),
-        ("restart shop/api", True),
-        ("crash success", True),
-        ("replicas available", True),
-        ("", True),
-        ("rollback", False),
-        ("checkout rollback", False),
-        ("'; DROP TABLE lessons; -- & | ! (", False),
-    ],
-)
-async def test_an_entry_is_found_again_by_its_words(scene: Scene, learn: Learn, text: str, found: bool) -> None:
-    entry = await entry_of_an_approved_action(scene, learn)
-    async with scene.database.connection() as connection:
-        assert await lessons.search_lessons(connection, text) == ([entry] if found else [])
 
 
 @pytest.mark.parametrize(
