@@ -11,16 +11,9 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from sql.database import Connection, Database
-from sql.projections.projection import Build, Projection
+from sql.projections.projection import LONG, Build, Projection
 
-LONG = 3600.0
-"""Seconds that one statement over a whole projection may take."""
-
-# Plans are made anew for each batch: those for the empty tables at the beginning fit no others.
-_SESSION = """
-SET temp_buffers = '64MB'; SET work_mem = '64MB'; SET jit = off; SET plan_cache_mode = force_custom_plan;
-SET client_min_messages = warning
-"""
+_SESSION = "SET temp_buffers = '64MB'; SET work_mem = '64MB'; SET jit = off"
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('projections/' || $1, 0))"
 _WHERE = "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)"
 _COLUMNS = """

@@ -13,6 +13,7 @@ from schemas.event import Event
 from sql.database import Connection, Database, Row
 from sql.event_log import archived
 from sql.outbox import unsettled
+from sql.projections.projection import LONG
 
 PAGE = 2000
 """Events that are in memory at once."""
@@ -28,10 +29,7 @@ SELECT id, body, stored_at < now() - $4::interval OR EXISTS (SELECT FROM outbox 
   FROM event_log e WHERE type = ANY($1) AND stored_at > $2
 """
 _NAMED = "SELECT id, body FROM event_log WHERE id = ANY($1)"
-_TAKEN = """
-SELECT o.input FROM outbox o
- WHERE o.stage = $1 AND o.kept_at > now() - interval '1 day' AND NOT EXISTS (SELECT FROM event_log e WHERE e.id = o.input)
-"""
+_TAKEN = "SELECT input FROM outbox WHERE stage = $1 AND kept_at > $2"
 _INPUTS = "SELECT input FROM outbox WHERE stage = $1 AND input = ANY($2)"
 EVER = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
 
@@ -64,7 +62,7 @@ async def pages_since(connection: Connection, types: Sequence[str], since: datet
     """
     values: tuple[object, ...] = (decided_by, UNDECIDED) if decided_by else ()
     cursor = await connection.cursor(_DECIDED if decided_by else _LOG, list(types), since, *values)
-    while rows := await cursor.fetch(PAGE):
+    while rows := await cursor.fetch(PAGE, timeout=LONG):
         yield Page(readable(row for row in rows if row["counts"]), [row["id"] for row in rows if not row["counts"]])
 
 
@@ -96,10 +94,15 @@ async def not_archived(connection: Connection, types: Sequence[str]) -> list[Eve
     return [event for event in told if event.id not in seen]
 
 
-async def taken_out_of_nowhere(connection: Connection, stage: str) -> set[str]:
-    """The ids of what the stage has taken and what neither the log nor any stage's outputs have: it is on its way to the log."""
-    taken = [row["input"] for row in await connection.fetch(_TAKEN, stage)]
-    if not taken:
-        return set()
+async def nowhere(connection: Connection, stage: str, since: datetime) -> bool:
+    """Whether the stage has taken something since a time that neither the log nor any stage's outputs have: it is on its way to the log.
+
+    In a transaction.
+    """
     told = {event.id for event in await unsettled(connection)}
-    return set(taken) - told - await archived(connection, taken)
+    cursor = await connection.cursor(_TAKEN, stage, since)
+    while rows := await cursor.fetch(PAGE, timeout=LONG):
+        taken = {row["input"] for row in rows} - told
+        if taken - await archived(connection, list(taken)):
+            return True
+    return False

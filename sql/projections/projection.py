@@ -10,6 +10,8 @@ from schemas.event import Event
 from sql.database import Connection
 from sql.keys import Touched, merge
 
+LONG = 3600.0
+"""Seconds that one statement over a whole projection may take."""
 _FOLDED_AT_ONCE = 2000  # keys
 
 

@@ -14,8 +14,9 @@ import msgspec
 
 from sql.database import Database
 from sql.projections import named
-from sql.projections.aside import LONG, Aside, Table, aside
-from sql.projections.log import not_archived, now, pages, pages_since, taken_out_of_nowhere
+from sql.projections.aside import Aside, Table, aside
+from sql.projections.log import UNDECIDED, not_archived, now, nowhere, pages, pages_since
+from sql.projections.projection import LONG
 
 _FEW = 1000  # events: so many are caught up with in the swap itself
 _ROUNDS = 20
@@ -30,7 +31,7 @@ class NotArchived(RuntimeError):
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
-    """How a rebuild went: `events` read from the log, `rows` of the projection's tables afterwards, and how many of them were `changed`."""
+    """How a rebuild went: `events` read from the log, `rows` of its last table afterwards, and how many rows of all were `changed`."""
 
     name: str
     events: int
@@ -58,7 +59,7 @@ async def rebuild(database: Database, name: str) -> Rebuilt:
             if caught_up < _FEW:
                 break
         for _ in range(_ROUNDS):
-            swapped = await _swap(build, since)
+            swapped = await _swap(build, since) if await _is_whole(build, since - UNDECIDED) else None
             if swapped is not None:
                 return Rebuilt(name=name, events=events, rows=swapped[0], changed=swapped[1])
             await asyncio.sleep(_PAUSE)
@@ -78,12 +79,18 @@ async def _catch_up(build: Aside, since: datetime) -> int:
     return build.events - before
 
 
+async def _is_whole(build: Aside, since: datetime) -> bool:
+    """Whether all that the stage has taken since a time can be told again; asked before the lock, under which it would take long."""
+    async with build.connection.transaction():
+        return not await nowhere(build.connection, build.projection.stage, since)
+
+
 async def _swap(build: Aside, since: datetime) -> tuple[int, int] | None:
     """Puts the rows in the place of the live ones; how many there are and how many were changed, or None where the archive lags behind."""
     connection = build.connection
     async with connection.transaction():
         await connection.execute(f"LOCK TABLE {', '.join(table.live for table in build.tables)} IN EXCLUSIVE MODE", timeout=LONG)
-        if await taken_out_of_nowhere(connection, build.projection.stage):
+        if await nowhere(connection, build.projection.stage, since):
             return None
         await _catch_up(build, since)
         await build.add(await not_archived(connection, build.projection.types))

@@ -8,7 +8,7 @@ import msgspec
 
 from sql.database import Connection
 from sql.projections import ALL
-from sql.projections.aside import LONG
+from sql.projections.projection import LONG
 
 _IN_LOG = "SELECT type, count(*) AS events, max(at) AS newest FROM event_log GROUP BY type"
 _BUILDS = "SELECT * FROM projection_builds"

@@ -13,8 +13,9 @@ import msgspec
 
 from sql.database import Database
 from sql.projections import named
-from sql.projections.aside import LONG, Aside, Table, aside
+from sql.projections.aside import Aside, Table, aside
 from sql.projections.log import PAGE, decided, events_named, not_archived, now, pages, pages_since
+from sql.projections.projection import LONG
 
 _WAITING = "CREATE TEMPORARY TABLE projection_waiting (id text PRIMARY KEY)"
 _WAITS = "INSERT INTO projection_waiting SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING"

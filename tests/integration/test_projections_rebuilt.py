@@ -10,6 +10,7 @@ import pytest
 from schemas.event import Event
 from schemas.words import Outcome, Verdict
 from sql.database import Database
+from sql.migrate import migrations
 from sql.projections import ALL, NAMES
 from sql.projections.rebuild import NotArchived, rebuild
 from sql.projections.status import standings
@@ -139,3 +140,17 @@ async def test_how_each_stands(scene: Scene) -> None:
     assert None not in (trust.rebuilt_at, trust.verified_at)
     assert (lessons.rebuilt_at, lessons.verified_at, lessons.lag) == (None, None, 0.0)
     assert lessons.taken == next(event.id for event in reversed(events) if type(event).__name__ in lessons.types)
+
+
+async def test_what_was_there_before_these_ledgers_fills_them_as_the_log_would(scene: Scene) -> None:
+    odd = (Attempt(measured=False), Attempt(verb="look"), Attempt(outcome=Outcome.UNKNOWN, automatic=False))
+    events = [*await happened(scene, 2), *await history(scene, PLACES[0], odd), *await history(scene, PLACES[1], TRIED, ended=False)]
+    await learned(scene, events)
+    await scene.archive(*events)
+    await scene.database.fetch("TRUNCATE repair_ledger, repairs, recurrence_ledger")
+    await scene.database.fetch("UPDATE recurrences SET count = 99")
+    async with scene.database.transaction() as connection:
+        await connection.execute(dict(migrations())["0019_projections_filled.sql"])
+    found = [await verify(scene.database, name) for name in ("repairs", "recurrence")]
+    assert [one.differences for one in found] == [(), ()]
+    assert all(one.rows for one in found)
