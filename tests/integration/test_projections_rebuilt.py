@@ -70,6 +70,7 @@ async def test_what_differs_is_told_row_by_row_and_a_rebuild_makes_it_equal(scen
         "UPDATE recurrences SET count = count + 1",
         "INSERT INTO repairs VALUES ('nothing', 'restart', 9, 9, 0)",
         "DELETE FROM playbook_ledger",
+        "UPDATE knowledge SET notes = '{forged}' WHERE id = (SELECT max(id) FROM knowledge)",
     ):
         await scene.database.fetch(spoiled)
     found = await verified(scene)
