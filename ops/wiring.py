@@ -156,8 +156,11 @@ def _learn(parts: Parts) -> Stage:
 
 def _failure_watch(parts: Parts) -> Stage:
     from stages.failure_watch.stage import FailureWatch
+    from stages.failure_watch.valves import Limit, Valves
 
-    return FailureWatch(parts.database, parts.settings.failure_watch)
+    gate = parts.settings.gate
+    anywhere, target = (Limit(actions=one.actions, seconds=one.seconds) for one in (gate.cooldown, gate.target_cooldown))
+    return FailureWatch(parts.database, parts.settings.failure_watch, valves=Valves(anywhere=anywhere, target=target))
 
 
 def _notify(parts: Parts) -> Stage:

@@ -23,6 +23,7 @@ from schemas.events import (
     IncidentOpened,
     IncidentResolved,
     PeopleAsked,
+    RepairWanted,
     VerificationFinished,
 )
 from schemas.words import DeadReason, Language, Outcome
@@ -50,6 +51,7 @@ _TELLERS: dict[type[Event], str] = {
     IncidentResolved: "ingest",
     ExecutionFinished: "execute",
     VerificationFinished: "verify",
+    RepairWanted: "failure_watch",
 }
 _ASKERS = ("propose", "gate", "failure_watch")
 

@@ -19,6 +19,7 @@ from schemas.events import (
     IncidentOpened,
     IncidentResolved,
     PeopleAsked,
+    RepairWanted,
     VerificationFinished,
 )
 from schemas.text import clean
@@ -55,7 +56,9 @@ def _lines(event: Event, language: Language) -> list[str]:
             how = say(language, f"how.{event.disposition}")
             return [say(language, "resolved", seconds=f"{event.seconds:.0f}", how=how, target=event.target)]
         case PeopleAsked():
-            return [say(language, "people", severity=event.severity.value, reason=event.reason), event.question]
+            return [say(language, "people", severity=event.severity.value, reason=event.reason), *event.question.splitlines()]
+        case RepairWanted():
+            return [say(language, "repair", what=action_in(language, event.action)), event.reason]
         case DeadLettered():
             kind = event.original_type or say(language, "dead.unreadable")
             said = say(language, "dead", group=event.group, kind=kind, topic=event.source_topic, reason=event.reason.value)
