@@ -9,6 +9,9 @@ import msgspec
 from schemas.action import Action
 from sql.database import Connection, Row
 
+TRIED = "Tried so far:"
+"""What stands over the attempts, each in a line of its own, in what people are asked."""
+
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     """One action that was tried, or that was approved by nobody. `outcome` and `verdict` are empty where there is none.

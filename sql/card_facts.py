@@ -44,7 +44,8 @@ class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One incident, its newest approval with its votes, what became of that, and what happened the last times.
 
     `running` is whether its action is being run; `question` what people were asked, `held` what the gate held;
-    `attempts` everything that was tried in the incident, oldest first; `evidence` the snapshot that the approval rests on, `recommended` what has mended this problem before.
+    `attempts` everything that was tried in the incident, oldest first; `evidence` the snapshot that
+    the approval rests on, `recommended` what has mended this problem before.
     """
 
     incident: IncidentRow

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from schemas.action import describe
 from schemas.text import clean
-from sql.attempts import AttemptRow, attempts_of
+from sql.attempts import TRIED, AttemptRow, attempts_of
 from sql.database import Connection
 
 _MOST = 8  # attempts
 _LINE = 170  # characters
 _ERROR = 60
-TRIED = "Tried so far:"
 
 
 async def with_tried(connection: Connection, incident: str, question: str, limit: int) -> str:
     """The question with all that was tried in the incident, one line each, within `limit` characters."""
     rows, total = await attempts_of(connection, incident, limit=_MOST) if incident else ([], 0)
+    question = " ".join(question.split())  # the lines below are ours alone
     if not rows:
         return clean(question, limit)
     left_out = [f"… {total - len(rows)} earlier"] if total > len(rows) else []
@@ -31,4 +31,5 @@ def line_of(row: AttemptRow) -> str:
     people = ", ".join(row.signers)
     by = ({"rejected": "rejected by "}.get(row.state, "signed by ") + people) if people else "without a signature"
     repair = "a repair, " if row.repairs else ""
-    return clean(f"- {row.at:%m-%d %H:%M} {describe(row.action)}: {ended}{error}, {repair}{by}", _LINE)
+    said = f"- {row.at:%m-%d %H:%M} {describe(row.action)}: {ended}{error}, {repair}{by}"
+    return clean(" ".join(said.split()), _LINE)

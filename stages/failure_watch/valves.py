@@ -55,4 +55,4 @@ async def shut(connection: Connection, valves: Valves, *, now: datetime, place: 
 
 
 def _said(count: int, where: str, limit: Limit) -> str:
-    return f"{count} automatic actions {where} in {limit.seconds:g} s, and the limit is {limit.actions}"
+    return f"{count} automatic action{'s' if count > 1 else ''} {where} in {limit.seconds:g} s, and the limit is {limit.actions}"

@@ -15,7 +15,7 @@ from schemas.target import Kind
 from schemas.text import clean
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome, Source
 from sql.approvals import ApprovalRow, SignatureRow
-from sql.attempts import AttemptRow
+from sql.attempts import TRIED, AttemptRow
 from sql.card_facts import CardFacts, HeldRow
 from sql.past import Past
 from sql.repairs import LEAST_RATE, LEAST_SAMPLES
@@ -28,7 +28,6 @@ _CHECKS = 6
 _NEAR = 3
 _SEEN = 6
 _TRIED = 6
-_TRIED_SO_FAR = "\nTried so far:"
 _TITLE = 140  # characters
 _TEXT = 500
 _CHANGE = 200
@@ -274,7 +273,7 @@ def _end(facts: CardFacts, language: Language) -> Iterator[tuple[str, str]]:
     if facts.verification is not None and row is not None and not is_observation(row.action):
         yield "outcome", f"{verdict_in(language, facts.verification)}: {facts.verification.summary}"
     if facts.question is not None and facts.incident.is_open:
-        yield "people", f"{facts.question.reason}. {facts.question.question.partition(_TRIED_SO_FAR)[0]}"
+        yield "people", f"{facts.question.reason}. {facts.question.question.partition(TRIED)[0]}"
         for attempt in facts.attempts[-_TRIED:]:
             yield "tried", _attempt(attempt, language)
     show = f"mend approvals show {row.id}" if row is not None else ""
