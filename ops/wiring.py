@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ops.errors import NoCluster, SettingsWrong
-from ops.policy import policy_of
+from ops.policy import policy_of, valves_of
 from ops.settings import ClusterSettings, Settings
 from ops.settings.environment import variable_of
 from schemas.events import TOPICS
@@ -156,11 +156,8 @@ def _learn(parts: Parts) -> Stage:
 
 def _failure_watch(parts: Parts) -> Stage:
     from stages.failure_watch.stage import FailureWatch
-    from stages.failure_watch.valves import Limit, Valves
 
-    gate = parts.settings.gate
-    anywhere, target = (Limit(actions=one.actions, seconds=one.seconds) for one in (gate.cooldown, gate.target_cooldown))
-    return FailureWatch(parts.database, parts.settings.failure_watch, valves=Valves(anywhere=anywhere, target=target))
+    return FailureWatch(parts.database, parts.settings.failure_watch, valves=valves_of(parts.settings))
 
 
 def _notify(parts: Parts) -> Stage:

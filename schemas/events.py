@@ -391,6 +391,23 @@ class RepairNotProposed(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class GroupOutage(Event, frozen=True, kw_only=True):
+    """A consumer group has settled nothing of a topic for too long, although entries wait; or, not `stopped`, it does so again.
+
+    The id is that of the outage in the store, or its cause where it is over. `waiting` entries wait, the oldest for `oldest` seconds.
+    """
+
+    topic: ClassVar[str] = "failures"
+
+    group: str
+    source_topic: str
+    partition: int
+    stopped: bool
+    since: datetime
+    waiting: int
+    oldest: float
+
+
 # lessons ---------------------------------------------------------------------------------------------------------
 
 
@@ -516,6 +533,7 @@ AnyEvent = (
     | PeopleAsked
     | RepairWanted
     | RepairNotProposed
+    | GroupOutage
     | TrustChanged
     | LessonLearned
     | PlaybookChanged

@@ -28,5 +28,8 @@ class FailureWatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     idle: Wait = 1800.0
     """Seconds after which people are asked about an open incident in which nothing happens; asked again after as long. 0: never."""
 
+    stopped: Seconds = 300.0
+    """Seconds in which a consumer group must settle something of what waits for it; after that people are asked, once for each outage."""
+
     playbook_failures: Count = 3
     """How many failed verifications in a row take a playbook's approval away; a later approval begins the count anew. 0: none do."""

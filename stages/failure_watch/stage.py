@@ -13,13 +13,12 @@ from bus.handler import Context
 from schemas.action import describe, is_observation
 from schemas.event import Event, Output
 from schemas.events import (
-    ActionHeld,
-    ActionRejected,
-    ApprovalExpired,
-    ApprovalWithdrawn,
     DeadLettered,
     ExecutionFinished,
     FailureClassified,
+    GroupOutage,
+    IncidentIdleDue,
+    IncidentOpened,
     PeopleAsked,
     RepairNotProposed,
     VerificationFinished,
@@ -33,10 +32,12 @@ from sql.failures import FailureRow, judge_failure, record_failure
 from sql.incidents import add_timeline
 from sql.outbox import kept, once
 from sql.questions import may_ask
-from stages.failure_watch import repairing
+from stages.failure_watch import idle, repairing
 from stages.failure_watch.classify import CONFIDENCE
 from stages.failure_watch.found import Failure, of_dead_letter, of_execution, of_verification
 from stages.failure_watch.options import FailureWatchOptions
+from stages.failure_watch.outages import tell_outage
+from stages.failure_watch.playbooks import deprecated_for_failures
 from stages.failure_watch.questions import about_many, is_unhealed, with_held_back, with_why_not
 from stages.failure_watch.repairing import TEXT_LIMIT, Decided, Ruling
 from stages.failure_watch.tried import with_tried
@@ -54,7 +55,7 @@ class FailureWatch:
     """Classifies, wants one repair at most, and asks people."""
 
     name: ClassVar[str] = "failure_watch"
-    topics: ClassVar[tuple[str, ...]] = ("executions", "verifications", "dead", "decisions", "failures")
+    topics: ClassVar[tuple[str, ...]] = ("executions", "verifications", "dead", "decisions", "failures", "incidents", "timers")
 
     def __init__(self, database: Database, options: FailureWatchOptions | None = None, *, valves: Valves | None = None) -> None:
         """`valves` are the cooldowns of the gate."""
@@ -65,15 +66,26 @@ class FailureWatch:
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
         if (look := self._failure(event)) is not None:
             return await once(self.database, self.name, event, lambda connection: self._tell(event, look, context, connection))
+        if isinstance(event, ExecutionFinished | VerificationFinished):
+            return await self._repair_went(event, context)
+        if isinstance(event, Decided):
+            return await self._decided(event, context)
+        answer = self._answer(event, context)
+        return [] if answer is None else await once(self.database, self.name, event, answer)
+
+    def _answer(self, event: Event, context: Context) -> Callable[[Connection], Awaitable[Sequence[Output]]] | None:
+        """What to do about an event that tells of no failed action, or None for one that concerns nobody here."""
         match event:
-            case ExecutionFinished() | VerificationFinished():
-                return await self._repair_went(event, context)
-            case ActionHeld() | ActionRejected() | ApprovalExpired() | ApprovalWithdrawn():
-                return await self._decided(event, context)
             case RepairNotProposed():
-                return await once(self.database, self.name, event, lambda connection: repairing.not_proposed(event, context, connection))
+                return lambda connection: repairing.not_proposed(event, context, connection)
+            case IncidentOpened() if self.options.idle > 0:
+                return lambda connection: idle.begin(event, context, connection, self.options)
+            case IncidentIdleDue() if self.options.idle > 0:
+                return lambda connection: idle.look(event, context, connection, self.options)
+            case GroupOutage():
+                return lambda connection: tell_outage(event, context, connection)
             case _:
-                return []
+                return None
 
     def _failure(self, event: Event) -> _Look | None:
         """How to put an event in words, or None for one that tells of no failure."""
@@ -111,15 +123,16 @@ class FailureWatch:
             operation=found.operation,
         )
         await _note(event, found, ruling, context, connection)
+        deprecated = await deprecated_for_failures(event, context, connection, self.options.playbook_failures)
         if ruling.wanted is not None:
-            return [classified, ruling.wanted]
+            return [classified, ruling.wanted, *deprecated]
         if repeated is not None and repeated.told == "quiet":
-            return [classified]
+            return [classified, *deprecated]
         words = found.reason, with_why_not(found.question, ruling.why_not)
         if repeated is not None and repeated.told == "group":
             words = about_many(repeated, found.cause, *words, self.options.same_cause_window)
         asked = await self._question(found, words, context, connection)
-        return [classified] if asked is None else [classified, asked]
+        return [classified, *([asked] if asked is not None else []), *deprecated]
 
     async def _count(self, event: Event, found: Failure, context: Context, connection: Connection) -> Repeated | None:
         """How often incidents failed of this cause of late; None for what belongs to no incident."""
