@@ -37,6 +37,9 @@ _PATIENCE = 15.0  # seconds for one turn
 _TELL_AGAIN = 300.0  # seconds until news that nobody took is told again
 _SAME = 1.0  # seconds by which the age of one entry may differ between two looks
 
+HEARTBEAT = "mend_failure_watch_heartbeat_seconds"
+"""The metric that is the dead man's switch."""
+
 Place = tuple[str, str, int]
 """A group, its topic, and the partition."""
 
@@ -213,6 +216,6 @@ class HeartbeatCollector(Collector):
         if self._watch.turned_at is None:
             return
         text = "Time at which failure_watch last looked at all consumer groups, in seconds since 1970"
-        gauge = GaugeMetricFamily("mend_failure_watch_heartbeat_seconds", text)
+        gauge = GaugeMetricFamily(HEARTBEAT, text)
         gauge.add_metric((), self._watch.turned_at.timestamp())
         yield gauge

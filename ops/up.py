@@ -31,6 +31,7 @@ from ops.wiring import (
     NEEDS_WORLD,
     PROCESSES,
     Parts,
+    asks_model,
     cluster_names,
     default_cluster,
     groups_of_topics,
@@ -187,7 +188,7 @@ class Machine:
             metrics = open_metrics(self.settings, sandbox=bool(sandbox), baseline="verify" in self.stages)
         if metrics is not None:
             self.stack.push_async_callback(metrics.close)
-        self.model = open_model(self.settings) if "propose" in self.stages else None
+        self.model = open_model(self.settings) if asks_model(self.settings, self.stages) else None
         if self.model is not None:
             self.stack.push_async_callback(self.model.close)
         key = votes_key(self.settings.votes.key, self.settings.data.path)

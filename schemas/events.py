@@ -338,7 +338,10 @@ class VerificationFinished(Event, frozen=True, kw_only=True):
 
 
 class FailureClassified(Event, frozen=True, kw_only=True):
-    """A failed execution, a failed verification or a dead letter, put in its class by rule. `subject` is that event's id."""
+    """A failed execution, a failed verification or a dead letter, put in its class by rule. `subject` is that event's id.
+
+    `root_cause` is what a language model suspects, and is not written where none was asked; `confidence` is then its own.
+    """
 
     topic: ClassVar[str] = "failures"
 
@@ -348,6 +351,7 @@ class FailureClassified(Event, frozen=True, kw_only=True):
     confidence: float
     summary: str
     operation: str = ""
+    root_cause: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class PeopleAsked(Event, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from sql.database import Connection
 from sql.evidence import get_snapshot
 from sql.repair_attempts import RepairRow, repair_of_approval
 from stages.failure_watch.causes import cause_of
-from stages.failure_watch.classify import class_of, risk_of
+from stages.failure_watch.classify import CONFIDENCE, class_of, risk_of
 from stages.failure_watch.questions import about_dead_letter, about_execution, about_verification, way_back
 from stages.failure_watch.repairs import repair_of_execution, repair_of_verification
 
@@ -22,6 +22,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` names the kind of question that is asked once in a while only; empty: people are always asked. `action` is what failed,
     `repair` what might repair it, `mends` the repair that it was itself; `cause` is shared by all that fails for the same reason.
+    `root_cause` is what a language model suspects, with its `confidence`; without one, that is of the words alone.
     """
 
     about: str
@@ -39,10 +40,21 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     mends: RepairRow | None = None
     cause: str = ""
     error: str = ""
+    confidence: float = CONFIDENCE
+    root_cause: str = ""
+
+
+def seen_in(event: VerificationFinished) -> str:
+    return " ".join(f"{judgement.reason} {judgement.after}" for judgement in event.judgements)
+
+
+def class_of_event(event: ExecutionFinished | VerificationFinished) -> FailureClass:
+    """The class of a failed action by its words."""
+    return class_of(event.error) if isinstance(event, ExecutionFinished) else class_of(event.summary, seen_in(event))
 
 
 async def of_execution(event: ExecutionFinished, connection: Connection) -> Failure:
-    failure = class_of(event.error)
+    failure = class_of_event(event)
     reason, question = about_execution(event, failure)
     return Failure(
         about=f"execution/{event.operation}",
@@ -63,8 +75,7 @@ async def of_execution(event: ExecutionFinished, connection: Connection) -> Fail
 
 async def of_verification(event: VerificationFinished, connection: Connection, limit: float) -> Failure:
     """`limit` is the self-healing score under which a way back is put to people."""
-    seen = " ".join(f"{judgement.reason} {judgement.after}" for judgement in event.judgements)
-    failure = class_of(event.summary, seen)
+    failure, seen = class_of_event(event), seen_in(event)
     approval = await get_approval(connection, event.approval)
     after = await get_snapshot(connection, event.after) if event.after else None
     back = way_back(event, approval.inverse if approval else None, after, limit)

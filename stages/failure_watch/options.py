@@ -13,6 +13,9 @@ class FailureWatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     repairs: bool = True
     """Whether one repair is put to the gate for a failure of low risk; false: people are asked at once."""
 
+    analysis: bool = False
+    """Whether the language model of `model` is asked for the root cause of a failure; it decides nothing, and the class stays by rule."""
+
     quiet: Wait = 600.0
     """Seconds in which people are asked once about the dead letters of one group that died of one reason, however many there are."""
 

@@ -152,3 +152,8 @@ def about_many(repeated: Repeated, cause: str, reason: str, question: str, windo
     many = f"{repeated.count} incidents in {minutes} fail of one cause ({cause}); the newest: {reason}"
     quiet = f"Others of this cause in the next {minutes} are not told one by one: `mend incidents ls` has them."
     return many, f"What do they have in common? Incidents {named}{more}. {quiet} Of the newest: {question}"
+
+
+def with_suspicion(question: str, root_cause: str) -> str:
+    """The question with what a language model suspects, called so."""
+    return f"{question} A language model, which decides nothing, suspects: {root_cause}" if root_cause else question

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
+import msgspec
+
 from bus.handler import Context
 from schemas.action import describe, is_observation
 from schemas.event import Event, Output
@@ -33,12 +35,12 @@ from sql.incidents import add_timeline
 from sql.outbox import kept, once
 from sql.questions import may_ask
 from stages.failure_watch import idle, repairing
-from stages.failure_watch.classify import CONFIDENCE
-from stages.failure_watch.found import Failure, of_dead_letter, of_execution, of_verification
+from stages.failure_watch.analysis import Analyst
+from stages.failure_watch.found import Failure, class_of_event, of_dead_letter, of_execution, of_verification
 from stages.failure_watch.options import FailureWatchOptions
 from stages.failure_watch.outages import tell_outage
 from stages.failure_watch.playbooks import deprecated_for_failures
-from stages.failure_watch.questions import about_many, is_unhealed, with_held_back, with_why_not
+from stages.failure_watch.questions import about_many, is_unhealed, with_held_back, with_suspicion, with_why_not
 from stages.failure_watch.repairing import TEXT_LIMIT, Decided, Ruling
 from stages.failure_watch.tried import with_tried
 from stages.failure_watch.valves import Valves
@@ -57,14 +59,23 @@ class FailureWatch:
     name: ClassVar[str] = "failure_watch"
     topics: ClassVar[tuple[str, ...]] = ("executions", "verifications", "dead", "decisions", "failures", "incidents", "timers")
 
-    def __init__(self, database: Database, options: FailureWatchOptions | None = None, *, valves: Valves | None = None) -> None:
-        """`valves` are the cooldowns of the gate."""
+    def __init__(
+        self,
+        database: Database,
+        options: FailureWatchOptions | None = None,
+        *,
+        valves: Valves | None = None,
+        analyst: Analyst | None = None,
+    ) -> None:
+        """`valves` are the cooldowns of the gate; without an `analyst` no language model is asked."""
         self.database = database
         self.options = options or FailureWatchOptions()
         self.valves = valves or Valves()
+        self.analyst = analyst
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
         if (look := self._failure(event)) is not None:
+            look = await self._analysed(event, look)
             return await once(self.database, self.name, event, lambda connection: self._tell(event, look, context, connection))
         if isinstance(event, ExecutionFinished | VerificationFinished):
             return await self._repair_went(event, context)
@@ -86,6 +97,24 @@ class FailureWatch:
                 return lambda connection: tell_outage(event, context, connection)
             case _:
                 return None
+
+    async def _analysed(self, event: Event, look: _Look) -> _Look:
+        """The same, with what a language model suspects, where one is asked: of what is proven, once, outside of any transaction."""
+        if self.analyst is None or not isinstance(event, ExecutionFinished | VerificationFinished):
+            return look
+        if await kept(self.database, self.name, event.id) is not None:
+            return look
+        async with self.database.connection() as connection:
+            await require_told(connection, _TELLERS[type(event)], event)
+        analysis = await self.analyst.analyse(event, class_of_event(event))
+
+        async def analysed(connection: Connection) -> Failure:
+            found = await look(connection)
+            if analysis is None:
+                return found
+            return msgspec.structs.replace(found, confidence=analysis.confidence, root_cause=analysis.root_cause)
+
+        return analysed
 
     def _failure(self, event: Event) -> _Look | None:
         """How to put an event in words, or None for one that tells of no failure."""
@@ -118,9 +147,10 @@ class FailureWatch:
             subject=event.id,
             failure=found.failure,
             risk=ruling.risk,
-            confidence=CONFIDENCE,
+            confidence=found.confidence,
             summary=clean(found.reason, TEXT_LIMIT),
             operation=found.operation,
+            root_cause=found.root_cause or msgspec.UNSET,
         )
         await _note(event, found, ruling, context, connection)
         deprecated = await deprecated_for_failures(event, context, connection, self.options.playbook_failures)
@@ -128,7 +158,7 @@ class FailureWatch:
             return [classified, ruling.wanted, *deprecated]
         if repeated is not None and repeated.told == "quiet":
             return [classified, *deprecated]
-        words = found.reason, with_why_not(found.question, ruling.why_not)
+        words = found.reason, with_suspicion(with_why_not(found.question, ruling.why_not), found.root_cause)
         if repeated is not None and repeated.told == "group":
             words = about_many(repeated, found.cause, *words, self.options.same_cause_window)
         asked = await self._question(found, words, context, connection)
@@ -194,7 +224,7 @@ async def _keep(event: Event, found: Failure, context: Context, connection: Conn
         operation=found.operation,
         failure=found.failure,
         risk=found.risk,
-        confidence=CONFIDENCE,
+        confidence=found.confidence,
         summary=clean(found.reason, TEXT_LIMIT),
         at=context.now(),
         proposed=found.proposed,
