@@ -19,6 +19,9 @@ _COUNT = """
 INSERT INTO failure_cause_incidents (cause, incident, at) VALUES ($1, $2, $3)
 ON CONFLICT (cause, incident) DO UPDATE SET at = greatest(failure_cause_incidents.at, excluded.at)
 """
+_FORGET_ALL = """
+DELETE FROM failure_causes c WHERE NOT EXISTS (SELECT FROM failure_cause_incidents i WHERE i.cause = c.cause AND i.at >= $1)
+"""
 _INCIDENTS = """
 SELECT incident, count(*) OVER () AS total FROM failure_cause_incidents WHERE cause = $1 ORDER BY at DESC, incident DESC LIMIT $2
 """
@@ -52,3 +55,8 @@ async def count_cause(connection: Connection, cause: str, incident: str, *, at: 
         return Repeated(told="quiet", count=count, incidents=incidents)
     await connection.execute(_GROUPED, cause, at)
     return Repeated(told="group", count=count, incidents=incidents)
+
+
+async def forget_causes(connection: Connection, *, before: datetime) -> None:
+    """Forgets the causes of which nothing failed since then."""
+    await connection.execute(_FORGET_ALL, before)

@@ -22,7 +22,10 @@ _CAUSE = "idle"
 
 
 async def begin(event: IncidentOpened, context: Context, connection: Connection, options: FailureWatchOptions) -> Sequence[Output]:
-    """Sets the timer of an incident. Raises Reject for one that ingest never opened."""
+    """Sets the timer of an open incident. Raises Reject for one that ingest never opened."""
+    incident = await get_incident(connection, event.incident)
+    if incident is not None and not incident.is_open:
+        return []
     await require_told(connection, "ingest", event)
     return [_due(context, context.now() + timedelta(seconds=options.idle))]
 

@@ -158,12 +158,10 @@ async def note_end(event: ExecutionFinished | VerificationFinished, row: RepairR
 
 
 async def repair_decided(event: Decided, connection: Connection) -> RepairRow | None:
-    """The repair that the gate decided against, where it was one and has not ended."""
+    """The repair that the gate decided against, where it was one."""
     if isinstance(event, ActionHeld):
-        row = await repair_of_proposal(connection, event.proposal)
-    else:
-        row = await repair_of_approval(connection, event.approval)
-    return row if row is not None and row.ended_at is None else None
+        return await repair_of_proposal(connection, event.proposal)
+    return await repair_of_approval(connection, event.approval)
 
 
 async def decided_against(event: Decided, row: RepairRow, context: Context, connection: Connection) -> list[Event]:
@@ -178,8 +176,8 @@ async def decided_against(event: Decided, row: RepairRow, context: Context, conn
             said = "expired without enough signatures"
         case ApprovalWithdrawn():
             said = f"withdrawn: {event.reason}"
-    await end_repair(connection, row.id, result=f"{describe(row.action)}: {said}", at=context.now())
-    return [await _asked(row, said, context, connection)] if isinstance(event, ActionHeld) else []
+    ended = await end_repair(connection, row.id, result=f"{describe(row.action)}: {said}", at=context.now())
+    return [await _asked(row, said, context, connection)] if ended and isinstance(event, ActionHeld) else []
 
 
 async def not_proposed(event: RepairNotProposed, context: Context, connection: Connection) -> list[Event]:

@@ -206,8 +206,6 @@ class FailureWatch:
 
     async def _decided(self, event: Decided, context: Context) -> Sequence[Output]:
         """What the gate does not let run concerns failure_watch only where it is a repair."""
-        if (outputs := await kept(self.database, self.name, event.id)) is not None:
-            return outputs
         async with self.database.connection() as connection:
             row = await repairing.repair_decided(event, connection)
         if row is None:

@@ -23,7 +23,6 @@ from schemas.events import (
     IncidentOpened,
     IncidentResolved,
     PeopleAsked,
-    RepairWanted,
     VerificationFinished,
 )
 from schemas.words import DeadReason, Language, Outcome
@@ -51,7 +50,6 @@ _TELLERS: dict[type[Event], str] = {
     IncidentResolved: "ingest",
     ExecutionFinished: "execute",
     VerificationFinished: "verify",
-    RepairWanted: "failure_watch",
 }
 _ASKERS = ("propose", "gate", "failure_watch")
 

@@ -19,7 +19,6 @@ from schemas.events import (
     IncidentOpened,
     IncidentResolved,
     PeopleAsked,
-    RepairWanted,
     VerificationFinished,
 )
 from schemas.text import clean
@@ -58,8 +57,6 @@ def _lines(event: Event, language: Language) -> list[str]:
             return [say(language, "resolved", seconds=f"{event.seconds:.0f}", how=how, target=event.target)]
         case PeopleAsked():
             return [say(language, "people", severity=event.severity.value, reason=event.reason), *_asked(event.question)]
-        case RepairWanted():
-            return [say(language, "repair", what=action_in(language, event.action)), event.reason]
         case DeadLettered():
             kind = event.original_type or say(language, "dead.unreadable")
             said = say(language, "dead", group=event.group, kind=kind, topic=event.source_topic, reason=event.reason.value)

@@ -31,7 +31,6 @@ TEXTS: dict[str, Text] = {
     "how.rejected": Text("after people rejected an action", "在人員否決動作之後"),
     "how.self_resolved": Text("without a repair of ours that is verified by now", "目前沒有經驗證的修復"),
     "people": Text("{severity} PEOPLE NEEDED: {reason}", "{severity} 需要人員處理：{reason}"),
-    "repair": Text("ONE REPAIR IS PUT TO THE GATE: {what}", "已提出一次修復，交由關卡判定：{what}"),
     "incident": Text("incident {incident}: mend incidents show {incident}", "事件 {incident}：mend incidents show {incident}"),
     "dead": Text(
         "DEAD LETTER: {group} could not handle {kind} from {topic} ({reason})",

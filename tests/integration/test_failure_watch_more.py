@@ -11,9 +11,12 @@ import msgspec
 import pytest
 
 from bus.handler import Reject
+from schemas.action import DeletePod
 from schemas.event import Delayed, Output
 from schemas.events import (
+    ActionApproved,
     ActionHeld,
+    ActionProposed,
     ApprovalRequested,
     DeadLettered,
     FailureClassified,
@@ -27,11 +30,13 @@ from schemas.events import (
 )
 from schemas.identity import new_id
 from schemas.playbook import Playbook
+from schemas.target import Kind
 from schemas.words import DeadReason, Mode, Outcome, Risk, Severity, Source, Verdict
 from sql import approvals, playbooks
 from sql.approvals import ApprovalRow
 from sql.database import Database
 from sql.errors import StoreUnavailable
+from sql.evidence import store_snapshot
 from sql.failures import list_failures
 from sql.outages import OutageRow, begin_outage, end_outage
 from sql.playbooks import PlaybookStatus
@@ -40,8 +45,11 @@ from stages.failure_watch.options import FailureWatchOptions
 from stages.failure_watch.stage import FailureWatch
 from stages.failure_watch.valves import Limit, Valves
 from stages.gate.options import GateOptions
-from tests.integration.scene import RESTART, Scene, deployment, gate, only, row
+from stages.propose.stage import ProposeStage
+from tests.integration.model_scene import Permitting
+from tests.integration.scene import RESTART, TARGET, Scene, deployment, gate, only, row
 from tests.unit.playbook_cases import playbook
+from tests.unit.snapshots import pod, snapshot
 
 IDLE = timedelta(seconds=FailureWatchOptions().idle)
 
@@ -104,6 +112,26 @@ async def test_one_cause_within_an_incident_is_repaired_once(scene: Scene, watch
     again = await scene.handle(watch, scene.finished(held, Outcome.FAILED, error="no route to host", operation=new_id(scene.now)))
     assert only(again, FailureClassified).risk is Risk.MEDIUM
     assert "one was tried for this cause in this incident before" in asked(again)[0].question
+
+
+async def test_the_one_pod_that_a_restart_left_behind_is_deleted_through_the_gate(scene: Scene, watch: FailureWatch) -> None:
+    held, seen = await approved(scene), snapshot(pod("api-1-a"), pod("api-1-b", "crash"), pod("api-1-c"))
+    async with scene.database.transaction() as connection:
+        await store_snapshot(connection, id="after", incident=held.incident, phase="after", snapshot=seen)
+    verified = scene.verified(scene.finished(held), Verdict.FAILED, after="after", summary="1 of its 3 pods: api-1-b crashes")
+    wanted = only(await scene.handle(watch, verified), RepairWanted)
+    target = msgspec.structs.replace(TARGET, kind=Kind.POD, name="api-1-b")
+    assert wanted.action == DeletePod(target=target, uid="uid-api-1-b")
+    for world, proposes in ((Permitting(snapshot(pod("api-1-a"), pod("api-1-b"))), False), (Permitting(seen), True)):
+        propose = ProposeStage(scene.database, world)
+        if proposes:
+            await scene.database.fetch("DELETE FROM outbox WHERE stage = 'propose' AND input = $1", wanted.id)
+        outputs = await scene.handle(propose, wanted, backed=False)
+        assert any(isinstance(output, ActionProposed) for output in outputs) is proposes
+    proposed = only(outputs, ActionProposed)
+    assert (proposed.source, proposed.repairs, proposed.action) == (Source.REPAIR, wanted.operation, wanted.action)
+    approval = await row(scene, only(await scene.handle(gate(scene), proposed, backed=False), ActionApproved).approval)
+    assert (approval.inputs["source"], approval.inputs["repairs"]) == ("repair", wanted.operation)
 
 
 async def test_settings_and_people_keep_repairs_away(scene: Scene) -> None:
