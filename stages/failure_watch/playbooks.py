@@ -10,6 +10,7 @@ from schemas.events import PeopleAsked, PlaybookChanged, VerificationFinished
 from schemas.text import clean
 from schemas.words import Verdict
 from sql.approvals import take_lock
+from sql.audit import audit_close, audit_open
 from sql.database import Connection
 from sql.playbook_runs import failed_in_a_row
 from sql.playbooks import PlaybookStatus, set_status, versions_of
@@ -34,6 +35,8 @@ async def deprecated_for_failures(event: Event, context: Context, connection: Co
     change = {"before": PlaybookStatus.APPROVED.value, "after": PlaybookStatus.DEPRECATED.value, "why": clean(why, 1000)}
     changed = context.event(PlaybookChanged, playbook=approved.name, playbook_version=approved.version, **change)
     name = f"{approved.name} version {approved.version}"
+    await audit_open(connection, id=changed.id, at=changed.at, who=context.by, what="deprecate playbook", about=name, input=why)
+    await audit_close(connection, changed.id, state="success")
     asked = context.event(
         PeopleAsked,
         subject=changed.id,

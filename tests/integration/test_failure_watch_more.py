@@ -31,9 +31,10 @@ from schemas.events import (
 from schemas.identity import new_id
 from schemas.playbook import Playbook
 from schemas.target import Kind
-from schemas.words import DeadReason, Mode, Outcome, Risk, Severity, Source, Verdict
+from schemas.words import DeadReason, Language, Mode, Outcome, Risk, Severity, Source, Verdict
 from sql import approvals, playbooks
 from sql.approvals import ApprovalRow
+from sql.card_facts import card_facts, note_news
 from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.evidence import store_snapshot
@@ -45,6 +46,8 @@ from stages.failure_watch.options import FailureWatchOptions
 from stages.failure_watch.stage import FailureWatch
 from stages.failure_watch.valves import Limit, Valves
 from stages.gate.options import GateOptions
+from stages.notify.card import card_of
+from stages.notify.text import lines_of
 from stages.propose.stage import ProposeStage
 from tests.integration.model_scene import Permitting
 from tests.integration.scene import RESTART, TARGET, Scene, deployment, gate, only, row
@@ -191,6 +194,31 @@ async def test_a_cause_that_repeats_becomes_one_escalation(scene: Scene) -> None
     assert len(asked(await failed(scene, watch, "other", "permission denied"))) == 1, "another cause"
     scene.later(FailureWatchOptions().same_cause_window + 1)
     assert "fail of one cause" not in asked(await failed(scene, watch, "late"))[0].reason, "the count begins anew"
+
+
+async def test_what_was_tried_is_bounded_and_on_the_card(scene: Scene, watch: FailureWatch) -> None:
+    incident = await scene.incident()
+    for number in range(12):
+        scene.later(60)
+        await scene.back(scene.finished(incident=incident, outcome=Outcome.FAILED, error="x" * 500, seconds=float(number)))
+    last = scene.finished(incident=incident, outcome=Outcome.FAILED, error="denied " * 1000)
+    (question,) = asked(await scene.handle(watch, last))
+    head, _, tried = question.question.partition("\nTried so far:\n")
+    lines = tried.splitlines()
+    assert head
+    assert lines[0] == "… 5 earlier"
+    assert len(lines) == 9
+    assert len(question.question) <= 2000
+    told = lines_of(question)
+    assert told[2] == "Tried so far:"
+    assert told[3:12] == lines
+    async with scene.database.transaction() as connection:
+        await note_news(connection, question)
+        facts = await card_facts(connection, incident)
+    assert facts is not None
+    labels = [line.label for line in card_of(facts, Language.ENGLISH).lines]
+    assert labels.count("Tried") == 6
+    assert not [line for line in card_of(facts, Language.CHINESE).lines if "Tried so far" in line.text]
 
 
 async def opened(scene: Scene, name: str) -> IncidentOpened:
