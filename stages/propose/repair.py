@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 
 from adapters.ports import Preflight
 from bus.handler import Context, Reject
-from schemas.action import Action, DeletePod, describe, is_observation
-from schemas.diagnosis import fault_of, live_pods, workload_finding
+from schemas.action import Action, DeletePod, RestartComposeService, RestartContainer, RestartUnit, describe, is_observation, part_of
+from schemas.diagnosis import fault_of, live_pods, unit_finding, workload_finding
 from schemas.event import Output
 from schemas.events import ActionProposed, RepairNotProposed, RepairWanted
 from schemas.evidence import Snapshot
@@ -112,8 +112,11 @@ def _why_not_now(action: Action, seen: Snapshot) -> str:
         return "" if pod is not None and fault_of(pod) is not None else f"{action.target} is gone or well by now"
     if action.target != seen.target:
         return f"{action.target} is not what the incident is about"
-    healthy = seen.workload is not None and workload_finding(seen).health is Health.HEALTHY
-    return f"{action.target} is well by now" if healthy else ""
+    if seen.workload is not None and workload_finding(seen).health is Health.HEALTHY:
+        return f"{action.target} is well by now"
+    part = part_of(action) if isinstance(action, RestartUnit | RestartContainer | RestartComposeService) else ""
+    found = [unit_finding(unit).health for unit in seen.units if part and part in (unit.name, unit.service)]
+    return f"{part} on {action.target} is well by now" if found and all(one is Health.HEALTHY for one in found) else ""
 
 
 def _why_no_repair(found: Answered) -> str:

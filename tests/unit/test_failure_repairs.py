@@ -20,19 +20,27 @@ from schemas.action import (
     RollBackWorkload,
     ScaleWorkload,
     TruncateContainerLog,
+    is_observation,
 )
-from schemas.events import ExecutionFinished, VerificationFinished
+from schemas.events import ExecutionFinished, RepairWanted, VerificationFinished
 from schemas.evidence import Snapshot
 from schemas.target import Kind
 from schemas.words import FailureClass, Ground, Outcome, Severity, Verdict
 from stages.failure_watch.causes import cause_of, without_names
 from stages.failure_watch.repairs import pod_left_behind, repair_of_execution, repair_of_verification
-from tests.unit.snapshots import HOST, NOW, TARGET, pod, snapshot
+from stages.propose.case import Case
+from stages.propose.repair import repair_suggestion
+from tests.unit.snapshots import HOST, NOW, TARGET, host, pod, snapshot, unit
 
 RESTART = RestartWorkload(target=TARGET)
 UNIT = RestartUnit(target=HOST, unit="nginx")
 CONTAINER = RestartContainer(target=HOST, container="web")
 HEAD: dict[str, Any] = {"id": "e", "key": TARGET.key, "at": NOW, "by": "test", "incident": "i", "operation": "o", "approval": "a"}
+HEAD_WANTED = {name: HEAD[name] for name in ("id", "key", "at", "by", "incident", "operation")} | {
+    "subject": "e",
+    "failure": FailureClass.NETWORK,
+    "reason": "connection refused",
+}
 PASSING = (FailureClass.TIMEOUT, FailureClass.NETWORK, FailureClass.KUBERNETES)
 
 
@@ -135,3 +143,14 @@ def test_one_cause_is_one_name_whomever_it_strikes(name: str, number: int, after
 @given(st.text(max_size=2000))
 def test_any_error_has_a_short_cause(error: str) -> None:
     assert len(cause_of(FailureClass.UNKNOWN, RESTART, error)) <= 300
+
+
+@pytest.mark.parametrize(("state", "why"), [("active", "nginx.service on host web-1 is well by now"), ("failed", "")])
+async def test_a_unit_that_is_well_by_now_is_not_restarted_again(state: str, why: str) -> None:
+    seen = host(unit("nginx.service", state, "running" if state == "active" else "failed"), unit("db.service", "active", "running"))
+    case = Case(incident="i", target=HOST, severity=Severity.P2, alerts=("A",), labels={}, opened_at=NOW, snapshot=seen)
+    wanted = RepairWanted(**HEAD_WANTED, action=UNIT)
+    suggestion = await repair_suggestion(case, wanted)
+    assert (suggestion.reasons[0] if why else "") == why
+    assert is_observation(suggestion.action) is bool(why)
+    assert suggestion.repairs == ("" if why else "o")
