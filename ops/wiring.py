@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ops.errors import NoCluster, SettingsWrong
-from ops.policy import policy_of
+from ops.policy import policy_of, valves_of
 from ops.settings import ClusterSettings, Settings
 from ops.settings.environment import variable_of
 from schemas.events import TOPICS
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bus.handler import Stage
     from ops.owners import LateOwners
     from sql.database import Database
+    from stages.failure_watch.analysis import Analyst
     from stages.gate.votes import VoteKeys
     from stages.propose.case import SuggestionSource
 
@@ -157,7 +158,16 @@ def _learn(parts: Parts) -> Stage:
 def _failure_watch(parts: Parts) -> Stage:
     from stages.failure_watch.stage import FailureWatch
 
-    return FailureWatch(parts.database, parts.settings.failure_watch)
+    return FailureWatch(parts.database, parts.settings.failure_watch, valves=valves_of(parts.settings), analyst=_analyst(parts))
+
+
+def _analyst(parts: Parts) -> Analyst | None:
+    """What asks the language model for root causes, where the settings want that."""
+    if parts.model is None or not parts.settings.failure_watch.analysis:
+        return None
+    from stages.failure_watch.analysis import Analyst
+
+    return Analyst(parts.database, parts.model, clock=parts.clock)
 
 
 def _notify(parts: Parts) -> Stage:
@@ -357,6 +367,11 @@ def open_metrics(
         )
     alertmanagers = tuple(alertmanagers_of(settings).values())
     return PrometheusMetrics(settings.prometheus, clock=clock, alertmanagers=alertmanagers, forecast=_usual() if baseline else None)
+
+
+def asks_model(settings: Settings, stages: Sequence[str]) -> bool:
+    """Whether one of these stages asks a language model."""
+    return "propose" in stages or ("failure_watch" in stages and settings.failure_watch.analysis)
 
 
 def open_model(settings: Settings, *, clock: Callable[[], datetime] = now) -> ModelClient | None:

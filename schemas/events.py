@@ -109,7 +109,7 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     would revert it; `proof` shows that this person proposes it, where a person does (see `stages.gate.votes`);
     `objection` is what a critic says against it, and is not written where there is none.
     `playbook` is the name of the playbook that it is from; its version, what made its `similarity`, and the playbooks that nearly
-    fitted are not written where there are none.
+    fitted are not written where there are none; nor is the failed operation that it `repairs`, where it is no repair of one.
     """
 
     topic: ClassVar[str] = "proposals"
@@ -138,6 +138,7 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     playbook_version: int | msgspec.UnsetType = msgspec.UNSET
     similarity: tuple[Share, ...] | msgspec.UnsetType = msgspec.UNSET
     near: tuple[NearMiss, ...] | msgspec.UnsetType = msgspec.UNSET
+    repairs: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProposalOutdated(Event, frozen=True, kw_only=True):
@@ -337,7 +338,10 @@ class VerificationFinished(Event, frozen=True, kw_only=True):
 
 
 class FailureClassified(Event, frozen=True, kw_only=True):
-    """A failed execution, a failed verification or a dead letter, put in its class by rule. `subject` is that event's id."""
+    """A failed execution, a failed verification or a dead letter, put in its class by rule. `subject` is that event's id.
+
+    `root_cause` is what a language model suspects, and is not written where none was asked; `confidence` is then its own.
+    """
 
     topic: ClassVar[str] = "failures"
 
@@ -347,6 +351,7 @@ class FailureClassified(Event, frozen=True, kw_only=True):
     confidence: float
     summary: str
     operation: str = ""
+    root_cause: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class PeopleAsked(Event, frozen=True, kw_only=True):
@@ -362,6 +367,49 @@ class PeopleAsked(Event, frozen=True, kw_only=True):
     question: str
     severity: Severity = Severity.P2
     proposed: Action | None = None
+
+
+class RepairWanted(Event, frozen=True, kw_only=True):
+    """One automatic repair is wanted for a failed operation: propose looks again and tries it without doing it, then the gate decides.
+
+    `subject` is the id of the event that told of the failure; the event's own id is that of the attempt in the store.
+    """
+
+    topic: ClassVar[str] = "failures"
+
+    subject: str
+    operation: str
+    action: Action
+    failure: FailureClass
+    reason: str
+
+
+class RepairNotProposed(Event, frozen=True, kw_only=True):
+    """A repair that was wanted is not put forward, and why: its dry run stopped it, or what it is about is not there or well by now."""
+
+    topic: ClassVar[str] = "failures"
+
+    repair: str
+    operation: str
+    action: Action
+    reason: str
+
+
+class GroupOutage(Event, frozen=True, kw_only=True):
+    """A consumer group has settled nothing of a topic for too long, although entries wait; or, not `stopped`, it does so again.
+
+    The id is that of the outage in the store, or its cause where it is over. `waiting` entries wait, the oldest for `oldest` seconds.
+    """
+
+    topic: ClassVar[str] = "failures"
+
+    group: str
+    source_topic: str
+    partition: int
+    stopped: bool
+    since: datetime
+    waiting: int
+    oldest: float
 
 
 # lessons ---------------------------------------------------------------------------------------------------------
@@ -386,6 +434,18 @@ class LessonLearned(Event, frozen=True, kw_only=True):
     action: Action
     verdict: Verdict
     summary: str
+
+
+class PlaybookChanged(Event, frozen=True, kw_only=True):
+    """The status of one version of a playbook was changed, and why."""
+
+    topic: ClassVar[str] = "lessons"
+
+    playbook: str
+    playbook_version: int
+    before: str
+    after: str
+    why: str
 
 
 # timers: time is an event too ------------------------------------------------------------------------------------
@@ -420,6 +480,12 @@ class VerificationDue(Event, frozen=True, kw_only=True):
 
 class IncidentCloseDue(Event, frozen=True, kw_only=True):
     """The quiet time of a resolved incident is over."""
+
+    topic: ClassVar[str] = "timers"
+
+
+class IncidentIdleDue(Event, frozen=True, kw_only=True):
+    """Nothing may have happened in an incident for too long: look when something last did."""
 
     topic: ClassVar[str] = "timers"
 
@@ -469,12 +535,17 @@ AnyEvent = (
     | VerificationFinished
     | FailureClassified
     | PeopleAsked
+    | RepairWanted
+    | RepairNotProposed
+    | GroupOutage
     | TrustChanged
     | LessonLearned
+    | PlaybookChanged
     | ApprovalDue
     | ExecutionRetryDue
     | VerificationDue
     | IncidentCloseDue
+    | IncidentIdleDue
     | DeadLettered
 )
 EVENT_TYPES: dict[str, type[Event]] = {kind.__name__: kind for kind in AnyEvent.__args__}

@@ -57,6 +57,7 @@ class Source(StrEnum):
     MODEL = "model"
     TEMPLATE = "template"
     PERSON = "person"
+    REPAIR = "repair"
 
 
 class CheckResult(StrEnum):

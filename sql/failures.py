@@ -43,6 +43,11 @@ async def record_failure(connection: Connection, row: FailureRow) -> bool:
     return await connection.fetchval(_KEEP, *values, proposed) is not None
 
 
+async def judge_failure(connection: Connection, about: str, *, risk: Risk) -> None:
+    """The risk that a failure has by what else was going on."""
+    await connection.execute("UPDATE failures SET risk = $2 WHERE about = $1", about, risk.value)
+
+
 async def way_back_of(connection: Connection, operation: str) -> Action | None:
     """The way back that was put to people when this operation had not healed; None where there was none."""
     found = await connection.fetchval(

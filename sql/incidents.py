@@ -63,6 +63,13 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
     what: str
 
 
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
+    """When something last happened in an incident, None where nothing is known of; `busy` while people or an executor have it in hand."""
+
+    at: datetime | None
+    busy: bool
+
+
 _INCIDENT = """
 SELECT i.*, ARRAY(SELECT alert FROM incident_alerts a WHERE a.incident = i.id ORDER BY place LIMIT 50) AS alerts,
        ARRAY(SELECT labels::text FROM incident_alerts a WHERE a.incident = i.id ORDER BY place LIMIT 10) AS alert_labels
@@ -76,6 +83,12 @@ SELECT * FROM (
     SELECT *, row_number() OVER (ORDER BY at, place) AS line, count(*) OVER () AS lines FROM incident_timeline WHERE incident = $1
 ) AS numbered
  WHERE line <= $2 OR line > lines - $3 ORDER BY line
+"""
+_ACTIVITY = """
+SELECT (SELECT max(at) FROM incident_timeline WHERE incident = $1) AS at,
+       EXISTS (SELECT FROM operations WHERE incident = $1 AND state = 'running') OR EXISTS (
+           SELECT FROM approvals WHERE incident = $1 AND (state = 'waiting'
+               OR (state = 'approved' AND finished_at IS NULL AND expires_at > $2))) AS busy
 """
 _MITIGATING = """
 UPDATE incidents SET state = 'MITIGATING', executed = true, automatic = automatic AND $2, succeeded = NULL
@@ -168,6 +181,13 @@ async def timeline(connection: Connection, incident: str, limit: int = 1000) -> 
         gap = TimelineRow(incident=incident, event="", at=lines[first - 1].at, by="", what=f"… {left_out:,} lines left out …")
         lines.insert(first, gap)
     return lines
+
+
+async def last_activity(connection: Connection, incident: str, *, now: datetime) -> Activity:
+    """When something last happened in an incident, and whether something waits for a signature or is being done."""
+    row = await connection.fetchrow(_ACTIVITY, incident, now)
+    assert row is not None
+    return Activity(at=row["at"], busy=row["busy"])
 
 
 def target_in(row: Row) -> Target:

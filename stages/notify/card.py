@@ -14,6 +14,7 @@ from schemas.in_short import in_short
 from schemas.text import clean
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome, Source
 from sql.approvals import ApprovalRow, SignatureRow
+from sql.attempts import TRIED, AttemptRow
 from sql.card_facts import CardFacts, HeldRow
 from sql.past import Past
 from sql.problems import usual_repairs
@@ -26,6 +27,7 @@ _ALERTS = 5
 _CHECKS = 6
 _NEAR = 3
 _SEEN = 6
+_TRIED = 6
 _TITLE = 140  # characters
 _TEXT = 500
 _CHANGE = 200
@@ -278,6 +280,18 @@ def _end(facts: CardFacts, language: Language) -> Iterator[tuple[str, str]]:
     if facts.verification is not None and row is not None and not is_observation(row.action):
         yield "outcome", f"{verdict_in(language, facts.verification)}: {facts.verification.summary}"
     if facts.question is not None and facts.incident.is_open:
-        yield "people", f"{facts.question.reason}. {facts.question.question}"
+        yield "people", f"{facts.question.reason}. {facts.question.question.partition(TRIED)[0]}"
+        for attempt in facts.attempts[-_TRIED:]:
+            yield "tried", _attempt(attempt, language)
     show = f"mend approvals show {row.id}" if row is not None else ""
     yield "more", ", ".join(filter(None, (f"mend incidents show {facts.incident.id}", show)))
+
+
+def _attempt(row: AttemptRow, language: Language) -> str:
+    """One attempt: when, what, how it ended, by whom."""
+    ended = outcome_in(language, Outcome(row.outcome)) if row.outcome else row.state
+    who = say(language, "tried.alone")
+    if row.signers:
+        who = say(language, "tried.rejected" if row.state == "rejected" else "tried.signed", people=", ".join(row.signers))
+    result = ", ".join(filter(None, (ended, row.verdict)))
+    return say(language, "tried.one", at=f"{row.at:%m-%d %H:%M}", what=action_in(language, row.action), result=result, who=who)

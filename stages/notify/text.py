@@ -23,6 +23,7 @@ from schemas.events import (
 )
 from schemas.text import clean
 from schemas.words import UNKNOWN_GROUNDS, Ground, Language, Outcome, Verdict
+from sql.attempts import TRIED
 from stages.notify.texts import action_in, say
 
 _LINE_LIMIT = 600  # characters
@@ -55,7 +56,7 @@ def _lines(event: Event, language: Language) -> list[str]:
             how = say(language, f"how.{event.disposition}")
             return [say(language, "resolved", seconds=f"{event.seconds:.0f}", how=how, target=event.target)]
         case PeopleAsked():
-            return [say(language, "people", severity=event.severity.value, reason=event.reason), event.question]
+            return [say(language, "people", severity=event.severity.value, reason=event.reason), *_asked(event.question)]
         case DeadLettered():
             kind = event.original_type or say(language, "dead.unreadable")
             said = say(language, "dead", group=event.group, kind=kind, topic=event.source_topic, reason=event.reason.value)
@@ -70,6 +71,12 @@ def _lines(event: Event, language: Language) -> list[str]:
             return [said, event.summary, *worse]
         case _:
             return _decision(event, language)
+
+
+def _asked(question: str) -> list[str]:
+    """What is asked, and what was tried, each in a line of its own."""
+    asked, heading, tried = question.partition(f"\n{TRIED}\n")
+    return [asked, heading, *tried.splitlines()] if heading else [question]
 
 
 def _decision(event: Event, language: Language) -> list[str]:

@@ -123,6 +123,7 @@ TEXTS: dict[str, Text] = {
     "card.undo": Text("Undone by", "還原方式"),
     "card.past": Text("Last times", "過往紀錄"),
     "card.outcome": Text("Outcome", "結果"),
+    "card.tried": Text("Tried", "已嘗試"),
     "card.people": Text("People", "人員"),
     "card.more": Text("More", "詳情"),
     "held_by": Text("{what} (rule {rule})", "{what}（規則 {rule}）"),
@@ -180,6 +181,10 @@ TEXTS: dict[str, Text] = {
         "this problem came {count} times: {auto} repaired by itself, {approved} after approval, {rejected} rejected, {gone} went away",
         "此問題發生過 {count} 次：{auto} 次自動修復，{approved} 次核准後修復，{rejected} 次遭否決，{gone} 次自行消失",
     ),
+    "tried.one": Text("{at}: {what}: {result}, {who}", "{at}：{what}：{result}，{who}"),
+    "tried.signed": Text("signed by {people}", "由 {people} 簽核"),
+    "tried.rejected": Text("rejected by {people}", "遭 {people} 否決"),
+    "tried.alone": Text("without a signature", "無人簽核"),
     # the card: how it stands
     "state.investigating": Text("being looked at", "調查中"),
     "state.waiting": Text("approval wanted ({signed} of {needed} signatures)", "等待核准（{signed}/{needed} 人已簽核）"),

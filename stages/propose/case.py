@@ -38,7 +38,8 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     `question` is not empty where people are needed besides, or instead, because the action alone cannot heal.
     `confidence` is from 0 to 1; `risk` is set only where the source names one. `otherwise` is what is suggested in its place
     when its preflight fails, such as for lack of room. `objection` is what speaks against it, so that a person must sign. `inverse`
-    takes it back, where the preflight knows no way. `similarity` says how much the playbook, of that version, fits, and from what.
+    takes it back, where the preflight knows no way. `repairs` names the failed operation that it repairs, where it does.
+    `similarity` says how much the playbook, of that version, fits, and from what.
     """
 
     action: Action
@@ -56,6 +57,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     inverse: Action | None = None
     otherwise: Suggestion | None = None
     objection: str = ""
+    repairs: str = ""
 
 
 class SuggestionSource(Protocol):

@@ -2,8 +2,8 @@
 
 An incident is answered once. It is answered again only while no action was put forward: when its severity rises or another alert joins it,
 or, where its target was only looked at and signals still come in, when a new look shows what can be done; when its severity rises while an
-action waits for signatures; and after an eviction that did no harm, for the next pod on a node that is down. The world is looked at
-outside the transaction; what was seen and what was decided are committed together.
+action waits for signatures; after an eviction that did no harm, for the next pod on a node that is down; and when failure_watch
+wants one repair after a failure. The world is looked at outside the transaction; what was seen and what was decided are committed together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from adapters.ports import Metrics, Preflight, World
 from bus.handler import Context, Reject, Retry
 from schemas.action import Action, EvictPod, describe, is_observation
 from schemas.event import Event, Output
-from schemas.events import ActionProposed, IncidentOpened, IncidentUpdated, PeopleAsked, ProposalOutdated, VerificationFinished
+from schemas.events import (
+    ActionProposed,
+    IncidentOpened,
+    IncidentUpdated,
+    PeopleAsked,
+    ProposalOutdated,
+    RepairWanted,
+    VerificationFinished,
+)
 from schemas.evidence import Check
 from schemas.playbook import NearMiss
 from schemas.target import Kind
@@ -35,10 +43,11 @@ from sql.proposals import ProposalKind, ProposalRow, latest_proposal, looked_aga
 from stages.genuine import require_told
 from stages.propose import templates
 from stages.propose.case import Case, Neighbours, Suggestion, SuggestionSource
-from stages.propose.investigation import investigate
+from stages.propose.investigation import investigate, unseen
 from stages.propose.options import ProposeOptions
 from stages.propose.outdated import outranked, why_outdated
 from stages.propose.outside import gone, look
+from stages.propose.repair import Suggest, put_forward
 from stages.stopped import wait_while_stopped
 
 _TELLERS: dict[type[Event], str] = {IncidentOpened: "ingest", IncidentUpdated: "ingest", VerificationFinished: "verify"}
@@ -62,7 +71,7 @@ class ProposeStage:
     """
 
     name = "propose"
-    topics = ("incidents", "verifications")
+    topics = ("incidents", "verifications", "failures")
 
     def __init__(
         self,
@@ -82,6 +91,8 @@ class ProposeStage:
         self._metrics = metrics
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if isinstance(event, RepairWanted):
+            return await self._repair(event, context)
         if not isinstance(event, IncidentOpened | IncidentUpdated) and not _asks_for_next(event):
             return []
         if (outputs := await kept(self._database, self.name, event.id)) is not None:
@@ -93,6 +104,15 @@ class ProposeStage:
         if isinstance(event, VerificationFinished) and not (answer.suggestion and isinstance(answer.suggestion.action, EvictPod)):
             return []
         return await once(self._database, self.name, event, lambda connection: self._decide(event, answer, context, connection))
+
+    async def _repair(self, event: RepairWanted, context: Context) -> Sequence[Output]:
+        return await put_forward(
+            event,
+            context,
+            self._database,
+            answer=lambda incident, suggest: self._answer(incident, context, suggest),
+            tell=lambda answer, incident, connection: _tell(event, answer, incident, context, connection),
+        )
 
     async def _accepted(self, event: Event) -> IncidentRow | None:
         """The incident, when it is open and this event is a reason to answer it. Raises Retry while Mendstream is stopped."""
@@ -161,13 +181,13 @@ class ProposeStage:
         outdated = await _told_outdated(event, await outranked(connection, current), latest, context, connection)
         return [*outdated, *await _tell(event, answer, current, context, connection)]
 
-    async def _answer(self, incident: IncidentRow, context: Context) -> _Answer:
+    async def _answer(self, incident: IncidentRow, context: Context, suggest: Suggest | None = None) -> _Answer:
         """Looks, suggests and checks. Raises Retry while the cluster is away and patience lasts."""
         if incident.target.kind is Kind.UNKNOWN and not incident.target.name:
             return _people(f"The alert does not say what it is about: {incident.title}", "Which workload or host is meant?")
         try:
             case = await self._look(incident, context.now())
-            suggestion = _with_reason(await self._suggest(case), gone(case, firing=incident.firing))
+            suggestion = _with_reason(await (suggest or self._suggest)(case), gone(case, firing=incident.firing))
             beside = await self._neighbours.near(case) if self._neighbours is not None else ()
             return msgspec.structs.replace(await self._checked(case, suggestion), near=beside)
         except TargetMissing as error:
@@ -235,7 +255,7 @@ class ProposeStage:
         if failed and suggestion.otherwise is not None:
             return await self._checked(case, _instead(suggestion, suggestion.otherwise, failed))
         action = msgspec.structs.replace(suggestion.action, target=preflight.target)
-        suggestion = msgspec.structs.replace(suggestion, action=action, reasons=(*suggestion.reasons, *_unseen(action, failed)))
+        suggestion = msgspec.structs.replace(suggestion, action=action, reasons=(*suggestion.reasons, *unseen(action, failed)))
         return _Answer(case=case, suggestion=suggestion, preflight=preflight, question=suggestion.question, reason=suggestion.reasons[0])
 
 
@@ -251,13 +271,6 @@ def _instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> 
     """The second best, which says why it is not the first."""
     why = "; ".join(check.detail or check.name for check in failed)
     return msgspec.structs.replace(second, reasons=(*second.reasons, f"Better would be to {describe(first.action)}, but: {why}."))
-
-
-def _unseen(action: Action, failed: Sequence[Check]) -> tuple[str, ...]:
-    """What a look will not see, for it is put forward all the same."""
-    if not failed or not is_observation(action):
-        return ()
-    return (f"Not everything can be looked at: {'; '.join(check.detail or check.name for check in failed)}.",)
 
 
 def _asks_for_next(event: Event) -> bool:
@@ -378,4 +391,5 @@ def _proposal(context: Context, severity: Severity, answer: _Answer, evidence: s
         playbook_version=suggestion.playbook_version or msgspec.UNSET,
         similarity=suggestion.similarity or msgspec.UNSET,
         near=answer.near or msgspec.UNSET,
+        repairs=suggestion.repairs or msgspec.UNSET,
     )

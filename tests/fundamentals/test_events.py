@@ -96,12 +96,17 @@ SAMPLES: tuple[Event, ...] = (
     ),
     e.FailureClassified(**head(), subject=ID, failure=w.FailureClass.TIMEOUT, risk=w.Risk.LOW, confidence=0.4, summary="s"),  # type: ignore[arg-type]
     e.PeopleAsked(**head(), subject=ID, reason="r", question="q"),  # type: ignore[arg-type]
+    e.RepairWanted(**head(), subject=ID, operation=ID, action=RESTART, failure=w.FailureClass.TIMEOUT, reason="r"),  # type: ignore[arg-type]
+    e.RepairNotProposed(**head(), repair=ID, operation=ID, action=RESTART, reason="its dry run failed"),  # type: ignore[arg-type]
+    e.GroupOutage(**head(), group="gate", source_topic="votes", partition=0, stopped=True, since=AT, waiting=7, oldest=301.5),  # type: ignore[arg-type]
     e.TrustChanged(**head(), pattern="restart:prod/shop/api", before=1, after=2, reason="verified"),  # type: ignore[arg-type]
     e.LessonLearned(**head(), lesson=ID, pattern="p", action=RESTART, verdict=w.Verdict.FAILED, summary="s"),  # type: ignore[arg-type]
+    e.PlaybookChanged(**head(), playbook="restart-it", playbook_version=2, before="approved", after="deprecated", why="w"),  # type: ignore[arg-type]
     e.ApprovalDue(**head(), approval=ID),  # type: ignore[arg-type]
     e.ExecutionRetryDue(**head(), approval=ID, attempt=2),  # type: ignore[arg-type]
     e.VerificationDue(**head(), finished=FINISHED, look=1, until=AT),  # type: ignore[arg-type]
     e.IncidentCloseDue(**head()),  # type: ignore[arg-type]
+    e.IncidentIdleDue(**head()),  # type: ignore[arg-type]
     e.DeadLettered(
         **head(),  # type: ignore[arg-type]
         source_topic="signals",

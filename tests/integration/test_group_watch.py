@@ -1,0 +1,134 @@
+"""The watch over the consumer groups on a real Redis and Postgres: an outage is told once, its end too, and the watch has a heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from bus import inspect
+from bus.connect import Bus, connect
+from bus.inspect import GroupRow, StreamRow
+from bus.redis_transport import RedisTransport
+from ops.group_watch import GroupWatch, progress_of
+from schemas.events import GroupOutage, PeopleAsked
+from sql import switch
+from sql.database import Database
+from stages.failure_watch.stage import FailureWatch
+from tests.integration.bus.ground import votes
+from tests.integration.scene import Scene, only
+from tests.unit.snapshots import NOW
+
+
+@pytest.fixture
+async def bus(redis_url: str) -> AsyncIterator[Bus]:
+    connected = await connect(redis_url, name="test")
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+async def reader(bus: Bus) -> AsyncIterator[RedisTransport]:
+    """A consumer of the group `gate` that settles what it is told to."""
+    transport = bus.transport("gate", ["decisions"], 0, "host:1:a")
+    await transport.open()
+    yield transport
+    await transport.close()
+
+
+class Watched(Scene):
+    """A scene with a watch on the group `gate`, and what it told."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        super().__init__(database)
+        self.bus = bus
+        self.began = self.now
+        self.watch = self.another()
+
+    def another(self) -> GroupWatch:
+        """A watch that has just begun."""
+        plain: dict[str, Any] = {"patience": 300, "by": "failure_watch/test", "clock": lambda: self.now}
+        return GroupWatch(self.bus, self.database, groups=["gate"], look=self.look, **plain)
+
+    async def look(self, bus: Bus) -> list[StreamRow]:
+        """The streams, with ages by the clock of this test."""
+        rows, passed = await inspect.streams(bus), (self.now - self.began).total_seconds()
+        return [
+            msgspec.structs.replace(row, groups=tuple(msgspec.structs.replace(one, oldest=one.oldest + passed) for one in row.groups))
+            for row in rows
+        ]
+
+    async def told(self) -> list[GroupOutage]:
+        rows = [row async for row in inspect.tail(self.bus, "failures", last=100)]
+        return [row.event for row in rows if isinstance(row.event, GroupOutage)]
+
+    async def asked(self, event: GroupOutage) -> PeopleAsked:
+        return only(await self.handle(FailureWatch(self.database), event), PeopleAsked)
+
+
+async def test_a_group_that_settles_nothing_is_told_once_and_its_end_too(database: Database, bus: Bus, reader: RedisTransport) -> None:
+    scene = Watched(database, bus)
+    await bus.append(votes(10))
+    batch = (await reader.read(6, 0.1)).deliveries
+    for later in (0, 200, 99):
+        scene.later(later)
+        await scene.watch.turn()
+    assert await scene.told() == [], "it has 300 s"
+    scene.later(2)
+    for _ in range(3):
+        await scene.watch.turn()
+    (stopped,) = await scene.told()
+    assert (stopped.group, stopped.source_topic, stopped.stopped, stopped.waiting) == ("gate", "decisions", True, 10)
+    assert "gate has settled nothing of decisions, partition 0" in (await scene.asked(stopped)).reason
+    await scene.another().turn()
+    assert len(await scene.told()) == 1, "a watch that has just begun knows of no progress"
+    await reader.settle(batch[:2])
+    for _ in range(2):
+        await scene.watch.turn()
+    _, over = await scene.told()
+    assert (over.stopped, over.cause) == (False, stopped.id)
+    assert "again, after 5 min" in (await scene.asked(over)).reason
+    await scene.watch.turn()
+    assert len(await scene.told()) == 2
+
+
+async def test_while_people_have_stopped_everything_no_group_is_out(database: Database, bus: Bus, reader: RedisTransport) -> None:
+    scene = Watched(database, bus)
+    await bus.append(votes(1))
+    await scene.watch.turn()
+    async with database.transaction() as connection:
+        await switch.stop(connection, by="ana", reason="a test", at=scene.now)
+    scene.later(301)
+    await scene.watch.turn()
+    assert await scene.told() == []
+
+
+async def test_the_heartbeat_is_the_time_of_the_last_turn_that_was_completed(database: Database, bus: Bus) -> None:
+    scene = Watched(database, bus)
+    registry = CollectorRegistry()
+    registry.register(scene.watch.heartbeat)
+    assert b"heartbeat_seconds" not in generate_latest(registry)
+    await scene.watch.turn()
+    assert registry.get_sample_value("mend_failure_watch_heartbeat_seconds") == scene.now.timestamp()
+
+
+def seen(now: datetime, *, lag: int, pending: int, length: int, oldest: float) -> dict[Any, Any]:
+    return {"rows": [StreamRow(0, "votes", length, (GroupRow("gate", lag, pending, oldest, 1),))], "now": now}
+
+
+def test_progress_is_a_settled_entry_or_another_oldest_one() -> None:
+    place = ("gate", "votes", 0)
+    at = [NOW + timedelta(seconds=20 * turn) for turn in range(5)]
+    first = progress_of(before={}, **seen(at[0], lag=5, pending=5, length=20, oldest=100))
+    same = progress_of(before=first, **seen(at[1], lag=9, pending=5, length=24, oldest=120))
+    assert (same[place].since, same[place].moved) == (at[0], False), "new entries are no progress"
+    more = progress_of(before=same, **seen(at[2], lag=9, pending=4, length=24, oldest=140))
+    assert (more[place].since, more[place].moved) == (at[2], True), "one was settled"
+    other = progress_of(before=same, **seen(at[2], lag=14, pending=4, length=20, oldest=90))
+    assert other[place].moved, "the oldest is gone, and what was settled was trimmed"
+    done = progress_of(before=same, **seen(at[2], lag=0, pending=0, length=24, oldest=0))
+    assert (done[place].moved, done[place].waiting) == (True, 0)
