@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 
 from schemas.action import Action, describe, pattern_of
+from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
 from schemas.text import clean
 from schemas.words import Outcome, Verdict
@@ -146,6 +147,14 @@ def _words(texts: Iterable[str]) -> str:
     """The words of some texts, each once: whole, and what is between its punctuation."""
     parts = (part for text in texts for whole in text.split() for part in (whole, *_SPLIT.split(whole)))
     return " ".join(dict.fromkeys(part.lower() for part in parts if part))
+
+
+async def has_taken(connection: Connection, event: Event) -> bool:
+    """Whether this event is in the entry of its operation."""
+    if not isinstance(event, ExecutionFinished | VerificationFinished):
+        return False
+    query = "SELECT EXISTS (SELECT FROM lessons WHERE id = $1 AND $2 IN (execution, verification))"
+    return bool(await connection.fetchval(query, event.operation, event.id))
 
 
 async def get_lesson(connection: Connection, id: str) -> LessonRow | None:  # noqa: A002

@@ -18,7 +18,7 @@ from sql.approvals import get_approval
 from sql.audit import audit_classify
 from sql.database import Connection, Database
 from sql.evidence import get_snapshot
-from sql.failures import FailureRow, record_failure
+from sql.failures import FailureRow, is_known, record_failure
 from sql.incidents import add_timeline
 from sql.outbox import once
 from sql.questions import may_ask
@@ -28,6 +28,7 @@ from stages.failure_watch.questions import about_dead_letter, about_execution, a
 from stages.genuine import require_told
 
 _TEXT_LIMIT = 2000  # characters
+_ABOUT_LIMIT = 500
 _BAD_OUTCOMES = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.REFUSED, Outcome.DRY_RUN_BLOCKED)
 _BAD_VERDICTS = (Verdict.FAILED, Verdict.DEGRADED, Verdict.TIMEOUT)
 _TELLERS: dict[type[Event], str] = {ExecutionFinished: "execute", VerificationFinished: "verify"}
@@ -85,9 +86,11 @@ class FailureWatch:
     async def _tell(
         self, event: Event, look: Callable[[Connection], Awaitable[_Failure]], context: Context, connection: Connection
     ) -> Sequence[Output]:
+        found = await look(connection)
+        if await is_known(connection, clean(found.about, _ABOUT_LIMIT)):
+            return []
         if (teller := _TELLERS.get(type(event))) is not None:
             await require_told(connection, teller, event)
-        found = await look(connection)
         reason, question = clean(found.reason, _TEXT_LIMIT), clean(found.question, _TEXT_LIMIT)
         if not await _keep(event, found, reason, context, connection):
             return []
@@ -160,7 +163,7 @@ async def _of_dead_letter(event: DeadLettered) -> _Failure:
 async def _keep(event: Event, found: _Failure, reason: str, context: Context, connection: Connection) -> bool:
     """Keeps the failure, its class in the audit row and a line in the incident's timeline; False when it is known already."""
     row = FailureRow(
-        about=clean(found.about, 500),
+        about=clean(found.about, _ABOUT_LIMIT),
         event=event.id,
         incident=event.incident,
         operation=found.operation,
