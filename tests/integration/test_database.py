@@ -64,7 +64,9 @@ async def test_of_two_that_deadlock_one_is_told_to_come_back(database: Database)
     await database.fetch("DROP TABLE places")
 
 
-async def test_a_server_that_says_that_it_ends_before_its_line_does_is_an_outage(postgres_url: str, database: Database, tmp_path: Path) -> None:
+async def test_a_server_that_says_that_it_ends_before_its_line_does_is_an_outage(
+    postgres_url: str, database: Database, tmp_path: Path
+) -> None:
     """As when a neighbour was killed: every connection is told of it, and its end comes a moment later."""
     place, _, folder = postgres_url.rpartition("?host=")
     ended = asyncio.Event()

@@ -8,12 +8,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
 from ops.wiring import PROCESSES
+from tests.bench.ground import until
 from tests.patience import PATIENCE
 from tests.ports import free_port
 
@@ -58,7 +60,9 @@ class Actor:
         """Runs one process after another; `pause` says how many seconds are between them. Ends after `end`."""
         while not self._ending:
             with self._log.open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(*self._command, cwd=_ROOT, stdout=log, stderr=log, env=_environment(self.port))
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command, cwd=_ROOT, stdout=log, stderr=log, env=_environment(self.port)
+                )
             self.started_at = time.monotonic()
             code = await self._process.wait()
             if not self._doomed and not self._ending:
@@ -112,10 +116,8 @@ class Cast:
 
     async def until_ready(self, http: aiohttp.ClientSession) -> None:
         """Returns when every process says that it is ready; raises TimeoutError."""
-        async with asyncio.timeout(2 * PATIENCE):
-            for actor in self.actors:
-                while not await _is_ready(http, actor.port):
-                    await asyncio.sleep(0.1)
+        for actor in self.actors:
+            await until(partial(_is_ready, http, actor.port), 2 * PATIENCE, every=0.1)
 
     async def leave(self) -> None:
         """Ends every process; raises what its task raised."""

@@ -98,7 +98,15 @@ class RecordingWorld:
         well = bool(self._effects.of(target.name)) and kind != "hopeless"
         ready = 2 if well else 0
         workload = WorkloadView(
-            uid=_uid(target), generation=2, observed_generation=2, desired=2, updated=2, ready=ready, available=ready, revision=1, images=("a",)
+            uid=_uid(target),
+            generation=2,
+            observed_generation=2,
+            desired=2,
+            updated=2,
+            ready=ready,
+            available=ready,
+            revision=1,
+            images=("a",),
         )
         pods = tuple(_pod(f"{target.name}-{'b' if well else 'a'}-{number}", ready=well) for number in range(2))
         sensors = (Sensor(name="workload", seconds=0.0), Sensor(name="pods", seconds=0.0))

@@ -25,6 +25,7 @@ from bus.errors import BusError
 from ops.wiring import STAGES
 from sql.database import Database
 from sql.migrate import migrate
+from tests.bench.ground import until
 from tests.chaos.storm import traffic
 from tests.chaos.storm.cast import Cast
 from tests.chaos.storm.effects import Effects
@@ -159,7 +160,12 @@ class Storm:
     async def rage(self) -> None:
         """Alerts and blows, until both are over, and then what comes of them. Raises TimeoutError where it never becomes quiet."""
         told = traffic.tellings(random.Random(self.plan.seed), self.plan.alerts, self.plan.seconds)
-        fate = blows(random.Random(self.plan.seed + 1), [actor.name for actor in self.cast.actors] + [REDIS, POSTGRES], self.plan.seconds, self.plan.every)
+        fate = blows(
+            random.Random(self.plan.seed + 1),
+            [actor.name for actor in self.cast.actors] + [REDIS, POSTGRES],
+            self.plan.seconds,
+            self.plan.every,
+        )
         self.began, self.began_at = time.monotonic(), datetime.now(UTC)
         async with _beside(self.people.sign(), self.pulse.feel(), self.cast.weigh(self.began)):
             async with asyncio.TaskGroup() as together:
@@ -168,9 +174,7 @@ class Storm:
                 together.create_task(self._strike(fate, together))
             calm = time.monotonic()
             await self._send(_ended(told))
-            async with asyncio.timeout(self.plan.drain):
-                while not await self.is_over():
-                    await asyncio.sleep(0.5)
+            await until(self.is_over, self.plan.drain, every=0.5)
             self.drained_in = time.monotonic() - calm
 
     async def _tell(self, told: list[Telling]) -> None:

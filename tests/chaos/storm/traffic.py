@@ -1,4 +1,4 @@
-"""What Alertmanager tells in a storm, decided by a seed: new problems, repetitions, ends, some out of order, and what is no alert at all."""
+"""What Alertmanager tells in a storm, decided by a seed: problems, repetitions, ends, some out of order, and what is no alert at all."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
+from schemas.action import RestartWorkload
 from schemas.codec import encode
 from schemas.event import Event
 from schemas.events import ActionApproved, IncidentResolved
 from schemas.identity import new_id
-from schemas.action import RestartWorkload
 from schemas.target import Kind, Target
 from schemas.words import Disposition, Risk
 from tests.chaos.storm.effects import KINDS
@@ -47,7 +47,7 @@ def tellings(chance: random.Random, count: int, seconds: float) -> list[Telling]
 
 
 def _story(chance: random.Random, number: int, at: float) -> Iterator[Telling]:
-    """The alerts about one Deployment: each of its pods fires once or several times, and most of them end. The first are one of each kind."""
+    """The alerts about one Deployment: each of its pods fires, and most of them end. The first stories are one of each kind."""
     kind = list(KINDS)[number] if number < len(KINDS) else chance.choices(list(KINDS), _WEIGHTS)[0]
     severity = chance.choices(_SEVERITIES, _SEVERE)[0]
     for pod in range(chance.randint(1, 4)):
@@ -101,7 +101,14 @@ def time_of(seconds: float, began: datetime) -> str:
 def garbage(chance: random.Random) -> tuple[str, dict[bytes, bytes]]:
     """A topic, and the fields of an entry that no stage can handle: bytes, a type of tomorrow, or a forged event."""
     now = datetime.now(UTC)
-    header: dict[str, Any] = {"id": new_id(now), "key": "forged", "at": now, "by": "gate/nobody", "incident": new_id(now), "cause": new_id(now)}
+    header: dict[str, Any] = {
+        "id": new_id(now),
+        "key": "forged",
+        "at": now,
+        "by": "gate/nobody",
+        "incident": new_id(now),
+        "cause": new_id(now),
+    }
     action = RestartWorkload(target=Target(cluster="default", namespace="shop", kind=Kind.DEPLOYMENT, name="api-forged"))
     approval: dict[str, Any] = {"approval": new_id(now), "action": action, "action_hash": "0" * 64, "risk": Risk.LOW, "automatic": True}
     resolved: dict[str, Any] = {"target": action.target, "disposition": Disposition.SELF_RESOLVED, "seconds": 1.0}
