@@ -37,7 +37,7 @@ from stages.verify.stage import VerifyStage
 from tests.chaos.storm.effects import Effects, RecordingWorld
 from tests.integration.bus.ground import QUICK, running
 from tests.integration.healing import eventually
-from tests.integration.scene import KEYS, Scene, gate
+from tests.integration.scene import Scene, gate
 from tests.patience import PATIENCE
 
 GROUPS = tuple(group for group in STAGES if group != "archive")

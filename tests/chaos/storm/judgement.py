@@ -14,11 +14,12 @@ from schemas.events import ExecutionFinished, PeopleAsked, SignalReceived
 from schemas.words import OperationState
 from sql import projections
 from sql.database import Database
-from sql.operations import get_operation
+from sql.operations import Operation, get_operation
+from tests.chaos.storm.plane import CLUSTER
 from tests.chaos.storm.run import Storm
 from tests.chaos.storm.traffic import time_of
 
-_MOST_GROWTH = (1.25, 15.0)
+MOST_GROWTH = (1.25, 15.0)
 """A stage may be so many times as large late as it was early, and so many MB more: what is above both is a leak."""
 _TABLES = {
     "trust": ("trust_ledger", "trust"),
@@ -36,6 +37,7 @@ class Judgement(msgspec.Struct, kw_only=True):
     signals: int = 0
     lost: int = 0
     effects: int = 0
+    on_plane: int = 0
     doubled: int = 0
     missing: int = 0
     unknown: int = 0
@@ -127,7 +129,22 @@ async def _once(storm: Storm, found: Judgement) -> list[str]:
             found.missing += times == 0
             wrong.append(f"{ended}, with {times} effects")
     wrong += [f"operation {one} had an effect and is not in the ledger" for one in effects if one not in known]
-    return wrong + await _approved_and_never_begun(storm.database)
+    return wrong + await _approved_and_never_begun(storm.database) + await _once_on_the_plane(storm, found, operations)
+
+
+async def _once_on_the_plane(storm: Storm, found: Judgement, operations: Sequence[Operation | None]) -> list[str]:
+    """The same of the control plane, where the API server has counted."""
+    if storm.plane is None:
+        return []
+    wrong = []
+    for name, times in (await storm.plane.effects()).items():
+        about = [one for one in operations if one is not None and one.action.target.cluster == CLUSTER and one.action.target.name == name]
+        done = [one.state for one in about if not is_observation(one.action)]
+        surely, perhaps = done.count(OperationState.SUCCEEDED), done.count(OperationState.UNKNOWN)
+        found.on_plane += times
+        if not surely <= times <= surely + perhaps:
+            wrong.append(f"{name} on the control plane was restarted {times} times, by operations that are {', '.join(done) or 'none'}")
+    return wrong
 
 
 async def _approved_and_never_begun(database: Database) -> list[str]:
@@ -175,7 +192,7 @@ async def _lived(storm: Storm, found: Judgement) -> list[str]:
 
 async def _sized(storm: Storm, found: Judgement) -> list[str]:
     """No stage is much larger late than it was early."""
-    times, more = _MOST_GROWTH
+    times, more = MOST_GROWTH
     return [
         f"{stage} grew from {early:.0f} to {late:.0f} MB"
         for stage, (early, late) in storm.cast.growth().items()

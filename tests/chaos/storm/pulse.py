@@ -29,14 +29,17 @@ class Beat(msgspec.Struct, frozen=True):
 
 
 class _Hurt(msgspec.Struct):
+    """What one blow did: `handled` is what each group had handled, as long as it has handled no more; `seconds` how long that lasted."""
+
     victim: str
-    group: str
-    handled: int
+    handled: dict[str, int]
     seconds: float = 0.0
 
 
 class Pulse:
-    """Feels every group. `recovered` are (victim, seconds): how long something waited for a group after a blow, until it handled again."""
+    """Feels every group. `recovered` are (victim, seconds): how long something waited after a blow until every group that it struck
+    handled again. Time in which nothing waited for a struck group does not count.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -78,16 +81,18 @@ class Pulse:
 
     def struck(self, victim: str, groups: tuple[str, ...]) -> None:
         """From now on it is measured how long these groups take."""
-        self._hurt += [_Hurt(victim, group, beat.handled) for group in groups if (beat := self.beats.get(group)) is not None]
+        self._hurt.append(_Hurt(victim, {group: self.beats[group].handled for group in groups if group in self.beats}))
 
     def _is_over(self, hurt: _Hurt, seconds: float) -> bool:
-        beat = self.beats.get(hurt.group)
-        if beat is not None and beat.handled > hurt.handled:
-            self.recovered.append((hurt.victim, hurt.seconds))
-            return True
-        if beat is None or beat.waiting:
+        """Whether all have handled something again, or nothing waits for those that have not."""
+        for group, handled in list(hurt.handled.items()):
+            if group in self.beats and self.beats[group].handled > handled:
+                del hurt.handled[group]
+        if hurt.handled and (not self.beats or any(self.beats[group].waiting for group in hurt.handled)):
             hurt.seconds += seconds
-        return False
+        if not hurt.handled:
+            self.recovered.append((hurt.victim, hurt.seconds))
+        return not hurt.handled
 
     async def is_quiet(self) -> bool:
         """Whether every group has settled everything that is in the streams."""

@@ -31,6 +31,7 @@ from tests.chaos.storm.cast import Cast
 from tests.chaos.storm.effects import Effects
 from tests.chaos.storm.fate import Blow, blows
 from tests.chaos.storm.people import People
+from tests.chaos.storm.plane import CLUSTER, Plane
 from tests.chaos.storm.pulse import Pulse
 from tests.chaos.storm.stores import POSTGRES, REDIS, Stores
 from tests.chaos.storm.traffic import Telling
@@ -50,7 +51,7 @@ port = {port}
 port = 0
 [clusters.default]
 server = "http://127.0.0.1:9"
-[log]
+{plane}[log]
 level = "warning"
 format = "json"
 [votes]
@@ -89,7 +90,8 @@ _UNHANDLED = 40  # alerts for each entry that is no alert
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a storm is: so many alerts in so many seconds, a blow about `every` seconds, all decided by `seed`.
 
-    `drain` is how many seconds everything gets to come to an end afterwards.
+    `drain` is how many seconds everything gets to come to an end afterwards; `plane` how many Deployments of a control plane take part,
+    where there is one.
     """
 
     seed: int
@@ -97,6 +99,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     alerts: int
     every: float
     drain: float = 900.0
+    plane: int = 3
 
 
 class Storm:
@@ -114,6 +117,7 @@ class Storm:
         self.garbage = 0
         self.notifications = 0
         self.drained_in = 0.0
+        self.plane: Plane | None = None
         self.cast: Cast
         self.pulse: Pulse
         self.people: People
@@ -133,6 +137,7 @@ class Storm:
             storm = cls(plan, folder)
             for name in ("effects", "logs"):
                 (folder / name).mkdir()
+            storm.plane = await stack.enter_async_context(Plane.made(plan.plane))
             stack.push_async_callback(storm.stores.stop)
             await storm.stores.start()
             storm.database = await Database(storm.stores.postgres.url, name="storm").open()
@@ -153,13 +158,22 @@ class Storm:
 
     def _settings(self, key: str) -> Path:
         file = self.folder / "mend.toml"
-        place = {"redis": self.stores.redis.url, "postgres": self.stores.postgres.url, "folder": self.folder, "port": self.port}
+        plane = f'[clusters.{CLUSTER}]\nkubeconfig = "{self.plane.kubeconfig}"\n' if self.plane is not None else ""
+        place = {
+            "plane": plane,
+            "redis": self.stores.redis.url,
+            "postgres": self.stores.postgres.url,
+            "folder": self.folder,
+            "port": self.port,
+        }
         file.write_text(_SETTINGS.format(**place, key=key))
         return file
 
     async def rage(self) -> None:
         """Alerts and blows, until both are over, and then what comes of them. Raises TimeoutError where it never becomes quiet."""
         told = traffic.tellings(random.Random(self.plan.seed), self.plan.alerts, self.plan.seconds)
+        if self.plane is not None:
+            told = sorted([*told, *self.plane.tellings(random.Random(self.plan.seed), self.plan.seconds)], key=lambda telling: telling.at)
         fate = blows(
             random.Random(self.plan.seed + 1),
             [actor.name for actor in self.cast.actors] + [REDIS, POSTGRES],
