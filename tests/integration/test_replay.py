@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bus import names
 from bus.connect import Bus, connect
 from bus.handler import Stage
 from bus.inspect import delayed, streams
@@ -20,6 +21,7 @@ from ops.errors import CommandFailed
 from ops.replay import Progress, Replay, chosen, preview
 from ops.settings.model import ArchiveSettings
 from ops.wiring import STAGES
+from schemas.codec import encode
 from schemas.events import SignalReceived
 from schemas.identity import new_id
 from schemas.words import ApprovalState, Choice, Mode, SignalStatus
@@ -37,6 +39,7 @@ from stages.verify.stage import VerifyStage
 from tests.chaos.storm.effects import Effects, RecordingWorld
 from tests.integration.bus.ground import QUICK, running
 from tests.integration.healing import eventually
+from tests.integration.mend_process import SETTINGS, installation
 from tests.integration.scene import Scene, gate
 from tests.patience import PATIENCE
 
@@ -315,3 +318,22 @@ async def test_a_replay_waits_for_who_is_behind(whole: Whole) -> None:
 def test_what_a_group_would_never_see_is_refused(group: str, which: dict[str, Any], said: str) -> None:
     with pytest.raises(CommandFailed, match=said):
         chosen(group, **which)
+
+
+async def test_the_command_tells_what_it_would_do_and_does_it_when_told_to(whole: Whole, redis_url: str, postgres_url: str) -> None:
+    events = await _logged(whole, 3)
+    stores: dict[str, Any] = {"MEND_REDIS_URL": redis_url, "MEND_POSTGRES_URL": postgres_url, "MEND_REDIS_PARTITIONS": "2"}
+    slice_ = ("replay", "--to", "ingest", "--since", events[1].at.isoformat(), "--until", "2200-01-01", "--type", "SignalReceived")
+    with installation(SETTINGS) as mend:
+        told = await asyncio.to_thread(mend.said, *slice_, **stores)
+        assert "2 events for ingest" in told
+        assert "Nothing was done" in told
+        assert await streams(whole.bus) == []
+        command = told.splitlines()[-1].split()[1:]
+        done = await asyncio.to_thread(mend.json, *command, **stores)
+        assert (done["events"], done["last"]) == (2, events[2].id)
+        wrong = await asyncio.to_thread(mend.wrong, "replay", "--to", "archive", **stores)
+        assert "nothing to gain" in wrong
+        assert "is no time" in await asyncio.to_thread(mend.wrong, "replay", "--to", "gate", "--since", "noon", **stores)
+    entries = await whole.bus.channel(0).call("XRANGE", names.stream(0, "signals"), "-", "+")
+    assert [fields for _, fields in entries] == [[b"e", encode(event), b"g", b"ingest"] for event in events[1:]]

@@ -21,6 +21,8 @@ from tests.chaos.storm.traffic import time_of
 
 MOST_GROWTH = (1.25, 15.0)
 """A stage may be so many times as large late as it was early, and so many MB more: what is above both is a leak."""
+_LONG = 300.0
+"""Seconds; in less, a process may still load what it needs, such as a client."""
 _TABLES = {
     "trust": ("trust_ledger", "trust"),
     "playbooks": ("playbook_ledger", "playbook_trust"),
@@ -191,7 +193,9 @@ async def _lived(storm: Storm, found: Judgement) -> list[str]:
 
 
 async def _sized(storm: Storm, found: Judgement) -> list[str]:
-    """No stage is much larger late than it was early."""
+    """No stage is much larger late than it was early, where the storm was long enough to tell."""
+    if storm.plan.seconds < _LONG:
+        return []
     times, more = MOST_GROWTH
     return [
         f"{stage} grew from {early:.0f} to {late:.0f} MB"
