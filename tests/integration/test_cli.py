@@ -78,7 +78,21 @@ def approval(mend: Mend) -> str:
 
 def test_help_names_every_command(mend: Mend) -> None:
     text = mend.said("--help")
-    for name in ("up", "demo", "streams", "event", "trace", "dead", "approvals", "incidents", "playbooks", "trust", "send-alert", "doctor"):
+    for name in (
+        "up",
+        "demo",
+        "streams",
+        "event",
+        "trace",
+        "dead",
+        "replay",
+        "approvals",
+        "incidents",
+        "playbooks",
+        "trust",
+        "send-alert",
+        "doctor",
+    ):
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
     assert "stage " not in text
     assert mend("streams", code=2).stdout.startswith("Usage: mend streams")
