@@ -102,6 +102,11 @@ async def audit_repair(connection: Connection, *, operation: str, repair: str) -
     await connection.execute(_REPAIRED, operation, clean(repair, 512))
 
 
+async def was_refused(connection: Connection, id: str) -> bool:  # noqa: A002
+    """Whether there is a row of this id that ended as refused."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM audit_log WHERE id = $1 AND state = 'refused')", id))
+
+
 async def dealt_with(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Which of these ids, of dead letters or of the events inside, somebody has replayed or dropped before."""
     return {row["named"] for row in await connection.fetch(_DEALT_WITH, [one.replace("\0", "") for one in ids])}

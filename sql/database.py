@@ -24,6 +24,7 @@ Row = asyncpg.Record
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,
@@ -79,7 +80,11 @@ class Database:
         """A connection in autocommit; raises StoreUnavailable, InvalidAddress."""
         try:
             async with self._pool.acquire(timeout=self._wait) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InternalClientError:  # it was told of the server's end, and has not seen its line end yet
+                    connection.terminate()
+                    raise
         except asyncpg.ClientConfigurationError as error:
             raise InvalidAddress(f"the URL of Postgres cannot be used: {error}; {FORM}") from None
         except _AWAY as error:

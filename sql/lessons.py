@@ -186,6 +186,14 @@ def _facts(event: ExecutionFinished | VerificationFinished, approval: _Approval,
     return (*place, body, what, approval.risk, path, event.playbook, list(tags), event.outcome.value)
 
 
+async def has_taken(connection: Connection, event: Event) -> bool:
+    """Whether this event is in the entry of its operation."""
+    if not isinstance(event, ExecutionFinished | VerificationFinished):
+        return False
+    query = "SELECT EXISTS (SELECT FROM lessons WHERE id = $1 AND $2 IN (execution, verification))"
+    return bool(await connection.fetchval(query, event.operation, event.id))
+
+
 async def get_lesson(connection: Connection, id: str) -> LessonRow | None:  # noqa: A002
     """The entry of one operation, or None."""
     row = await connection.fetchrow("SELECT * FROM lessons WHERE id = $1", id)

@@ -161,6 +161,11 @@ def fold(pattern: str, entries: Iterable[LedgerRow]) -> TrustRow:
     return trust
 
 
+async def has_taken(connection: Connection, event: str) -> bool:
+    """Whether this event has moved trust."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM trust_ledger WHERE event = $1)", event))
+
+
 async def score(connection: Connection, pattern: str, *, at: datetime, half_life: float) -> int:
     """The score of a pattern at a time, aged: the sum of `2 ** (-age / half_life)` over its successes since the last setback, rounded.
 

@@ -95,6 +95,9 @@ class ExecuteStage:
         """
         async with self._database.transaction() as connection:
             if isinstance(event, ExecutionRetryDue):
+                known = await get_operation(connection, event.approval)
+                if known is not None and known.ended:
+                    return None
                 await require_due(connection, self.name, event, context.now())
             approval = await get_approval(connection, event.approval)
             operation = None if approval is None else await self._operation(connection, approval, event, context)

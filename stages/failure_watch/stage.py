@@ -30,7 +30,7 @@ from schemas.words import Outcome, Verdict
 from sql.audit import audit_classify
 from sql.causes import Repeated, count_cause
 from sql.database import Connection, Database
-from sql.failures import FailureRow, judge_failure, record_failure
+from sql.failures import FailureRow, is_known, judge_failure, record_failure
 from sql.incidents import add_timeline
 from sql.outbox import kept, once
 from sql.questions import may_ask
@@ -46,6 +46,7 @@ from stages.failure_watch.tried import with_tried
 from stages.failure_watch.valves import Valves
 from stages.genuine import require_told
 
+_ABOUT_LIMIT = 500
 _BAD_OUTCOMES = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.REFUSED, Outcome.DRY_RUN_BLOCKED)
 _BAD_VERDICTS = (Verdict.FAILED, Verdict.DEGRADED, Verdict.TIMEOUT)
 _TELLERS: dict[type[Event], str] = {ExecutionFinished: "execute", VerificationFinished: "verify"}
@@ -132,9 +133,11 @@ class FailureWatch:
         return event.verdict in _BAD_VERDICTS or is_unhealed(event, self.options.unhealed)
 
     async def _tell(self, event: Event, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
+        found = await look(connection)
+        if await is_known(connection, clean(found.about, _ABOUT_LIMIT)):
+            return []
         if (teller := _TELLERS.get(type(event))) is not None:
             await require_told(connection, teller, event)
-        found = await look(connection)
         if not await _keep(event, found, context, connection):
             return []
         if found.mends is not None and isinstance(event, ExecutionFinished | VerificationFinished):
@@ -216,7 +219,7 @@ class FailureWatch:
 async def _keep(event: Event, found: Failure, context: Context, connection: Connection) -> bool:
     """Keeps the failure; False when it is known already."""
     row = FailureRow(
-        about=clean(found.about, 500),
+        about=clean(found.about, _ABOUT_LIMIT),
         event=event.id,
         incident=event.incident,
         operation=found.operation,

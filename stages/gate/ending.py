@@ -104,11 +104,11 @@ async def withdraw(event: IncidentResolved, context: Context, connection: Connec
 
 async def take_back(event: ProposalOutdated, context: Context, connection: Connection) -> Sequence[Output]:
     """Its target is not what it was: what waits for signatures is withdrawn. Raises Reject when propose never told so."""
-    await require_told(connection, "propose", event)
     found = await approvals.get_by_proposal(connection, event.proposal)
     row = await approvals.get_approval(connection, found, lock=True) if found else None
     if row is None or row.state is not ApprovalState.WAITING:
         return []
+    await require_told(connection, "propose", event)
     await approvals.settle_approval(connection, row.id, ApprovalState.WITHDRAWN, at=context.now())
     reason = clean(event.reason, 500)
     await note(connection, context, row.incident, f"withdrawn, for {reason}: {describe(row.action)}")

@@ -39,6 +39,8 @@ async def decide_proposal(
     event: ActionProposed, context: Context, connection: Connection, *, options: GateOptions, keys: VoteKeys, policy: Policy
 ) -> Sequence[Output]:
     """The events that tell what was decided; the rows are in the transaction of `connection`. Raises Retry while Mendstream is stopped."""
+    if await decisions.is_decided(connection, event.id):
+        return []  # decided, and so long ago that what was told of it is forgotten
     switch = await wait_while_stopped(connection)
     person = event.source is Source.PERSON and keys.verify_proposal(event)
     place, situation = await _measure(event, context, connection, options, person=person)

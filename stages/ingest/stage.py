@@ -19,7 +19,7 @@ from schemas.events import (
 from schemas.identity import is_identifier
 from schemas.target import Target
 from schemas.text import clean, clean_labels
-from schemas.words import SignalStatus
+from schemas.words import IncidentState, SignalStatus
 from sql import incidents, signals
 from sql.database import Connection, Database
 from sql.outbox import once
@@ -173,6 +173,9 @@ class Ingest:
 
     async def _close(self, due: IncidentCloseDue, context: Context, connection: Connection) -> Sequence[Output]:
         now = context.now()
+        incident = await incidents.get_incident(connection, due.incident)
+        if incident is not None and incident.state is IncidentState.CLOSED:
+            return []
         await require_due(connection, self.name, due, now)
         target = await signals.close(connection, due.incident, at=now)
         if target is None:

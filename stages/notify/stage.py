@@ -15,6 +15,7 @@ from typing import ClassVar
 from adapters.errors import AdapterError, Busy, Unsendable
 from adapters.ports import CardChannel, Channel
 from bus.handler import Context, Reject, Retry
+from bus.options import DEAD_AGE
 from schemas.event import Event, Output
 from schemas.events import (
     ApprovalRequested,
@@ -167,7 +168,7 @@ class Notify:
         """Whether people hear of a dead letter another way: failure_watch asks about all but its own, of which a storm is told once."""
         if not isinstance(event, DeadLettered):
             return False
-        if event.group != _ASKS:
+        if event.group != _ASKS or now - event.at > DEAD_AGE:  # older, it is in no stream any more, and nobody can act on it
             return True
         first, at = self._dead.get(event.reason, (event.id, now))
         if first != event.id and now - at < _QUIET:
@@ -179,12 +180,14 @@ class Notify:
         """The channels that have not been sent this event, as far as anybody can say. Raises Reject for one that no stage told."""
         try:
             async with self.database.connection() as connection:
+                for name in await channels_sent(connection, event.id):
+                    self._remember(event, name)
+                if not any(self._is_open(event, channel) for channel in self.channels):
+                    return []
                 if not cards_only and (teller := _teller_of(event)) is not None:
                     await require_told(connection, teller, event)
                 if self._keeps_cards and event.incident and isinstance(event, ExecutionFinished | VerificationFinished | PeopleAsked):
                     await note_news(connection, event)
-                for name in await channels_sent(connection, event.id):
-                    self._remember(event, name)
         except StoreUnavailable:
             pass  # people are told all the same
         return [

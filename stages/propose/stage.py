@@ -120,11 +120,13 @@ class ProposeStage:
             latest = await latest_proposal(connection, event.incident)
             if not _may_want_answer(event, latest):
                 return None
-            await require_told(connection, _TELLERS[type(event)], event)
             incident = await get_incident(connection, event.incident)
+            if incident is not None and not incident.is_open:
+                return None
+            await require_told(connection, _TELLERS[type(event)], event)
             if incident is None:
                 raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
-            if not incident.is_open or not await self._wants_answer(event, latest, incident, connection):
+            if not await self._wants_answer(event, latest, incident, connection):
                 return None
             await wait_while_stopped(connection)
             return incident
@@ -161,8 +163,10 @@ class ProposeStage:
             latest = await latest_proposal(connection, event.incident)
             if latest is None or latest.kind != "action" or event.at - latest.at < timedelta(seconds=self._options.look_again):
                 return []
-            await require_told(connection, _TELLERS[type(event)], event)
             waiting = await list_approvals(connection, states=[ApprovalState.WAITING], incident=event.incident)
+            if not waiting and await _is_over(event, connection):
+                return []
+            await require_told(connection, _TELLERS[type(event)], event)
         found = [(row, await why_outdated(self._world, row)) for row in waiting if not row.by_person]
         outdated = [(row, reason) for row, reason in found if reason]
         return await once(self._database, self.name, event, lambda connection: _told_outdated(event, outdated, latest, context, connection))
@@ -271,6 +275,11 @@ def _instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> 
     """The second best, which says why it is not the first."""
     why = "; ".join(check.detail or check.name for check in failed)
     return msgspec.structs.replace(second, reasons=(*second.reasons, f"Better would be to {describe(first.action)}, but: {why}."))
+
+
+async def _is_over(event: Event, connection: Connection) -> bool:
+    incident = await get_incident(connection, event.incident)
+    return incident is not None and not incident.is_open
 
 
 def _asks_for_next(event: Event) -> bool:

@@ -97,6 +97,8 @@ class VerifyStage:
 
     async def _begin(self, event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
         """The first look is due after the time to settle. Raises Reject when execute told of no such end."""
+        if await get_verification(connection, event.operation) is not None:
+            return []
         await require_told(connection, "execute", event)
         now = context.now()
         due = context.event(VerificationDue, finished=event, look=1, until=now + timedelta(seconds=self._options.limit))
@@ -108,10 +110,13 @@ class VerifyStage:
         if (outputs := await kept(self._database, self.name, event.id)) is not None:
             return outputs
         async with self._database.connection() as connection:
+            row = await get_verification(connection, event.finished.operation)
+            if row is not None and row.has_ended:
+                return []
             await require_due(connection, self.name, event, context.now())
-            case = await _case(connection, event, context)
-        if case is None:
-            return []
+            if row is None or row.awaits != event.id:
+                return []
+            case = await _case(connection, row, event, context)
         look = await self._look(event, case, context)
         return await once(self._database, self.name, event, lambda connection: self._decide(event, look, context, connection))
 
@@ -215,11 +220,8 @@ class VerifyStage:
         return [context.delay(due, until)]
 
 
-async def _case(connection: Connection, event: VerificationDue, context: Context) -> _Case | None:
-    """What is to be looked at; None when it is not this event's turn. Raises Reject when the ledger does not bear the event out."""
-    row = await get_verification(connection, event.finished.operation)
-    if row is None or row.awaits != event.id:
-        return None
+async def _case(connection: Connection, row: VerificationRow, event: VerificationDue, context: Context) -> _Case:
+    """What is to be looked at. Raises Reject when the ledger does not bear the event out."""
     operation = await _ledger(connection, event.finished)
     approval = await get_approval(connection, operation.approval)
     if approval is None:

@@ -86,6 +86,7 @@ def test_help_names_every_command(mend: Mend) -> None:
         "event",
         "trace",
         "dead",
+        "replay",
         "approvals",
         "incidents",
         "playbooks",

@@ -1,0 +1,100 @@
+"""docs/reliability.md: the newest storm as it was measured, and what was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ops.wiring import PROCESSES
+from tests.bench.ground import commit, machine, quantile
+from tests.bench.table import grid
+from tests.chaos.storm.cast import REPLICAS
+from tests.chaos.storm.judgement import MOST_GROWTH, Judgement, told
+from tests.chaos.storm.run import Storm
+from tests.chaos.storm.stores import POSTGRES, REDIS
+
+_PACKAGES = ("redis", "hiredis", "msgspec", "asyncpg", "litestar", "uvicorn")
+PAGE = Path(__file__).parents[3] / "docs" / "reliability.md"
+_INTRODUCTION = """# Reliability, as measured
+
+`make chaos` runs all of Mendstream, each stage as a process of its own, on a Redis with its append-only file and a Postgres, posts
+alerts over HTTP, and kills any process and both stores by SIGKILL, again and again, by a seed. What is killed is started again within
+two seconds, as an init system would, on the same files. People sign what waits and reject some of it. What is no event at all is
+appended to the streams. Afterwards every alert is resolved, it is left in peace, and then every question below is asked of the stores,
+the event log and the effects.
+
+Most targets are those of a world that does nothing but append one line for each effect to a file, outside of both stores; some heal,
+some refuse, some answer often that they are away, some do not heal, of some nobody can tell afterwards whether they were restarted, and
+whoever looks at some meets a bug. Where `MEND_TEST_KUBECONFIG` names a control plane, some are Deployments on it, whose restarts its
+API server counts.
+
+Not in it: a machine or a disk that is lost (what Redis had not yet written goes with it, see [guarantees.md](guarantees.md)), a network
+that splits, a Redis Cluster, a language model. Timings are those of the settings of the storm, shorter than the defaults where these
+would only make it wait: a lost worker is known after 6 s, not 30; what Redis lost is looked for after 6 s, not 30; a success is held
+for 1 s, not 120.
+"""
+
+
+def page(storm: Storm, found: Judgement, *, command: str) -> str:
+    """The page of a storm that was judged."""
+    plan = storm.plan
+    outcome = "Everything held." if not found.wrong else f"**Not everything held:**\n\n```\n{told(found.wrong)}\n```"
+    minutes = (
+        f"{plan.seconds / 60:.3g} min of blows, about one in {plan.every:.3g} s, then {storm.drained_in:.0f} s until nothing was left to do"
+    )
+    facts = "\n".join(f"- {line}" for line in (f"`{command}`, at {commit()}, seed {plan.seed}: {minutes}", *machine(_PACKAGES)))
+    parts = [_INTRODUCTION, f"## The newest run\n\n{outcome}\n\n{facts}", _results(storm, found), _blows(storm), _memory(storm)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _results(storm: Storm, found: Judgement) -> str:
+    executions = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(found.executions.items()))
+    rows: list[Sequence[str]] = [
+        ("alerts accepted (with repetitions and ends)", f"{len(storm.accepted):,}"),
+        ("notifications of Alertmanager", f"{storm.notifications:,}"),
+        ("entries that are no event, or forged", f"{storm.garbage:,}"),
+        ("events in the event log", f"{found.events:,}"),
+        ("incidents, all of them closed", f"{found.incidents:,}"),
+        ("votes cast", f"{storm.people.votes:,}"),
+        ("dead letters", f"{found.dead:,}"),
+        ("executions by outcome", executions),
+        ("effects on the recording world", f"{found.effects:,}"),
+        ("effects on the control plane", f"{found.on_plane:,}" if storm.plane else "-"),
+        ("**events lost**", f"**{found.lost}**"),
+        ("**effects doubled**", f"**{found.doubled}**"),
+        ("**effects missing that were told to have happened**", f"**{found.missing}**"),
+        ("unknown whether it happened / of these put to people", f"{found.unknown} / {found.escalated}"),
+    ]
+    return f"""## What became of it
+
+{grid(("", "counted"), rows)}
+
+Also asked, and part of "everything held": no group has anything pending or unread, every output that a stage kept is in the event
+log, every projection is, row by row, what a rebuild from the event log makes of it, no approval was left without an operation, and no
+process ended but by a blow."""
+
+
+def _blows(storm: Storm) -> str:
+    rows: list[Sequence[str]] = []
+    for victim in (*PROCESSES, REDIS, POSTGRES):
+        seconds = [waited for name, waited in storm.pulse.recovered if name == victim]
+        figures = [f"{quantile(seconds, 0.5):.1f} s", f"{max(seconds):.1f} s"] if seconds else ["-", "-"]
+        rows.append((victim, str(REPLICAS.get(victim, 1)), str(storm.killed.get(victim, 0)), *figures))
+    return f"""## What was killed
+
+{grid(("", "processes", "killed", "handles again p50", "worst"), rows)}
+
+"Handles again" is how long something waited after a kill until the group of the stage settled its next event, for a store until every
+group did; looked at five times a second. A group with several processes goes on with the others at once. A process starts in some
+seconds on a busy machine."""
+
+
+def _memory(storm: Storm) -> str:
+    times, more = MOST_GROWTH
+    rows = [(stage, f"{early:.0f} MB", f"{late:.0f} MB") for stage, (early, late) in storm.cast.growth().items()]
+    return f"""## Memory
+
+Resident memory of each stage's processes, those that have lived for 15 s at least: the median of the first third of all samples and
+of the last. Late may be at most {times:g} times early, or {more:g} MB more, whichever is larger.
+
+{grid(("", "early", "late"), rows)}"""
