@@ -10,6 +10,7 @@ import asyncio
 import logging
 import platform
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,13 @@ from prometheus_client.registry import Collector
 
 from bus.errors import BusError
 from bus.inspect import StreamRow, streams
+from ops.errors import StoppedEarly
+from ops.tasks import unless_stopped
 from ops.wiring import STAGES
 from schemas.events import GroupOutage
 from schemas.identity import derived_id, new_id
 from sql import switch
-from sql.errors import StoreUnavailable
+from sql.errors import StoreError
 from sql.outages import OutageRow, begin_outage, end_outage, untold_outages
 
 if TYPE_CHECKING:
@@ -123,20 +126,19 @@ class GroupWatch:
         self.heartbeat = HeartbeatCollector(self)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set."""
+        """Until `stop` is set; a turn that is under way then is given up."""
         while not stop.is_set():
-            await self._turned()
-            try:
+            with suppress(StoppedEarly):
+                await unless_stopped(stop, self._turned(), "the consumer groups")
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_PERIOD):
                     await stop.wait()
-            except TimeoutError:
-                continue
 
     async def _turned(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
                 await self.turn()
-        except (BusError, StoreUnavailable) as error:
+        except (BusError, StoreError) as error:
             _log.warning("the consumer groups cannot be looked at: %s", error)
         except TimeoutError:
             _log.warning("the consumer groups cannot be looked at: no answer within %g s", _PATIENCE)
@@ -144,7 +146,7 @@ class GroupWatch:
     async def turn(self) -> None:
         """One look: keeps outages that began or are over, and tells those of which people do not know yet.
 
-        Raises BusError and StoreUnavailable.
+        Raises BusError and StoreError.
         """
         now = self._clock()
         rows = await self._look(self._bus)

@@ -1,4 +1,4 @@
-"""`mend learn`: what was tried for a problem, how it ended, how sure that is, and what is recommended by it."""
+"""`mend learn`: what was learned, and what people say of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = Annotated[
     ),
 ]
 
-commands = typer.Typer(help="What has been learned.", no_args_is_help=True, rich_markup_mode=None)
+commands = typer.Typer(help="What was learned, and what people say of it.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def add_to(application: typer.Typer) -> None:

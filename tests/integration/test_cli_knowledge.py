@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,16 +40,23 @@ def mend(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
 
 
 async def _teach(url: str) -> list[str]:
-    """Seven executions about one problem, five of which healed, and one of which nobody knows; the ids of their incidents, oldest first,
-    and last that of another problem."""
+    """Seven executions about one problem, of which five healed, an eighth of which nobody knows, and another problem.
+
+    Returns the ids of the incidents, oldest first.
+    """
     database = await Database(url, size=2).open()
-    scene, incidents = Scene(database), []
-    learn = Learn(database)
+    try:
+        return await _taught(Scene(database), Learn(database))
+    finally:
+        await database.close()
+
+
+async def _taught(scene: Scene, learn: Learn) -> list[str]:
+    incidents = []
     for verdict in (*[Verdict.SUCCESS] * 5, Verdict.FAILED, None):
         incidents.append(await scene.incident())
-        done = scene.finished(
-            incident=incidents[-1], outcome=Outcome.SUCCEEDED if verdict else Outcome.FAILED, error="記憶體不足", playbook="book"
-        )
+        ended: dict[str, Any] = {"incident": incidents[-1], "outcome": Outcome.SUCCEEDED if verdict else Outcome.FAILED}
+        done = scene.finished(**ended, error="記憶體不足", playbook="book")
         for event in (done, scene.verified(done, verdict, playbook="book")) if verdict else (done,):
             await scene.handle(learn, event)
         await scene.resolve(incidents[-1])
@@ -56,9 +64,7 @@ async def _teach(url: str) -> list[str]:
     unseen = scene.finished(incident=incidents[0])
     for event in (unseen, scene.verified(unseen, measured=False, summary="nothing could be seen")):
         await scene.handle(learn, event)
-    incidents.append(await scene.incident(deployment("web"), alert="QuotaExceeded"))
-    await database.close()
-    return incidents
+    return [*incidents, await scene.incident(deployment("web"), alert="QuotaExceeded")]
 
 
 def test_what_was_learned_is_found_and_summed_up_with_how_sure_it_is(mend: Mend, postgres_url: str) -> None:

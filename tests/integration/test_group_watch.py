@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from sql.database import Database
 from stages.failure_watch.stage import FailureWatch
 from tests.integration.bus.ground import votes
 from tests.integration.scene import Scene, only
+from tests.patience import PATIENCE
 from tests.unit.snapshots import NOW
 
 
@@ -114,6 +116,24 @@ async def test_the_heartbeat_is_the_time_of_the_last_turn_that_was_completed(dat
     assert b"heartbeat_seconds" not in generate_latest(registry)
     await scene.watch.turn()
     assert registry.get_sample_value("mend_failure_watch_heartbeat_seconds") == scene.now.timestamp()
+
+
+async def test_a_turn_that_hangs_ends_with_the_process(database: Database, bus: Bus) -> None:
+    scene, looking = Watched(database, bus), asyncio.Event()
+
+    async def hang(_: Bus) -> list[StreamRow]:
+        looking.set()
+        await asyncio.Event().wait()
+        return []
+
+    scene.watch = GroupWatch(bus, database, groups=["gate"], patience=300, by="test", clock=lambda: scene.now, look=hang)
+    stop = asyncio.Event()
+    running = asyncio.create_task(scene.watch.run(stop))
+    async with asyncio.timeout(PATIENCE):
+        await looking.wait()
+        stop.set()
+        await running
+    assert scene.watch.turned_at is None
 
 
 def seen(now: datetime, *, lag: int, pending: int, length: int, oldest: float) -> dict[Any, Any]:
