@@ -13,6 +13,7 @@ import msgspec
 from schemas.action import Action
 from schemas.event import Event
 from schemas.evidence import BlastRadius, Check, GitOps, Judgement
+from schemas.learning import FeedbackGiven, FeedbackKept, PlaybookChanged
 from schemas.playbook import NearMiss, Share
 from schemas.target import Target
 from schemas.words import (
@@ -464,6 +465,7 @@ AnyEvent = (
     | ApprovalWithdrawn
     | ActionHeld
     | VoteCast
+    | FeedbackGiven
     | ExecutionStarted
     | ExecutionFinished
     | VerificationFinished
@@ -471,6 +473,8 @@ AnyEvent = (
     | PeopleAsked
     | TrustChanged
     | LessonLearned
+    | FeedbackKept
+    | PlaybookChanged
     | ApprovalDue
     | ExecutionRetryDue
     | VerificationDue

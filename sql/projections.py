@@ -15,7 +15,7 @@ from schemas.codec import decode
 from schemas.errors import SchemaError
 from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
-from sql import lessons, playbooks, trust
+from sql import feedback, lessons, playbooks, trust
 from sql.database import Connection, Database
 
 _BATCH = 1000  # events at a time
@@ -46,34 +46,35 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Ledger(msgspec.Struct, frozen=True, kw_only=True):
-    """A projection that folds a ledger: the ledger's table and columns, the row of an event, and the fold of all rows."""
+    """A projection that folds a ledger: the ledger's table and columns, the rows of an event, and the fold of all rows."""
 
     table: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
-    row_of: Callable[[Connection, Event], Awaitable[tuple[object, ...] | None]]
+    rows_of: Callable[[Connection, Event], Awaitable[list[tuple[object, ...]]]]
     fold_all: Callable[[Connection], Awaitable[int]]
     folded: str
 
 
-async def _trust_row(connection: Connection, event: Event) -> tuple[object, ...] | None:
+async def _trust_rows(connection: Connection, event: Event) -> list[tuple[object, ...]]:
     entry = await trust.proven_entry(connection, event)
-    return trust.entry_values(entry) if entry is not None else None
+    entries = [entry] if entry is not None else await feedback.trust_entries(connection, [event])
+    return [trust.entry_values(one) for one in entries]
 
 
-async def _playbook_row(connection: Connection, event: Event) -> tuple[object, ...] | None:
+async def _playbook_rows(connection: Connection, event: Event) -> list[tuple[object, ...]]:
     if not isinstance(event, VerificationFinished) or not await trust.is_borne_out(connection, event):
-        return None
+        return []
     success = playbooks.outcome_of(event)
-    return None if success is None else (event.id, event.playbook, event.at, success)
+    return [] if success is None else [(event.id, event.playbook, event.at, success)]
 
 
 _LEDGERS = {
     "trust": _Ledger(
         table="trust_ledger",
         columns=trust.COLUMNS,
-        types=trust.TYPES,
-        row_of=_trust_row,
+        types=(*trust.TYPES, "FeedbackGiven"),
+        rows_of=_trust_rows,
         fold_all=trust.fold_all,
         folded="trust",
     ),
@@ -81,7 +82,7 @@ _LEDGERS = {
         table="playbook_ledger",
         columns=("event", "playbook", "at", "success"),
         types=("VerificationFinished",),
-        row_of=_playbook_row,
+        rows_of=_playbook_rows,
         fold_all=playbooks.fold_all,
         folded="playbook_trust",
     ),
@@ -129,7 +130,7 @@ async def _rebuild_ledger(connection: Connection, ledger: _Ledger) -> tuple[int,
     count = 0
     async for event in _events(connection, ledger.types):
         count += 1
-        if (row := await ledger.row_of(connection, event)) is not None:
+        for row in await ledger.rows_of(connection, event):
             await connection.execute(insert, *row)
     await connection.execute(f"LOCK TABLE {table}, {ledger.folded} IN EXCLUSIVE MODE")
     missing = f"FROM {table} l WHERE NOT EXISTS (SELECT FROM {table}_building b WHERE b.event = l.event)"
@@ -137,7 +138,7 @@ async def _rebuild_ledger(connection: Connection, ledger: _Ledger) -> tuple[int,
         f"INSERT INTO {table}_building ({columns}) SELECT {columns} {missing} AND NOT EXISTS (SELECT FROM event_log e WHERE e.id = l.event)"
     )
     for body in await connection.fetch(f"SELECT body FROM event_log e WHERE e.id IN (SELECT l.event {missing})"):
-        if (row := await ledger.row_of(connection, decode(body["body"].encode()))) is not None:
+        for row in await ledger.rows_of(connection, decode(body["body"].encode())):
             await connection.execute(insert, *row)
     await connection.execute(f"DELETE FROM {table}")
     await connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table}_building")

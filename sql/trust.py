@@ -1,8 +1,9 @@
 """Trust: a ledger with one row for each event that moves it, and its fold in the order of event times.
 
-A verified success counts one more; a failed execution, a failed verification or a person's rejection begins again at 0. What was
-not measured, only looked at, refused or failed before it began, or left unknown and then found well moves nothing. Nor does an event that
-the approvals, operations and verifications in the store do not bear out, or a second one about the same.
+A verified success and a person's praise count one more; a failed execution, a failed verification, a person's rejection or blame begins
+again at 0. Of the ratings of one person about one incident the newest counts, and an older one as if it had never been. What was not
+measured, only looked at, refused or failed before it began, or left unknown and then found well moves nothing. Nor does an event that the
+approvals, operations, verifications and feedback in the store do not bear out, or a second one about the same.
 """
 
 from __future__ import annotations
@@ -22,18 +23,28 @@ from sql.database import Connection, Row
 
 
 class Move(StrEnum):
-    """What one event does to trust: success +1, failure and rejection back to 0, approval is counted only."""
+    """What one event does to trust: success and praise +1, failure, rejection and blame back to 0, approval is counted only.
+
+    Praise, blame and indifference are the ratings of people; indifference moves nothing but takes the place of an older one.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
     REJECTION = "rejection"
     APPROVAL = "approval"
+    PRAISE = "praise"
+    BLAME = "blame"
+    INDIFFERENCE = "indifference"
+
+
+RATINGS = frozenset({Move.PRAISE, Move.BLAME, Move.INDIFFERENCE})
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One event's move of one pattern's trust; `told_by` is the person, or the stage that told it.
 
-    `about` is the operation that was verified or failed, or the approval that people decided: each moves trust once in each way.
+    `about` is the operation that was verified or failed, or the approval that people decided: each moves trust once in each way. Of a
+    rating it is the incident and the person: the newest counts.
     """
 
     event: str
@@ -84,11 +95,16 @@ ON CONFLICT (pattern) DO UPDATE SET score = $2, approvals = $3, rejections = $4,
     last_by = $7, last_at = $8, last_event = $9
 """
 _AGED = """
+WITH standing AS (
+    SELECT l.at, l.event, l.kind FROM trust_ledger l WHERE l.pattern = $1 AND NOT (
+        l.kind IN ('praise', 'blame', 'indifference') AND EXISTS (
+            SELECT FROM trust_ledger n WHERE n.pattern = $1 AND n.about = l.about
+               AND n.kind IN ('praise', 'blame', 'indifference') AND (n.at, n.event) > (l.at, l.event)))
+)
 SELECT coalesce(sum(power(2::float8, -least(greatest(extract(epoch FROM $2::timestamptz - s.at), 0)::float8 / $3::float8, 60))), 0)
-FROM trust_ledger s
-WHERE s.pattern = $1 AND s.kind = 'success' AND NOT EXISTS (
-    SELECT FROM trust_ledger r
-    WHERE r.pattern = $1 AND r.kind IN ('failure', 'rejection') AND (r.at, r.event) > (s.at, s.event))
+FROM standing s
+WHERE s.kind IN ('success', 'praise') AND NOT EXISTS (
+    SELECT FROM standing r WHERE r.kind IN ('failure', 'rejection', 'blame') AND (r.at, r.event) > (s.at, s.event))
 """
 _VERIFIED = "SELECT o.action FROM verifications v JOIN operations o ON o.id = v.operation WHERE v.operation = $1 AND v.verdict = $2"
 _EXECUTED = "SELECT action FROM operations WHERE id = $1 AND outcome = $2"
@@ -132,7 +148,7 @@ def step(trust: TrustRow, entry: LedgerRow) -> TrustRow:
     """`trust` after one more entry, which must be the newest by (time, event id)."""
     return TrustRow(
         pattern=trust.pattern,
-        score={Move.SUCCESS: trust.score + 1, Move.APPROVAL: trust.score}.get(entry.kind, 0),
+        score=_score_after(trust.score, entry.kind),
         approvals=trust.approvals + (entry.kind is Move.APPROVAL),
         rejections=trust.rejections + (entry.kind is Move.REJECTION),
         successes=trust.successes + (entry.kind is Move.SUCCESS),
@@ -143,13 +159,25 @@ def step(trust: TrustRow, entry: LedgerRow) -> TrustRow:
     )
 
 
+def _score_after(score: int, kind: Move) -> int:
+    if kind in (Move.FAILURE, Move.REJECTION, Move.BLAME):
+        return 0
+    return score + 1 if kind in (Move.SUCCESS, Move.PRAISE) else score
+
+
 def fold(pattern: str, entries: Iterable[LedgerRow]) -> TrustRow:
     """The trust that the entries of one pattern come to, in whatever order and however often they are given."""
     trust = TrustRow(pattern=pattern)
     once = {entry.event: entry for entry in entries}
-    for entry in sorted(once.values(), key=lambda item: (item.at, item.event)):
+    for entry in standing(sorted(once.values(), key=lambda item: (item.at, item.event))):
         trust = step(trust, entry)
     return trust
+
+
+def standing(entries: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """The entries of one pattern, oldest first, without the ratings that a newer one of the same person took the place of."""
+    newest = {entry.about: entry.event for entry in entries if entry.kind in RATINGS}
+    return [entry for entry in entries if entry.kind not in RATINGS or newest[entry.about] == entry.event]
 
 
 async def score(connection: Connection, pattern: str, *, at: datetime, half_life: float) -> int:
@@ -221,14 +249,18 @@ async def apply(connection: Connection, event: Event) -> TrustMove | None:
     None when the event moves nothing, was taken before, or is not borne out by the store.
     """
     entry = await proven_entry(connection, event)
-    if entry is None:
-        return None
+    return await keep(connection, entry) if entry is not None else None
+
+
+async def keep(connection: Connection, entry: LedgerRow) -> TrustMove | None:
+    """Takes one entry that is proven into the ledger and the fold; None when it was taken before."""
     await connection.execute(_LOCK, entry.pattern)
     if await connection.fetchval(_KEEP, *entry_values(entry)) is None:
         return None
     known = await get_trust(connection, entry.pattern) or TrustRow(pattern=entry.pattern)
     newest = known.last_at is None or (entry.at, entry.event) > (known.last_at, known.last_event)
-    now = step(known, entry) if newest else fold(entry.pattern, await ledger(connection, entry.pattern))
+    adds = newest and entry.kind not in RATINGS
+    now = step(known, entry) if adds else fold(entry.pattern, await ledger(connection, entry.pattern))
     await connection.execute(_STORE, *_values(now))
     return TrustMove(pattern=entry.pattern, before=known.score, after=now.score, kind=entry.kind)
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 from bus.handler import Context
 from schemas.action import describe, is_observation, pattern_of
 from schemas.event import Event, Output
-from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, LessonLearned, TrustChanged, VerificationFinished
+from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, LessonLearned, VerificationFinished
+from schemas.learning import FeedbackGiven
 from schemas.matchers import ALERT_NAME, Matcher, Sign, write_selector
 from schemas.playbook import Playbook, Symptoms
 from schemas.playbook_steps import step_for
@@ -20,7 +21,10 @@ from sql.database import Connection, Database
 from sql.outbox import once
 from sql.playbooks import PlaybookRow, PlaybookStatus
 from stages.genuine import require_told
+from stages.learn.feedback import take_feedback
 from stages.learn.outcome import effectiveness_of, notes_of
+from stages.learn.telling import trust_moved
+from stages.proofs import ProofKeys
 
 _TEXT_LIMIT = 2000  # characters
 _DRAFT_CONFIDENCE = 0.5
@@ -37,16 +41,19 @@ Learning = Callable[[Connection], Awaitable[Sequence[Output]]]
 
 
 class Learn:
-    """Trust moves by verified results, failed executions and rejections. A refusal, a dry run that blocked, shadow, and a failure
-    before the action began move nothing: it was not tried, so nothing was seen of what it does."""
+    """Trust moves by verified results, failed executions, rejections and ratings. A refusal, a dry run that blocked, shadow, and a failure
+    before the action began move nothing: it was not tried, so nothing was seen of what it does. Without `keys` no feedback is proven."""
 
     name: ClassVar[str] = "learn"
-    topics: ClassVar[tuple[str, ...]] = ("verifications", "executions", "decisions")
+    topics: ClassVar[tuple[str, ...]] = ("verifications", "executions", "decisions", "feedback")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: ProofKeys | None = None) -> None:
         self.database = database
+        self.keys = keys
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if isinstance(event, FeedbackGiven):
+            return await once(self.database, self.name, event, partial(take_feedback, event, context, keys=self.keys))
         learn = self._lesson(event, context)
         return [] if learn is None else await once(self.database, self.name, event, partial(_from_genuine, event, learn))
 
@@ -100,13 +107,7 @@ async def _from_execution(event: ExecutionFinished, context: Context, connection
 async def _move_trust(event: Event, reason: str, context: Context, connection: Connection) -> list[Output]:
     """The change of trust as an event, where the score changed."""
     move = await trust.apply(connection, event)
-    if move is None or move.before == move.after:
-        return []
-    said = clean(reason, _TEXT_LIMIT)
-    if event.incident:
-        what = f"trust of {move.pattern} {move.before} → {move.after}: {said}"
-        await incidents.add_timeline(connection, incident=event.incident, event=event.id, at=context.now(), by=context.by, what=what)
-    return [context.event(TrustChanged, pattern=move.pattern, before=move.before, after=move.after, reason=said)]
+    return [] if move is None else await trust_moved(move, reason, context, connection)
 
 
 def _lesson(event: ExecutionFinished | VerificationFinished, context: Context, verdict: Verdict, summary: str) -> Output:

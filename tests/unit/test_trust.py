@@ -16,7 +16,7 @@ from schemas.identity import derived_id, new_id
 from schemas.target import Kind, Target
 from schemas.words import Outcome, Risk, Severity, Verdict
 from sql.playbooks import fold as fold_playbook
-from sql.trust import LedgerRow, Move, TrustRow, entry_of, fold, step
+from sql.trust import RATINGS, LedgerRow, Move, TrustRow, entry_of, fold, standing, step
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TARGET = Target(cluster="prod", namespace="shop", kind=Kind.DEPLOYMENT, name="api")
@@ -112,7 +112,8 @@ def test_who_moved_it_is_the_person_where_there_is_one() -> None:
 
 def entry(number: int, kind: Move, seconds: int) -> LedgerRow:
     event = derived_id(new_id(NOW), "test", number)
-    return LedgerRow(event=event, pattern=PATTERN, at=NOW + timedelta(seconds=seconds), kind=kind, told_by=f"by {number}")
+    about = f"rating {number % 3}" if kind in RATINGS else str(number)
+    return LedgerRow(event=event, pattern=PATTERN, at=NOW + timedelta(seconds=seconds), kind=kind, told_by=f"by {number}", about=about)
 
 
 entries = st.lists(st.tuples(st.sampled_from(list(Move)), st.integers(0, 5)), max_size=12).map(
@@ -127,18 +128,29 @@ def test_law_any_order_and_any_repetition_come_to_the_same_trust(case: tuple[lis
 
 @given(entries)
 def test_law_the_score_is_the_successes_since_the_last_setback(rows: list[LedgerRow]) -> None:
-    ordered = sorted(rows, key=lambda row: (row.at, row.event))
-    setbacks = [place for place, row in enumerate(ordered) if row.kind in (Move.FAILURE, Move.REJECTION)]
+    ordered = standing(sorted(rows, key=lambda row: (row.at, row.event)))
+    setbacks = [place for place, row in enumerate(ordered) if row.kind in (Move.FAILURE, Move.REJECTION, Move.BLAME)]
     since = ordered[setbacks[-1] + 1 :] if setbacks else ordered
     trust = fold(PATTERN, rows)
-    assert trust.score == sum(row.kind is Move.SUCCESS for row in since)
+    assert trust.score == sum(row.kind in (Move.SUCCESS, Move.PRAISE) for row in since)
     counts = {kind: sum(row.kind is kind for row in rows) for kind in Move}
     assert (trust.successes, trust.failures) == (counts[Move.SUCCESS], counts[Move.FAILURE])
     assert (trust.approvals, trust.rejections) == (counts[Move.APPROVAL], counts[Move.REJECTION])
     assert trust.last_event == (ordered[-1].event if ordered else "")
 
 
-@given(entries, st.sampled_from(list(Move)))
+@given(entries)
+def test_law_of_the_ratings_of_one_person_the_newest_alone_counts(rows: list[LedgerRow]) -> None:
+    ratings = [row for row in rows if row.kind in RATINGS]
+    newest: dict[str, LedgerRow] = {}
+    for row in ratings:
+        known = newest.get(row.about, row)
+        newest[row.about] = max(known, row, key=lambda one: (one.at, one.event))
+    others = [row for row in rows if row.kind not in RATINGS]
+    assert fold(PATTERN, rows) == fold(PATTERN, [*others, *newest.values()])
+
+
+@given(entries, st.sampled_from(sorted(set(Move) - RATINGS)))
 def test_law_one_more_step_is_the_fold_of_one_more_entry(rows: list[LedgerRow], kind: Move) -> None:
     newest = entry(99, kind, 10)
     assert step(fold(PATTERN, rows), newest) == fold(PATTERN, [*rows, newest])
