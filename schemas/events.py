@@ -19,6 +19,7 @@ from schemas.target import Target
 from schemas.words import (
     Choice,
     DeadReason,
+    Debate,
     Disposition,
     FailureClass,
     Ground,
@@ -108,7 +109,7 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     `evidence` is the id of the snapshot it rests on; `risk` is set only where the source names one; `inverse` would undo it;
     `basis` is a short hash of what the action changes, as it was when it was proposed (see `adapters.ports.Preflight`); `gitops` what
     would revert it; `proof` shows that this person proposes it, where a person does (see `stages.gate.votes`);
-    `objection` is what a critic says against it, and is not written where there is none.
+    `objection` is what a critic says against it, and is not written where there is none; `debate` how a critic that was asked answered.
     `playbook` is the name of the playbook that it is from; its version, what made its `similarity`, and the playbooks that nearly
     fitted are not written where there are none.
     """
@@ -139,6 +140,7 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     playbook_version: int | msgspec.UnsetType = msgspec.UNSET
     similarity: tuple[Share, ...] | msgspec.UnsetType = msgspec.UNSET
     near: tuple[NearMiss, ...] | msgspec.UnsetType = msgspec.UNSET
+    debate: Debate | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProposalOutdated(Event, frozen=True, kw_only=True):

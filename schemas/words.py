@@ -59,6 +59,14 @@ class Source(StrEnum):
     PERSON = "person"
 
 
+class Debate(StrEnum):
+    """What a critic said of what a language model suggests: `unheard` is a critic that gave no answer that could be read."""
+
+    AGREED = "agreed"
+    OBJECTED = "objected"
+    UNHEARD = "unheard"
+
+
 class CheckResult(StrEnum):
     """`not_checked` says that the check could not be run; it never counts as passed."""
 

@@ -54,7 +54,9 @@ SELECT o.id, o.action FROM operations o WHERE o.incident = $1 AND o.started_at I
 _MOVED = """
 SELECT f.event, f.incident, f.rater, f.person, f.rating, f.at, o.action
   FROM feedback f JOIN operations o ON o.id = ANY (f.operations) AND o.incident = f.incident AND o.started_at IS NOT NULL
- WHERE f.event = ANY ($1) ORDER BY f.at, f.event, o.opened_at, o.id
+ WHERE f.event = ANY ($1)
+   AND NOT EXISTS (SELECT FROM feedback n WHERE n.incident = f.incident AND n.rater = f.rater AND (n.at, n.event) > (f.at, f.event))
+ ORDER BY f.at, f.event, o.opened_at, o.id
 """
 
 
@@ -85,7 +87,7 @@ async def feedback_of(connection: Connection, incident: str) -> list[FeedbackRow
 async def trust_entries(connection: Connection, events: Iterable[Event]) -> list[LedgerRow]:
     """What the feedback among these events moves in trust: one row for each pattern that was tried, as the ledger of feedback has it.
 
-    An event that was not kept, or that is not what was kept, moves nothing.
+    An event that was not kept, that is not what was kept, or that a newer one of the same person replaced moves nothing.
     """
     given = {event.id: event for event in events if isinstance(event, FeedbackGiven)}
     found: dict[tuple[str, str], LedgerRow] = {}

@@ -17,6 +17,8 @@ from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
 from sql import feedback, lessons, playbooks, trust
 from sql.database import Connection, Database
+from sql.playbook_signals import TYPES as PLAYBOOK_TYPES
+from sql.playbook_signals import signal_of
 
 _BATCH = 1000  # events at a time
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('projections/' || $1, 0))"
@@ -63,10 +65,10 @@ async def _trust_rows(connection: Connection, event: Event) -> list[tuple[object
 
 
 async def _playbook_rows(connection: Connection, event: Event) -> list[tuple[object, ...]]:
-    if not isinstance(event, VerificationFinished) or not await trust.is_borne_out(connection, event):
+    if not await trust.is_borne_out(connection, event):
         return []
-    success = playbooks.outcome_of(event)
-    return [] if success is None else [(event.id, event.playbook, event.at, success)]
+    signal = await signal_of(connection, event)
+    return [] if signal is None else [playbooks.signal_values(signal)]
 
 
 _LEDGERS = {
@@ -80,8 +82,8 @@ _LEDGERS = {
     ),
     "playbooks": _Ledger(
         table="playbook_ledger",
-        columns=("event", "playbook", "at", "success"),
-        types=("VerificationFinished",),
+        columns=("event", "playbook", "at", "success", "kind", "weight", "operation"),
+        types=PLAYBOOK_TYPES,
         rows_of=_playbook_rows,
         fold_all=playbooks.fold_all,
         folded="playbook_trust",

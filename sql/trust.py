@@ -25,7 +25,7 @@ from sql.database import Connection, Row
 class Move(StrEnum):
     """What one event does to trust: success and praise +1, failure, rejection and blame back to 0, approval is counted only.
 
-    Praise, blame and indifference are the ratings of people; indifference moves nothing but takes the place of an older one.
+    Praise, blame and indifference are the ratings of people; indifference moves nothing but takes the place of an older rating.
     """
 
     SUCCESS = "success"
@@ -88,6 +88,10 @@ _KEEP = """
 INSERT INTO trust_ledger (event, pattern, at, kind, told_by, about) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING RETURNING event
 """
+_OLDER = """
+DELETE FROM trust_ledger WHERE about = $1 AND pattern = $2 AND kind IN ('praise', 'blame', 'indifference') AND (at, event) < ($3, $4)
+RETURNING event
+"""
 _STORE = """
 INSERT INTO trust (pattern, score, approvals, rejections, successes, failures, last_by, last_at, last_event)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -95,16 +99,11 @@ ON CONFLICT (pattern) DO UPDATE SET score = $2, approvals = $3, rejections = $4,
     last_by = $7, last_at = $8, last_event = $9
 """
 _AGED = """
-WITH standing AS (
-    SELECT l.at, l.event, l.kind FROM trust_ledger l WHERE l.pattern = $1 AND NOT (
-        l.kind IN ('praise', 'blame', 'indifference') AND EXISTS (
-            SELECT FROM trust_ledger n WHERE n.pattern = $1 AND n.about = l.about
-               AND n.kind IN ('praise', 'blame', 'indifference') AND (n.at, n.event) > (l.at, l.event)))
-)
 SELECT coalesce(sum(power(2::float8, -least(greatest(extract(epoch FROM $2::timestamptz - s.at), 0)::float8 / $3::float8, 60))), 0)
-FROM standing s
-WHERE s.kind IN ('success', 'praise') AND NOT EXISTS (
-    SELECT FROM standing r WHERE r.kind IN ('failure', 'rejection', 'blame') AND (r.at, r.event) > (s.at, s.event))
+FROM trust_ledger s
+WHERE s.pattern = $1 AND s.kind IN ('success', 'praise') AND NOT EXISTS (
+    SELECT FROM trust_ledger r
+    WHERE r.pattern = $1 AND r.kind IN ('failure', 'rejection', 'blame') AND (r.at, r.event) > (s.at, s.event))
 """
 _VERIFIED = "SELECT o.action FROM verifications v JOIN operations o ON o.id = v.operation WHERE v.operation = $1 AND v.verdict = $2"
 _EXECUTED = "SELECT action FROM operations WHERE id = $1 AND outcome = $2"
@@ -169,15 +168,9 @@ def fold(pattern: str, entries: Iterable[LedgerRow]) -> TrustRow:
     """The trust that the entries of one pattern come to, in whatever order and however often they are given."""
     trust = TrustRow(pattern=pattern)
     once = {entry.event: entry for entry in entries}
-    for entry in standing(sorted(once.values(), key=lambda item: (item.at, item.event))):
+    for entry in sorted(once.values(), key=lambda item: (item.at, item.event)):
         trust = step(trust, entry)
     return trust
-
-
-def standing(entries: Sequence[LedgerRow]) -> list[LedgerRow]:
-    """The entries of one pattern, oldest first, without the ratings that a newer one of the same person took the place of."""
-    newest = {entry.about: entry.event for entry in entries if entry.kind in RATINGS}
-    return [entry for entry in entries if entry.kind not in RATINGS or newest[entry.about] == entry.event]
 
 
 async def score(connection: Connection, pattern: str, *, at: datetime, half_life: float) -> int:
@@ -253,14 +246,17 @@ async def apply(connection: Connection, event: Event) -> TrustMove | None:
 
 
 async def keep(connection: Connection, entry: LedgerRow) -> TrustMove | None:
-    """Takes one entry that is proven into the ledger and the fold; None when it was taken before."""
+    """Takes one entry that is proven into the ledger and the fold; None when it was taken before, or a newer rating is there."""
     await connection.execute(_LOCK, entry.pattern)
+    replaced = False
+    if entry.kind in RATINGS:
+        older = await connection.fetchval(_OLDER, entry.about, entry.pattern, entry.at, entry.event)
+        replaced = older is not None
     if await connection.fetchval(_KEEP, *entry_values(entry)) is None:
         return None
     known = await get_trust(connection, entry.pattern) or TrustRow(pattern=entry.pattern)
     newest = known.last_at is None or (entry.at, entry.event) > (known.last_at, known.last_event)
-    adds = newest and entry.kind not in RATINGS
-    now = step(known, entry) if adds else fold(entry.pattern, await ledger(connection, entry.pattern))
+    now = step(known, entry) if newest and not replaced else fold(entry.pattern, await ledger(connection, entry.pattern))
     await connection.execute(_STORE, *_values(now))
     return TrustMove(pattern=entry.pattern, before=known.score, after=now.score, kind=entry.kind)
 

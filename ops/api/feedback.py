@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, post
@@ -18,7 +18,7 @@ from ops.api.description import described
 from ops.api.problems import ProblemFound, away
 from ops.feedback import Receipt, SuggestionBox
 from ops.tokens import Role
-from schemas.learning import NOTE_LIMIT, Rating
+from schemas.learning import NOTE_LIMIT
 
 if TYPE_CHECKING:
     from ops.settings.model import PersonSettings
@@ -36,7 +36,7 @@ Said = Annotated[str, msgspec.Meta(max_length=NOTE_LIMIT)]
 class Opinion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an incident was handled, 1 (harmful) to 5 (just right), why, and what was done instead."""
 
-    rating: Rating
+    rating: Literal[1, 2, 3, 4, 5]
     note: Said = ""
     override: Said = ""
 

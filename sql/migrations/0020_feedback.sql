@@ -15,11 +15,11 @@ CREATE TABLE feedback (
 CREATE INDEX feedback_incident ON feedback (incident, rater, at, event);
 CREATE INDEX feedback_operations ON feedback USING gin (operations);
 
--- A person's rating moves every pattern that was tried for the incident, and a newer one of the same person takes the place of it: these
--- rows share `about`, and the fold counts the newest.
+-- A person's rating moves every pattern that was tried for the incident. Of the ratings of one person about one incident (`about`) the
+-- ledger has the newest.
 ALTER TABLE trust_ledger DROP CONSTRAINT trust_ledger_pkey, DROP CONSTRAINT trust_ledger_kind_check;
 ALTER TABLE trust_ledger ADD PRIMARY KEY (event, pattern), ADD CONSTRAINT trust_ledger_kind_check
     CHECK (kind IN ('success', 'failure', 'rejection', 'approval', 'praise', 'blame', 'indifference'));
 DROP INDEX trust_ledger_once;
 CREATE UNIQUE INDEX trust_ledger_once ON trust_ledger (about, kind) WHERE kind IN ('success', 'failure', 'rejection', 'approval');
-CREATE INDEX trust_ledger_ratings ON trust_ledger (pattern, about, at, event) WHERE kind IN ('praise', 'blame', 'indifference');
+CREATE UNIQUE INDEX trust_ledger_ratings ON trust_ledger (about, pattern) WHERE kind IN ('praise', 'blame', 'indifference');

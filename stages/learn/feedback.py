@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from bus.handler import Context, Reject
 from schemas.event import Output
 from schemas.events import TrustChanged
-from schemas.learning import FeedbackGiven, FeedbackKept
+from schemas.learning import FeedbackGiven, FeedbackKept, PlaybookChanged
 from schemas.text import clean
-from sql import feedback, incidents, trust
+from sql import feedback, incidents, playbooks, trust
 from sql.database import Connection
+from sql.playbook_confidence import rated_playbooks
+from stages.learn.standing import judge_playbooks
 from stages.learn.telling import note, trust_moved
 from stages.proofs import ProofKeys
 
@@ -30,10 +32,31 @@ async def take_feedback(event: FeedbackGiven, context: Context, connection: Conn
         move = await trust.keep(connection, entry)
         if move is not None:
             outputs += await trust_moved(move, f"{event.person} rated it {event.rating} of 5", context, connection)
-    effects = tuple(f"trust of {one.pattern} {one.before} → {one.after}" for one in outputs if isinstance(one, TrustChanged))
+    if counts:
+        outputs += await _rate_playbooks(event, context, connection)
+    effects = tuple(said for one in outputs if (said := _effect(one)))
     person = clean(event.person, 128)
     kept = context.event(FeedbackKept, feedback=event.id, person=person, rating=event.rating, counts=counts, effects=effects)
     return [*outputs, kept]
+
+
+async def _rate_playbooks(event: FeedbackGiven, context: Context, connection: Connection) -> list[Output]:
+    """What the rating moves of the playbooks that were used, or that were learned from what it is about."""
+    names = await rated_playbooks(connection, event.operations)
+    if not names:
+        return []
+    await playbooks.rated_anew(connection)
+    return await judge_playbooks(names, context, connection)
+
+
+def _effect(output: Output) -> str:
+    match output:
+        case TrustChanged():
+            return f"trust of {output.pattern} {output.before} → {output.after}"
+        case PlaybookChanged():
+            return f"playbook {output.playbook} version {output.playbook_version} is {output.after}"
+        case _:
+            return ""
 
 
 def _line(event: FeedbackGiven, counts: bool) -> str:

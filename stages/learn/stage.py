@@ -7,28 +7,23 @@ from functools import partial
 from typing import ClassVar
 
 from bus.handler import Context
-from schemas.action import describe, is_observation, pattern_of
+from schemas.action import is_observation, pattern_of
 from schemas.event import Event, Output
 from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, LessonLearned, VerificationFinished
 from schemas.learning import FeedbackGiven
-from schemas.matchers import ALERT_NAME, Matcher, Sign, write_selector
-from schemas.playbook import Playbook, Symptoms
-from schemas.playbook_steps import step_for
 from schemas.text import clean
-from schemas.words import Outcome, Severity, Source, Verdict
+from schemas.words import Outcome, Verdict
 from sql import incidents, lessons, playbooks, trust
 from sql.database import Connection, Database
 from sql.outbox import once
-from sql.playbooks import PlaybookRow, PlaybookStatus
 from stages.genuine import require_told
+from stages.learn.drafting import draft_playbook
 from stages.learn.feedback import take_feedback
 from stages.learn.outcome import effectiveness_of, notes_of
-from stages.learn.telling import trust_moved
+from stages.learn.standing import judge_playbooks
+from stages.learn.telling import TEXT_LIMIT, trust_moved
 from stages.proofs import ProofKeys
 
-_TEXT_LIMIT = 2000  # characters
-_DRAFT_CONFIDENCE = 0.5
-_WHOLLY_EFFECTIVE = 5
 _TELLERS: dict[type[Event], str] = {
     VerificationFinished: "verify",
     ExecutionFinished: "execute",
@@ -81,7 +76,6 @@ async def _from_genuine(event: Event, learn: Learning, connection: Connection) -
 async def _from_verification(event: VerificationFinished, context: Context, connection: Connection) -> Sequence[Output]:
     outputs = await _move_trust(event, f"verified as {event.verdict.value}", context, connection)
     await lessons.apply(connection, event)
-    await playbooks.apply(connection, event)
     if is_observation(event.action):
         return [*outputs, _lesson(event, context, event.verdict, event.summary)]
     effectiveness = effectiveness_of(event)
@@ -89,7 +83,8 @@ async def _from_verification(event: VerificationFinished, context: Context, conn
         succeeded = event.verdict is Verdict.SUCCESS
         notes = notes_of(event)
         await incidents.record_outcome(connection, event.incident, succeeded=succeeded, effectiveness=effectiveness, notes=notes)
-    await _draft_playbook(event, effectiveness, context, connection)
+    outputs += await _tell_playbook(event, context, connection)
+    outputs += await draft_playbook(event, effectiveness, context, connection)
     return [*outputs, _lesson(event, context, event.verdict, event.summary)]
 
 
@@ -99,6 +94,7 @@ async def _from_execution(event: ExecutionFinished, context: Context, connection
     if event.outcome is not Outcome.FAILED or is_observation(event.action):
         return []
     outputs = await _move_trust(event, "its execution failed", context, connection)
+    outputs += await _tell_playbook(event, context, connection)
     notes = f"failed: {event.error}"
     await incidents.record_outcome(connection, event.incident, succeeded=False, effectiveness=1, notes=notes)
     return [*outputs, _lesson(event, context, Verdict.FAILED, event.error)]
@@ -110,6 +106,13 @@ async def _move_trust(event: Event, reason: str, context: Context, connection: C
     return [] if move is None else await trust_moved(move, reason, context, connection)
 
 
+async def _tell_playbook(event: ExecutionFinished | VerificationFinished, context: Context, connection: Connection) -> list[Output]:
+    """What an event says of its playbook, and what the rules make of that."""
+    if not await playbooks.apply(connection, event):
+        return []
+    return await judge_playbooks([event.playbook], context, connection)
+
+
 def _lesson(event: ExecutionFinished | VerificationFinished, context: Context, verdict: Verdict, summary: str) -> Output:
     return context.event(
         LessonLearned,
@@ -117,56 +120,5 @@ def _lesson(event: ExecutionFinished | VerificationFinished, context: Context, v
         pattern=pattern_of(event.action),
         action=event.action,
         verdict=verdict,
-        summary=clean(summary, _TEXT_LIMIT),
+        summary=clean(summary, TEXT_LIMIT),
     )
-
-
-async def _draft_playbook(event: VerificationFinished, effectiveness: int | None, context: Context, connection: Connection) -> None:
-    """A verified success without a playbook drafts one; one that healed wholly is approved at once."""
-    if event.playbook or event.verdict is not Verdict.SUCCESS or effectiveness is None:
-        return
-    lesson = await lessons.get_lesson(connection, event.operation)
-    if lesson is None or not lesson.alert:
-        return
-    wholly = effectiveness == _WHOLLY_EFFECTIVE
-    incident = await incidents.get_incident(connection, event.incident)
-    about = incident.key if incident else event.action.target.key
-    drafted = await playbooks.draft_playbook(connection, _learned(event, lesson, context, about=about, approved=wholly))
-    if drafted and event.incident:
-        what = f"a playbook was {'approved' if wholly else 'drafted'} from it"
-        await incidents.add_timeline(connection, incident=event.incident, event=event.id, at=context.now(), by=context.by, what=what)
-
-
-def _learned(event: VerificationFinished, lesson: lessons.LessonRow, context: Context, *, about: str, approved: bool) -> PlaybookRow:
-    """The playbook that says what was done, for this alert about this very target, by its key: of a pod, what it is part of."""
-    pattern = pattern_of(event.action)
-    name = playbooks.learned_name(lesson.alert, pattern)
-    selector = write_selector((Matcher(ALERT_NAME, Sign.EQUAL, lesson.alert),))
-    playbook = Playbook(
-        name=name,
-        title=clean(f"{lesson.alert}: {describe(event.action)}", 200),
-        owner="learn",
-        symptoms=Symptoms(alerts=(selector,), services=lesson.services, severities=_range(event.severity), targets=(about,)),
-        steps=(step_for(event.action),),
-    )
-    return PlaybookRow(
-        name=name,
-        version=1,
-        status=PlaybookStatus.APPROVED if approved else PlaybookStatus.DRAFT,
-        playbook=playbook,
-        alert=lesson.alert,
-        pattern=pattern,
-        source=Source.TEMPLATE,
-        confidence=_DRAFT_CONFIDENCE,
-        created_at=event.at,
-        created_by=context.by,
-        changed_at=event.at,
-        changed_by=context.by,
-    )
-
-
-def _range(severity: Severity) -> tuple[Severity, ...]:
-    """The severity and its neighbours: the range that a remedy is taken to fit."""
-    every = list(Severity)
-    place = every.index(severity)
-    return tuple(every[max(0, place - 1) : place + 2])

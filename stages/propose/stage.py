@@ -378,4 +378,5 @@ def _proposal(context: Context, severity: Severity, answer: _Answer, evidence: s
         playbook_version=suggestion.playbook_version or msgspec.UNSET,
         similarity=suggestion.similarity or msgspec.UNSET,
         near=answer.near or msgspec.UNSET,
+        debate=suggestion.debate or msgspec.UNSET,
     )

@@ -1,0 +1,28 @@
+-- What says something of a playbook, and as how many outcomes it counts in the mean: a failure as two, as three where a critic had objected.
+-- An operation says one thing: how it was verified, and how it ended only where nobody verified it.
+ALTER TABLE playbook_ledger
+    ADD COLUMN kind text NOT NULL DEFAULT 'verified' CHECK (kind IN ('verified', 'misdiagnosed', 'executed')),
+    ADD COLUMN weight int NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 3),
+    ADD COLUMN operation text NOT NULL DEFAULT '';
+UPDATE playbook_ledger SET weight = 2 WHERE NOT success;
+UPDATE playbook_ledger l SET operation = s.id FROM lessons s WHERE s.verification = l.event;
+
+-- When a person last decided about a version. A rule weighs only what was told after that.
+ALTER TABLE playbooks ADD COLUMN decided_at timestamptz;
+UPDATE playbooks SET decided_at = changed_at WHERE changed_at > created_at;
+
+-- Which operations a learned playbook comes from: the successes behind it.
+CREATE TABLE playbook_sources (
+    playbook  text        NOT NULL,
+    operation text        NOT NULL,
+    incident  text        NOT NULL,
+    event     text        NOT NULL,
+    at        timestamptz NOT NULL,
+    PRIMARY KEY (playbook, operation)
+);
+CREATE INDEX playbook_sources_incident ON playbook_sources (incident);
+
+-- Of one alert and one pattern there may be several learned playbooks, where the alert is about something else each time.
+DROP INDEX playbooks_learned;
+CREATE INDEX playbooks_learned ON playbooks (alert, pattern) WHERE alert <> '';
+CREATE INDEX approvals_playbook ON approvals (playbook) WHERE playbook <> '';
