@@ -12,7 +12,7 @@ import msgspec
 
 from schemas.action import Action
 from schemas.event import Event
-from schemas.evidence import BlastRadius, Check, GitOps, Judgement
+from schemas.evidence import BlastRadius, Check, Demand, GitOps, Judgement
 from schemas.learning import FeedbackGiven, FeedbackKept, PlaybookChanged
 from schemas.playbook import NearMiss, Share
 from schemas.target import Target
@@ -309,7 +309,8 @@ class VerificationFinished(Event, frozen=True, kw_only=True):
 
     `score` is the self-healing score, 0 to 1, and `parts` what it is made of: they add up to it, as far as it stays in its bounds.
     `cleared` is whether the alert itself is gone, or None when that is not known; `ground` what the verdict rests on; `held` for how
-    many seconds a success was held before it was told, and `relapse` whether it was healed until then.
+    many seconds a success was held before it was told, and `relapse` whether it was healed until then. `demands` are what its playbook
+    asks for besides, and `touched` how many pods from before were gone or replaced; neither is written where it is not known.
     """
 
     topic: ClassVar[str] = "verifications"
@@ -334,6 +335,8 @@ class VerificationFinished(Event, frozen=True, kw_only=True):
     ground: Ground | None = None
     parts: dict[str, float] = {}
     held: float = 0.0
+    demands: tuple[Demand, ...] | msgspec.UnsetType = msgspec.UNSET
+    touched: int | msgspec.UnsetType = msgspec.UNSET
 
 
 # failures --------------------------------------------------------------------------------------------------------

@@ -67,6 +67,14 @@ class Debate(StrEnum):
     UNHEARD = "unheard"
 
 
+class Bearing(StrEnum):
+    """Whether what followed bears out what somebody said: `unknown` where it says nothing for it and nothing against it."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
 class CheckResult(StrEnum):
     """`not_checked` says that the check could not be run; it never counts as passed."""
 

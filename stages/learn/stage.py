@@ -13,7 +13,7 @@ from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, Le
 from schemas.learning import FeedbackGiven
 from schemas.text import clean
 from schemas.words import Outcome, Verdict
-from sql import incidents, lessons, playbooks, trust
+from sql import declarations, diagnoses, incidents, lessons, playbooks, trust
 from sql.database import Connection, Database
 from sql.outbox import once
 from stages.genuine import require_told
@@ -78,6 +78,8 @@ async def _from_verification(event: VerificationFinished, context: Context, conn
     await lessons.apply(connection, event)
     if is_observation(event.action):
         return [*outputs, _lesson(event, context, event.verdict, event.summary)]
+    await diagnoses.take(connection, [event])
+    await declarations.take(connection, [event])
     effectiveness = effectiveness_of(event)
     if effectiveness is not None:
         succeeded = event.verdict is Verdict.SUCCESS

@@ -70,5 +70,5 @@ async def change(row: PlaybookRow, after: PlaybookStatus, why: str, context: Con
 
 def told(row: PlaybookRow, before: str, after: PlaybookStatus, why: str, context: Context) -> Output:
     """The event of a change; `before` is empty for a new version."""
-    version = {"playbook": row.name, "playbook_version": row.version}
-    return context.event(PlaybookChanged, **version, before=before, after=after.value, why=clean(why, TEXT_LIMIT))
+    said = clean(why, TEXT_LIMIT)
+    return context.event(PlaybookChanged, playbook=row.name, playbook_version=row.version, before=before, after=after.value, why=said)
