@@ -3,7 +3,8 @@
 A draft is approved from a confidence of 0.9 on, where no other version of it is approved. A draft or an approved version is deprecated
 under 0.3 when over half of its outcomes are failures. What is deprecated stays so until a person approves it. A rule weighs only what was
 told after the last decision of a person about that version: its ratings, from the confidence that it began with, and its outcomes. So
-nothing moves a version twice for the same evidence, and none that a person decided about before anything new was told.
+nothing moves a version twice for the same evidence, and none that a person decided about before anything new was told. A version after the
+first begins with nothing told of it.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ async def judge_playbooks(names: Iterable[str], context: Context, connection: Co
 
 
 async def _judge(row: PlaybookRow, context: Context, connection: Connection) -> list[Output]:
-    ratings = await ratings_of(connection, row.name, after=row.decided_at)
-    signals = counted(await playbooks.outcomes(connection, row.name, after=row.decided_at))
+    after = row.decided_at or (row.created_at if row.version > 1 else None)
+    ratings = await ratings_of(connection, row.name, after=after)
+    signals = counted(await playbooks.outcomes(connection, row.name, after=after))
     confidence = fold_confidence(row.started, ratings)
     failures = sum(not one.success for one in signals)
     since = f" since {row.decided_at:%Y-%m-%d %H:%M} UTC, when a person decided about it" if row.decided_at else ""

@@ -152,6 +152,11 @@ async def test_a_rule_lets_no_draft_take_the_place_of_what_a_person_approved(sce
         await playbooks.add_version(connection, other, at=scene.now, by="bob")
     for person in ("ann", "bob", "cat", "dan", "eve"):
         assert await rate(scene, learn, incident, 5, operation, person) == []
+    await decide(scene, row, PlaybookStatus.DEPRECATED)
+    async with scene.database.transaction() as connection:
+        third = msgspec.structs.replace(row.playbook, description="one more")
+        await playbooks.add_version(connection, third, at=scene.now, by="bob")
+    assert await rate(scene, learn, incident, 5, operation, "fay") == [], "what was told before is not about the third version"
     async with scene.database.connection() as connection:
         found = [(one.version, one.status) for one in await playbooks.versions_of(connection, row.name)]
-    assert found == [(2, PlaybookStatus.DRAFT), (1, PlaybookStatus.APPROVED)]
+    assert found == [(3, PlaybookStatus.DRAFT), (2, PlaybookStatus.DRAFT), (1, PlaybookStatus.DEPRECATED)]
