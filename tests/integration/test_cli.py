@@ -286,6 +286,10 @@ def test_a_person_rates_what_was_done_and_is_told_what_that_moved(mend: Mend, in
     assert re.search(r"^diagnoses +(borne out|not known).*\(template templates\)$", shown, re.MULTILINE)
     assert re.search(r"^declared +held: roll back deployment shop/web", shown, re.MULTILINE)
     assert re.search(r"FeedbackGiven .*ana: 5 of 5, quick", mend.said("trace", incident))
+    (learned,) = [row for row in mend.json("playbooks", "ls") if row["name"].startswith("learned-")]
+    assert learned["confidence"] == 0.6
+    behind = mend.said("playbooks", "show", learned["name"])
+    assert re.search(rf"^learned from +{incident} at .*: roll back deployment shop/web", behind, re.MULTILINE)
 
 
 def test_an_alert_that_is_no_alert_is_refused_with_its_reason(mend: Mend) -> None:
