@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import re
 from collections.abc import Sequence
 
 import pytest
