@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a playbook's ledger: what `operation` came to, as `weight` outcomes of the mean."""
+    """One row of a playbook's ledger: what the operation `about` came to, as `weight` outcomes of the mean."""
 
     event: str
     playbook: str
@@ -47,7 +47,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     success: bool
     kind: Kind
     weight: int
-    operation: str
+    about: str
 
 
 _DEBATE = "SELECT inputs::jsonb ->> 'debate' FROM approvals WHERE id = $1"
@@ -84,12 +84,12 @@ async def signal_of(connection: Connection, event: Event) -> Signal | None:
     if kind is Kind.EXECUTED and not await connection.fetchval(_BEGUN, event.operation):
         return None
     objected = await connection.fetchval(_DEBATE, event.approval) == Debate.OBJECTED
-    about = {"event": event.id, "playbook": event.playbook, "operation": event.operation}
-    return Signal(**about, at=event.at, success=success, kind=kind, weight=weight_of(success, objected=objected))
+    named = {"event": event.id, "playbook": event.playbook, "about": event.operation}
+    return Signal(**named, at=event.at, success=success, kind=kind, weight=weight_of(success, objected=objected))
 
 
 def counted(signals: Sequence[Signal]) -> list[Signal]:
     """The signals of one playbook that count, in the order of event times: no execution of an operation that was verified."""
-    verified = {one.operation for one in signals if one.kind is not Kind.EXECUTED}
-    kept = (one for one in signals if one.kind is not Kind.EXECUTED or one.operation not in verified)
+    verified = {one.about for one in signals if one.kind is not Kind.EXECUTED}
+    kept = (one for one in signals if one.kind is not Kind.EXECUTED or one.about not in verified)
     return sorted(kept, key=lambda one: (one.at, one.event))

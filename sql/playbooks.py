@@ -101,10 +101,10 @@ UPDATE playbooks SET status = $4, changed_by = $5, changed_at = $6 WHERE name = 
 """
 _LEARNED = f"{_READ} WHERE p.alert = $2 AND p.pattern = $3 AND p.version = 1 ORDER BY p.created_at, p.name"
 _KEEP = """
-INSERT INTO playbook_ledger (event, playbook, at, success, kind, weight, operation) VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO playbook_ledger (event, playbook, at, success, kind, weight, about) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT DO NOTHING
 """
-_OUTCOMES = "SELECT event, playbook, at, success, kind, weight, operation FROM playbook_ledger WHERE playbook = $1 AND at > $2"
+_OUTCOMES = "SELECT event, playbook, at, success, kind, weight, about FROM playbook_ledger WHERE playbook = $1 AND at > $2"
 _OTHERS = """
 UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4, decided_at = $4
  WHERE name = $1 AND version <> $2 AND status = 'approved'
@@ -150,8 +150,8 @@ async def apply(connection: Connection, event: Event) -> bool:
 
 def signal_values(signal: Signal) -> tuple[object, ...]:
     """The values of a row of the ledger, in the order of its columns."""
-    about = (signal.event, signal.playbook, signal.at, signal.success)
-    return (*about, signal.kind.value, signal.weight, signal.operation)
+    told = (signal.event, signal.playbook, signal.at, signal.success)
+    return (*told, signal.kind.value, signal.weight, signal.about)
 
 
 async def outcomes(connection: Connection, playbook: str, *, after: datetime | None = None) -> list[Signal]:

@@ -82,7 +82,7 @@ _LEDGERS = {
     ),
     "playbooks": _Ledger(
         table="playbook_ledger",
-        columns=("event", "playbook", "at", "success", "kind", "weight", "operation"),
+        columns=("event", "playbook", "at", "success", "kind", "weight", "about"),
         types=PLAYBOOK_TYPES,
         rows_of=_playbook_rows,
         fold_all=playbooks.fold_all,

@@ -1,11 +1,11 @@
 -- What says something of a playbook, and as how many outcomes it counts in the mean: a failure as two, as three where a critic had objected.
--- An operation says one thing: how it was verified, and how it ended only where nobody verified it.
+-- `about` is the operation, which says one thing: how it was verified, and how it ended only where nobody verified it.
 ALTER TABLE playbook_ledger
     ADD COLUMN kind text NOT NULL DEFAULT 'verified' CHECK (kind IN ('verified', 'misdiagnosed', 'executed')),
     ADD COLUMN weight int NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 3),
-    ADD COLUMN operation text NOT NULL DEFAULT '';
+    ADD COLUMN IF NOT EXISTS about text NOT NULL DEFAULT '';
 UPDATE playbook_ledger SET weight = 2 WHERE NOT success;
-UPDATE playbook_ledger l SET operation = s.id FROM lessons s WHERE s.verification = l.event;
+UPDATE playbook_ledger l SET about = s.id FROM lessons s WHERE s.verification = l.event AND l.about = '';
 
 -- When a person last decided about a version. A rule weighs only what was told after that.
 ALTER TABLE playbooks ADD COLUMN decided_at timestamptz;

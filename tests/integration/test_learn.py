@@ -317,7 +317,7 @@ async def test_a_failure_to_which_a_critic_had_objected_weighs_more(scene: Scene
     await scene.handle(learn, scene.verified(finished, Verdict.FAILED, playbook="p1"))
     async with scene.database.connection() as connection:
         (one,) = await playbooks.outcomes(connection, "p1")
-    assert (one.success, one.weight, one.operation) == (False, 3, finished.operation)
+    assert (one.success, one.weight, one.about) == (False, 3, finished.operation)
 
 
 async def test_the_timeline_tells_the_change_of_trust(scene: Scene, learn: Learn) -> None:

@@ -152,9 +152,9 @@ def test_nothing_known_is_a_score_of_zero() -> None:
     assert fold(PATTERN, []) == TrustRow(pattern=PATTERN)
 
 
-def signal(number: int, success: bool, *, kind: Kind = Kind.VERIFIED, objected: bool = False, operation: str = "") -> Signal:
-    about = {"event": derived_id(new_id(NOW), "test", number), "playbook": "p", "operation": operation or f"operation {number}"}
-    return Signal(**about, at=NOW + timedelta(seconds=number), success=success, kind=kind, weight=weight_of(success, objected=objected))
+def signal(number: int, success: bool, *, kind: Kind = Kind.VERIFIED, objected: bool = False, about: str = "") -> Signal:
+    named = {"event": derived_id(new_id(NOW), "test", number), "playbook": "p", "about": about or f"operation {number}"}
+    return Signal(**named, at=NOW + timedelta(seconds=number), success=success, kind=kind, weight=weight_of(success, objected=objected))
 
 
 def test_a_failure_weighs_twice_in_the_trust_of_a_playbook() -> None:
@@ -167,7 +167,7 @@ def test_a_failure_weighs_twice_in_the_trust_of_a_playbook() -> None:
 
 
 def test_a_verification_goes_before_an_exit_code() -> None:
-    ended, judged = signal(1, False, kind=Kind.EXECUTED, operation="o"), signal(2, True, operation="o")
+    ended, judged = signal(1, False, kind=Kind.EXECUTED, about="o"), signal(2, True, about="o")
     assert fold_playbook([judged, ended]).trust == fold_playbook([judged]).trust
     assert fold_playbook([ended]).failures == 1
 
