@@ -152,7 +152,7 @@ def _verify(parts: Parts) -> Stage:
 def _learn(parts: Parts) -> Stage:
     from stages.learn.stage import Learn
 
-    return Learn(parts.database)
+    return Learn(parts.database, votes_keys(parts))
 
 
 def _failure_watch(parts: Parts) -> Stage:

@@ -12,12 +12,14 @@ import msgspec
 
 from schemas.action import Action
 from schemas.event import Event
-from schemas.evidence import BlastRadius, Check, GitOps, Judgement
+from schemas.evidence import BlastRadius, Check, Demand, GitOps, Judgement
+from schemas.learning import FeedbackGiven, FeedbackKept, PlaybookChanged
 from schemas.playbook import NearMiss, Share
 from schemas.target import Target
 from schemas.words import (
     Choice,
     DeadReason,
+    Debate,
     Disposition,
     FailureClass,
     Ground,
@@ -107,7 +109,7 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     `evidence` is the id of the snapshot it rests on; `risk` is set only where the source names one; `inverse` would undo it;
     `basis` is a short hash of what the action changes, as it was when it was proposed (see `adapters.ports.Preflight`); `gitops` what
     would revert it; `proof` shows that this person proposes it, where a person does (see `stages.gate.votes`);
-    `objection` is what a critic says against it, and is not written where there is none.
+    `objection` is what a critic says against it, and is not written where there is none; `debate` how a critic that was asked answered.
     `playbook` is the name of the playbook that it is from; its version, what made its `similarity`, and the playbooks that nearly
     fitted are not written where there are none; nor is the failed operation that it `repairs`, where it is no repair of one.
     """
@@ -139,6 +141,7 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     similarity: tuple[Share, ...] | msgspec.UnsetType = msgspec.UNSET
     near: tuple[NearMiss, ...] | msgspec.UnsetType = msgspec.UNSET
     repairs: str | msgspec.UnsetType = msgspec.UNSET
+    debate: Debate | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProposalOutdated(Event, frozen=True, kw_only=True):
@@ -307,7 +310,8 @@ class VerificationFinished(Event, frozen=True, kw_only=True):
 
     `score` is the self-healing score, 0 to 1, and `parts` what it is made of: they add up to it, as far as it stays in its bounds.
     `cleared` is whether the alert itself is gone, or None when that is not known; `ground` what the verdict rests on; `held` for how
-    many seconds a success was held before it was told, and `relapse` whether it was healed until then.
+    many seconds a success was held before it was told, and `relapse` whether it was healed until then. `demands` are what its playbook
+    asks for besides, and `touched` how many pods from before were gone or replaced; neither is written where it is not known.
     """
 
     topic: ClassVar[str] = "verifications"
@@ -332,6 +336,8 @@ class VerificationFinished(Event, frozen=True, kw_only=True):
     ground: Ground | None = None
     parts: dict[str, float] = {}
     held: float = 0.0
+    demands: tuple[Demand, ...] | msgspec.UnsetType = msgspec.UNSET
+    touched: int | msgspec.UnsetType = msgspec.UNSET
 
 
 # failures --------------------------------------------------------------------------------------------------------
@@ -436,18 +442,6 @@ class LessonLearned(Event, frozen=True, kw_only=True):
     summary: str
 
 
-class PlaybookChanged(Event, frozen=True, kw_only=True):
-    """The status of one version of a playbook was changed, and why."""
-
-    topic: ClassVar[str] = "lessons"
-
-    playbook: str
-    playbook_version: int
-    before: str
-    after: str
-    why: str
-
-
 # timers: time is an event too ------------------------------------------------------------------------------------
 
 
@@ -530,6 +524,7 @@ AnyEvent = (
     | ApprovalWithdrawn
     | ActionHeld
     | VoteCast
+    | FeedbackGiven
     | ExecutionStarted
     | ExecutionFinished
     | VerificationFinished
@@ -540,6 +535,7 @@ AnyEvent = (
     | GroupOutage
     | TrustChanged
     | LessonLearned
+    | FeedbackKept
     | PlaybookChanged
     | ApprovalDue
     | ExecutionRetryDue

@@ -413,6 +413,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         return any(not sensor.error for sensor in self.sensors if not sensor.name.startswith((METRIC_SENSOR, ALERT_SENSOR)))
 
 
+class Demand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was declared would be so after an action, and whether it was: None where nobody looked, or nobody could tell; `why` not."""
+
+    said: str
+    held: bool | None = None
+    why: str = ""
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that was judged: what was expected of it, what was seen before and after, and what that means."""
 

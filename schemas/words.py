@@ -60,6 +60,22 @@ class Source(StrEnum):
     REPAIR = "repair"
 
 
+class Debate(StrEnum):
+    """What a critic said of what a language model suggests: `unheard` is a critic that gave no answer that could be read."""
+
+    AGREED = "agreed"
+    OBJECTED = "objected"
+    UNHEARD = "unheard"
+
+
+class Bearing(StrEnum):
+    """Whether what followed bears out what somebody said: `unknown` where it says nothing for it and nothing against it."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
 class CheckResult(StrEnum):
     """`not_checked` says that the check could not be run; it never counts as passed."""
 

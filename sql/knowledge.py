@@ -20,13 +20,14 @@ from schemas.action import Action, describe, is_observation, pattern_of
 from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
 from schemas.evidence import BlastRadius
+from schemas.learning import FeedbackGiven
 from schemas.text import clean
 from schemas.words import Outcome, Severity, Verdict
 from sql.database import Connection, Row
 from sql.lessons import category_of
 from sql.segments import indexed
 
-TYPES: tuple[str, ...] = ("ExecutionFinished", "VerificationFinished")
+TYPES: tuple[str, ...] = ("ExecutionFinished", "VerificationFinished", "FeedbackGiven")
 """The event types that say something of an execution."""
 TABLES: tuple[str, ...] = ("knowledge_folds", "knowledge_ledger", "knowledge")
 """The tables that are written here, and nowhere else."""
@@ -86,6 +87,7 @@ _PROOF = """
 SELECT o.id, o.incident, o.approval, o.action, o.outcome, o.started_at IS NOT NULL AS begun, coalesce(v.verdict, '') AS verdict
 FROM operations o LEFT JOIN verifications v ON v.operation = o.id WHERE o.id = ANY($1)
 """
+_NOTED = "SELECT event, incident, note, at FROM feedback WHERE event = ANY($1) AND note <> ''"
 _OPEN = "INSERT INTO knowledge_folds (about) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _HOLD = 'SELECT FROM knowledge_folds WHERE about = ANY($1) ORDER BY about COLLATE "C" FOR UPDATE'
 _KEEP = """
@@ -126,7 +128,11 @@ async def take(connection: Connection, events: Sequence[Event]) -> None:
 async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
     """Takes events that the stores bear out into the ledger; returns what there is something new of."""
     told = [event for event in events if isinstance(event, ExecutionFinished | VerificationFinished)]
-    return await keep_rows(connection, await _borne_out(connection, told) if told else [])
+    given = [event.id for event in events if isinstance(event, FeedbackGiven)]
+    rows = await _borne_out(connection, told) if told else []
+    noted = await connection.fetch(_NOTED, given) if given else []
+    rows += [note_row(row["event"], incident=row["incident"], at=row["at"], text=row["note"]) for row in noted]
+    return await keep_rows(connection, rows)
 
 
 async def keep_rows(connection: Connection, rows: Sequence[LedgerRow]) -> Touched:

@@ -2,7 +2,8 @@
 
 A version is never changed: what its file says stays, and only its status moves, from draft to approved to deprecated, and back. Of a
 playbook the approved version proposes; to approve one, newer or older, deprecates the other. Trust is kept by name, for all versions
-together (`sql.playbook_statistics`).
+together (`sql.playbook_statistics`). Confidence is what people's ratings make of the one that a version began with
+(`sql.playbook_confidence`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from schemas.playbook import Limits, Playbook
 from schemas.words import Mode, Source
 from sql.database import Connection, Row
+from sql.playbook_confidence import RATINGS_OF, fold_confidence
 from sql.playbook_statistics import START
 
 
@@ -30,6 +32,8 @@ class PlaybookRow(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a playbook. `trust` is the weighted mean of its outcomes (0.5 without any); `last_at` the time of the newest one.
 
     `alert` and `pattern` say what it was learned from, where it was: a second success of the same kind drafts no second one.
+    `confidence` is `started`, the one that the version began with, and what people's ratings made of it; `decided_at` is when a person
+    last decided about the version.
     """
 
     name: str
@@ -48,6 +52,8 @@ class PlaybookRow(msgspec.Struct, frozen=True, kw_only=True):
     successes: int = 0
     failures: int = 0
     last_at: datetime | None = None
+    started: float = START
+    decided_at: datetime | None = None
 
     @property
     def owner(self) -> str:
@@ -63,8 +69,9 @@ class PlaybookRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _body = msgspec.json.Decoder(Playbook)
-_READ = """
-SELECT p.*, coalesce(t.trust, $1) AS trust, coalesce(t.successes, 0) AS successes, coalesce(t.failures, 0) AS failures, t.last_at
+_READ = f"""
+SELECT p.*, coalesce(t.trust, $1) AS trust, coalesce(t.successes, 0) AS successes, coalesce(t.failures, 0) AS failures, t.last_at,
+    ARRAY({RATINGS_OF.format(name="p.name")} ORDER BY f.at, f.event) AS ratings
 FROM playbooks p LEFT JOIN playbook_trust t ON t.playbook = p.name
 """
 _ADD = """
@@ -72,9 +79,16 @@ INSERT INTO playbooks (name, version, status, body, alert, pattern, source, conf
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9, $10) ON CONFLICT DO NOTHING RETURNING name
 """
 _NEWEST = "SELECT DISTINCT ON (name) name, version FROM playbooks WHERE status = ANY($2) ORDER BY name, version DESC"
-_SET = "UPDATE playbooks SET status = $3, changed_by = $4, changed_at = $5 WHERE name = $1 AND version = $2 RETURNING name"
+_SET = """
+UPDATE playbooks SET status = $3, changed_by = $4, changed_at = $5, decided_at = $5 WHERE name = $1 AND version = $2 RETURNING name
+"""
+_BY_RULE = """
+UPDATE playbooks SET status = $4, changed_by = $5, changed_at = $6 WHERE name = $1 AND version = $2 AND status = $3 RETURNING name
+"""
+_LEARNED = f"{_READ} WHERE p.alert = $2 AND p.pattern = $3 AND p.version = 1 ORDER BY p.created_at, p.name"
 _OTHERS = """
-UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4 WHERE name = $1 AND version <> $2 AND status = 'approved'
+UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4, decided_at = $4
+ WHERE name = $1 AND version <> $2 AND status = 'approved'
 """
 _USED = """
 SELECT count(*) FROM approvals
@@ -89,8 +103,17 @@ def learned_name(alert: str, pattern: str) -> str:
 
 
 async def draft_playbook(connection: Connection, row: PlaybookRow) -> bool:
-    """Keeps what was learned as a first version; False when something was learned from that before: it is left as it is."""
+    """Keeps what was learned as a first version; False when there is a playbook of that name: it is left as it is."""
     return await _add(connection, row)
+
+
+async def learned_from(connection: Connection, alert: str, pattern: str) -> list[PlaybookRow]:
+    """The first versions of what was learned from this action against this alert, oldest first.
+
+    Whoever is about to learn from the same waits until the transaction ends.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('learned/' || $1 || ' ' || $2, 0))", alert, pattern)
+    return [_row(row) for row in await connection.fetch(_LEARNED, START, alert, pattern)]
 
 
 async def add_version(
@@ -163,6 +186,21 @@ async def set_status(connection: Connection, name: str, version: int, status: Pl
     return True
 
 
+async def set_by_rule(
+    connection: Connection, name: str, version: int, before: PlaybookStatus, after: PlaybookStatus, *, by: str, at: datetime
+) -> bool:
+    """A rule moves a version that is `before`; False when it is that no more. What people decided about it stays known."""
+    if await connection.fetchval(_BY_RULE, name, version, before.value, after.value, by, at) is None:
+        return False
+    await _changed(connection)
+    return True
+
+
+async def rated_anew(connection: Connection) -> None:
+    """Ratings have moved confidences: whoever holds playbooks in memory reads them again."""
+    await _changed(connection)
+
+
 async def used_alone(connection: Connection, name: str, *, place: str, target: str, since: datetime) -> int:
     """How often an action of this playbook was approved without a signature after `since`, on the incident's target or on the action's,
     such as one of its pods.
@@ -180,11 +218,13 @@ async def _changed(connection: Connection) -> None:
 
 
 def _row(row: Row) -> PlaybookRow:
-    plain = ("name", "version", "confidence", "created_at", "created_by", "changed_at", "changed_by", "alert", "pattern")
+    plain = ("name", "version", "created_at", "created_by", "changed_at", "changed_by", "alert", "pattern", "decided_at")
     trust = ("trust", "successes", "failures", "last_at")
     return PlaybookRow(
         **{name: row[name] for name in (*plain, *trust)},
         status=PlaybookStatus(row["status"]),
         playbook=_body.decode(row["body"]),
         source=Source(row["source"]),
+        started=row["confidence"],
+        confidence=fold_confidence(row["confidence"], row["ratings"]),
     )

@@ -148,6 +148,11 @@ async def fold_keys(connection: Connection, touched: Touched) -> None:
     await connection.execute(_FOLD, list(touched))
 
 
+async def has_taken(connection: Connection, event: str) -> bool:
+    """Whether this event is in the ledger."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM recurrence_ledger WHERE event = $1)", event))
+
+
 async def take(connection: Connection, events: Sequence[Event]) -> None:
     """Takes events into the ledger and the counts: any order, any repetition, the same rows. In a transaction."""
     touched = await keep(connection, events)

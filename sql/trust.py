@@ -1,8 +1,9 @@
 """Trust: a ledger with one row for each event that moves it, and its fold in the order of event times.
 
-A verified success counts one more; a failed execution, a failed verification or a person's rejection begins again at 0. What was
-not measured, only looked at, refused or failed before it began, or left unknown and then found well moves nothing. Nor does an event that
-the approvals, operations and verifications in the store do not bear out, or a second one about the same.
+A verified success and a person's praise count one more; a failed execution, a failed verification, a person's rejection or blame begins
+again at 0. Of the ratings of one person about one incident the newest counts, and an older one as if it had never been. What was not
+measured, only looked at, refused or failed before it began, or left unknown and then found well moves nothing. Nor does an event that the
+approvals, operations, verifications and feedback in the store do not bear out, or a second one about the same.
 """
 
 from __future__ import annotations
@@ -24,18 +25,28 @@ from sql.proof import borne_out, deeds
 
 
 class Move(StrEnum):
-    """What one event does to trust: success +1, failure and rejection back to 0, approval is counted only."""
+    """What one event does to trust: success and praise +1, failure, rejection and blame back to 0, approval is counted only.
+
+    Praise, blame and indifference are the ratings of people; indifference moves nothing but takes the place of an older rating.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
     REJECTION = "rejection"
     APPROVAL = "approval"
+    PRAISE = "praise"
+    BLAME = "blame"
+    INDIFFERENCE = "indifference"
+
+
+RATINGS = frozenset({Move.PRAISE, Move.BLAME, Move.INDIFFERENCE})
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One event's move of one pattern's trust; `told_by` is the person, or the stage that told it.
 
-    `about` is the operation that was verified or failed, or the approval that people decided: each moves trust once in each way.
+    `about` is the operation that was verified or failed, or the approval that people decided: each moves trust once in each way. Of a
+    rating it is the incident and the person: the newest counts.
     """
 
     event: str
@@ -91,6 +102,11 @@ SELECT l.*
  ORDER BY l.pattern, l.at, l.event
 """
 _EMPTY = "DELETE FROM trust WHERE pattern = ANY($1)"
+_OLDER = """
+DELETE FROM trust_ledger l USING unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) AS n(about, pattern, at, event)
+ WHERE l.about = n.about AND l.pattern = n.pattern AND l.kind IN ('praise', 'blame', 'indifference') AND (l.at, l.event) < (n.at, n.event)
+RETURNING l.pattern
+"""
 _STORE = """
 INSERT INTO trust (pattern, score, approvals, rejections, successes, failures, last_by, last_at, last_event)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -100,9 +116,9 @@ ON CONFLICT (pattern) DO UPDATE SET score = $2, approvals = $3, rejections = $4,
 _AGED = """
 SELECT coalesce(sum(power(2::float8, -least(greatest(extract(epoch FROM $2::timestamptz - s.at), 0)::float8 / $3::float8, 60))), 0)
 FROM trust_ledger s
-WHERE s.pattern = $1 AND s.kind = 'success' AND NOT EXISTS (
+WHERE s.pattern = $1 AND s.kind IN ('success', 'praise') AND NOT EXISTS (
     SELECT FROM trust_ledger r
-    WHERE r.pattern = $1 AND r.kind IN ('failure', 'rejection') AND (r.at, r.event) > (s.at, s.event))
+    WHERE r.pattern = $1 AND r.kind IN ('failure', 'rejection', 'blame') AND (r.at, r.event) > (s.at, s.event))
 """
 
 
@@ -141,7 +157,7 @@ def step(trust: TrustRow, entry: LedgerRow) -> TrustRow:
     """`trust` after one more entry, which must be the newest by (time, event id)."""
     return TrustRow(
         pattern=trust.pattern,
-        score={Move.SUCCESS: trust.score + 1, Move.APPROVAL: trust.score}.get(entry.kind, 0),
+        score=_score_after(trust.score, entry.kind),
         approvals=trust.approvals + (entry.kind is Move.APPROVAL),
         rejections=trust.rejections + (entry.kind is Move.REJECTION),
         successes=trust.successes + (entry.kind is Move.SUCCESS),
@@ -150,6 +166,12 @@ def step(trust: TrustRow, entry: LedgerRow) -> TrustRow:
         last_at=entry.at,
         last_event=entry.event,
     )
+
+
+def _score_after(score: int, kind: Move) -> int:
+    if kind in (Move.FAILURE, Move.REJECTION, Move.BLAME):
+        return 0
+    return score + 1 if kind in (Move.SUCCESS, Move.PRAISE) else score
 
 
 def fold(pattern: str, entries: Iterable[LedgerRow]) -> TrustRow:
@@ -223,19 +245,30 @@ async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
 
 
 async def keep_entries(connection: Connection, entries: Sequence[LedgerRow]) -> Touched:
-    """Takes proven entries into the ledger; of two that say the same about the same, the earlier one counts."""
+    """Takes proven entries into the ledger.
+
+    Of two that say the same about the same the earlier one counts; of the ratings of one person about one incident the newest.
+    """
     if not entries:
         return {}
     await hold_keys(connection, "trust_ledger", {entry.pattern for entry in entries})
-    first = {(one.about, one.kind): one for one in sorted(entries, key=lambda entry: (entry.at, entry.event), reverse=True)}
-    columns = list(zip(*(entry_values(entry) for entry in first.values()), strict=True))
-    events, patterns, at, kinds, told_by, about = (list(column) for column in columns)
+    ordered = sorted(entries, key=lambda entry: (entry.at, entry.event))
+    first = {(one.about, one.kind): one for one in reversed(ordered) if one.kind not in RATINGS}
+    newest = {(one.about, one.pattern): one for one in ordered if one.kind in RATINGS}
+    kept = [*first.values(), *newest.values()]
     touched: Touched = {}
-    for row in await connection.fetch(_LATER, about, kinds, at, events):
+    for row in await connection.fetch(_LATER, *_columns(first.values(), "about", "kind", "at", "event")):
         touch(touched, row["pattern"], BEGINNING)
-    for row in await connection.fetch(_KEEP, events, patterns, at, kinds, told_by, about):
+    for row in await connection.fetch(_OLDER, *_columns(newest.values(), "about", "pattern", "at", "event")) if newest else []:
+        touch(touched, row["pattern"], BEGINNING)
+    for row in await connection.fetch(_KEEP, *_columns(kept, "event", "pattern", "at", "kind", "told_by", "about")):
         touch(touched, row["pattern"], (row["at"], row["event"]))
     return touched
+
+
+def _columns(entries: Iterable[LedgerRow], *names: str) -> list[list[object]]:
+    rows = list(entries)
+    return [[getattr(row, name) for row in rows] for name in names]
 
 
 async def fold_keys(connection: Connection, touched: Touched) -> list[TrustMove]:
@@ -269,6 +302,12 @@ async def take(connection: Connection, events: Sequence[Event]) -> list[TrustMov
     return await fold_keys(connection, touched) if touched else []
 
 
+async def take_entries(connection: Connection, entries: Sequence[LedgerRow]) -> list[TrustMove]:
+    """Takes proven entries into the ledger and the fold. In a transaction; what moved."""
+    touched = await keep_entries(connection, entries)
+    return await fold_keys(connection, touched) if touched else []
+
+
 async def apply(connection: Connection, event: Event) -> TrustMove | None:
     """Takes one event; None when it moves nothing, was taken before, or is not borne out by the store."""
     moves = await take(connection, [event])
@@ -276,11 +315,6 @@ async def apply(connection: Connection, event: Event) -> TrustMove | None:
     if entry is None:
         return None
     return next((msgspec.structs.replace(move, kind=entry.kind) for move in moves if move.pattern == entry.pattern), None)
-
-
-def entry_values(entry: LedgerRow) -> tuple[object, ...]:
-    """The values of a ledger row in the order of its columns."""
-    return entry.event, entry.pattern, entry.at, entry.kind.value, entry.told_by, entry.about
 
 
 def _values(trust: TrustRow) -> Sequence[object]:

@@ -19,6 +19,7 @@ from ops.api.application import health_routes
 from ops.api.body import MAX_BODY
 from ops.api.callers import Callers
 from ops.api.events import Readers, events_route
+from ops.api.feedback import feedback_route
 from ops.api.learned import learned_routes
 from ops.api.problems import ProblemFound, answer_any, answer_problem, away
 from ops.api.reading import reading_routes
@@ -27,6 +28,7 @@ from ops.api.switch import switch_routes
 from ops.api.voting import Booth, voting_routes
 from ops.channels.doors import open_doors
 from ops.errors import NoSuchApproval, NoSuchEntry, NoSuchIncident, NoSuchProblem
+from ops.feedback import SuggestionBox
 from ops.votes import Ballots
 from sql.errors import StoreError
 
@@ -60,6 +62,7 @@ def build_rest(
             *reading_routes(database),
             *learned_routes(database),
             *voting_routes(Booth(ballots, settings.people, refusals)),
+            feedback_route(SuggestionBox(database, bus, keys, by=by, clock=clock), settings.people),
             events_route(readers),
             *switch_routes(database, settings.people, clock),
             *doors.routers,

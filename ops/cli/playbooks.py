@@ -11,6 +11,7 @@ from ops.cli.console import Json, Limit, print_json, print_pairs, print_rows
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
+    from sql.playbook_sources import SourceRow
     from sql.playbooks import PlaybookRow, PlaybookStatus
 
 Name = Annotated[str, typer.Argument(help="The name of the playbook.", show_default=False)]
@@ -65,6 +66,7 @@ def line_of(row: PlaybookRow, *, as_text: bool = False) -> dict[str, Any]:
         "mode": row.mode.value if row.mode else "",
         "owner": row.owner,
         "trust": row.trust,
+        "confidence": row.confidence,
         "successes": row.successes,
         "failures": row.failures,
         **rate_in(row.successes, row.failures, as_text=as_text),
@@ -79,9 +81,9 @@ def show(context: typer.Context, name: Name, version: Version = 0, as_json: Json
     """Shows one version, how it did, and what other versions there are."""
     from schemas.playbook_file import write_playbook
 
-    row, versions = run_now(_found(session_of(context), name, version))
+    row, versions, behind = run_now(_shown(session_of(context), name, version))
     if as_json:
-        print_json({**line_of(row), "playbook": row.playbook, "versions": [line_of(one) for one in versions]})
+        print_json({**line_of(row), "playbook": row.playbook, "versions": [line_of(one) for one in versions], "behind": behind})
         return
     others = [f"{one.version} {one.status.value}, by {one.changed_by} at {one.changed_at:%Y-%m-%d %H:%M}Z" for one in versions]
     print_pairs(
@@ -89,9 +91,19 @@ def show(context: typer.Context, name: Name, version: Version = 0, as_json: Json
             *line_of(row, as_text=True).items(),
             ("last use", row.last_at),
             ("versions", "\n".join(others)),
+            ("learned from", "\n".join(f"{one.incident} at {one.at:%Y-%m-%d %H:%M}Z: {one.what or one.title}" for one in behind)),
             ("file", write_playbook(row.playbook)),
         ]
     )
+
+
+async def _shown(session: Session, name: str, version: int) -> tuple[PlaybookRow, list[PlaybookRow], list[SourceRow]]:
+    """One version, all versions, and the successes that it was learned from."""
+    from sql.playbook_sources import sources_of
+
+    row, versions = await _found(session, name, version)
+    async with session.database() as database, database.connection() as connection:
+        return row, versions, await sources_of(connection, name)
 
 
 async def _found(session: Session, name: str, version: int) -> tuple[PlaybookRow, list[PlaybookRow]]:

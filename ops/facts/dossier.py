@@ -11,7 +11,10 @@ from schemas.evidence import Snapshot
 from schemas.in_short import in_short
 from sql.approvals import ApprovalRow, SignatureRow, get_approval, list_approvals, signatures_of
 from sql.database import Database
+from sql.declarations import DeclarationRow, declarations_of
+from sql.diagnoses import DiagnosisRow, diagnoses_of
 from sql.evidence import EvidenceRow, evidence_of, get_snapshot
+from sql.feedback import FeedbackRow, feedback_of
 from sql.incidents import IncidentRow, TimelineRow, get_incident, timeline
 from sql.past import Past, last_times, recurrence_of
 from sql.recurrence import RecurrenceRow
@@ -40,13 +43,18 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """One incident with what was asked of people about it (newest first), what was seen and what was done (oldest first).
 
-    Of what was seen, these are the newest five looks of each kind: for the proposal, before the action, after it.
+    Of what was seen, these are the newest five looks of each kind: for the proposal, before the action, after it. `diagnoses` are what was
+    taken to be wrong and whether that was borne out, `declarations` what was declared to follow and what of it did, `feedback` what
+    people said of how it was handled; each oldest first.
     """
 
     incident: IncidentRow
     approvals: list[ApprovalRow]
     evidence: list[EvidenceRow]
     timeline: list[TimelineRow]
+    diagnoses: list[DiagnosisRow] = []
+    declarations: list[DeclarationRow] = []
+    feedback: list[FeedbackRow] = []
 
 
 async def story_of(database: Database, incident: str) -> Story:
@@ -60,6 +68,9 @@ async def story_of(database: Database, incident: str) -> Story:
             approvals=await list_approvals(connection, incident=incident),
             evidence=await evidence_of(connection, incident),
             timeline=await timeline(connection, incident),
+            diagnoses=await diagnoses_of(connection, incident),
+            declarations=await declarations_of(connection, incident),
+            feedback=await feedback_of(connection, incident),
         )
 
 

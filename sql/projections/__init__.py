@@ -5,15 +5,15 @@ A new one is a module in `sql` and a line in `ALL`.
 
 from __future__ import annotations
 
-from sql import knowledge, lessons, playbook_statistics, recurrence, repairs, trust
+from sql import declarations, diagnoses, feedback, knowledge, lessons, playbook_statistics, recurrence, repairs, trust
 from sql.projections.projection import Projection
 
 ALL: tuple[Projection, ...] = (
     Projection(
         name="trust",
-        types=trust.TYPES,
+        types=feedback.TRUST_TYPES,
         tables=trust.TABLES,
-        keep=trust.keep,
+        keep=feedback.keep_trust,
         fold=trust.fold_keys,
         newest="SELECT event, at FROM trust_ledger",
     ),
@@ -55,6 +55,20 @@ ALL: tuple[Projection, ...] = (
         keep=knowledge.keep,
         fold=knowledge.fold_keys,
         newest="SELECT event, at FROM knowledge_ledger",
+    ),
+    Projection(
+        name="diagnoses",
+        types=diagnoses.TYPES,
+        tables=diagnoses.TABLES,
+        keep=diagnoses.take,
+        newest="SELECT event, at FROM diagnoses",
+    ),
+    Projection(
+        name="declarations",
+        types=declarations.TYPES,
+        tables=declarations.TABLES,
+        keep=declarations.take,
+        newest="SELECT event, at FROM declarations",
     ),
 )
 NAMES: tuple[str, ...] = tuple(projection.name for projection in ALL)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from bus.handler import Context
 from schemas.event import Event
-from schemas.events import PeopleAsked, PlaybookChanged, VerificationFinished
+from schemas.events import PeopleAsked, VerificationFinished
+from schemas.learning import PlaybookChanged
 from schemas.text import clean
 from schemas.words import Verdict
 from sql.approvals import take_lock
 from sql.audit import audit_close, audit_open
 from sql.database import Connection
 from sql.playbook_runs import failed_in_a_row
-from sql.playbooks import PlaybookStatus, set_status, versions_of
+from sql.playbooks import PlaybookStatus, set_by_rule, versions_of
 
 _SHOWN = 10  # incidents
 
@@ -29,10 +30,12 @@ async def deprecated_for_failures(event: Event, context: Context, connection: Co
     failed = await failed_in_a_row(connection, approved.name, since=approved.changed_at, limit=limit)
     if len(failed) < limit:
         return []
-    await set_status(connection, approved.name, approved.version, PlaybookStatus.DEPRECATED, by=context.stage, at=context.now())
+    before, after = PlaybookStatus.APPROVED, PlaybookStatus.DEPRECATED
+    if not await set_by_rule(connection, approved.name, approved.version, before, after, by=context.stage, at=context.now()):
+        return []
     incidents = ", ".join(dict.fromkeys(one for one in failed[:_SHOWN] if one))
     why = f"{limit} verifications in a row failed since it was approved ({approved.changed_at:%Y-%m-%d %H:%M} UTC): incidents {incidents}"
-    change = {"before": PlaybookStatus.APPROVED.value, "after": PlaybookStatus.DEPRECATED.value, "why": clean(why, 1000)}
+    change = {"before": before.value, "after": after.value, "why": clean(why, 1000)}
     changed = context.event(PlaybookChanged, playbook=approved.name, playbook_version=approved.version, **change)
     name = f"{approved.name} version {approved.version}"
     await audit_open(connection, id=changed.id, at=changed.at, who=context.by, what="deprecate playbook", about=name, input=why)

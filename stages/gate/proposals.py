@@ -206,7 +206,16 @@ def _inputs(event: ActionProposed, situation: Situation, ruling: Ruling) -> dict
     source |= {"repairs": clean(event.repairs, 128)} if event.repairs else {}
     why = {"reasons": [clean(reason, _REASON_LIMIT) for reason in event.reasons], "root_cause": clean(event.root_cause, _REASON_LIMIT)}
     would = {"target_uid": event.target_uid, "basis": event.basis, "diff": clean(event.diff, _DIFF_LIMIT), "inverse": event.inverse}
-    parts = {"situation": situation, "ruling": ruling, **source, "proposal": why, "would": would, "playbook": _playbook(event)}
+    parts: dict[str, object] = {
+        "situation": situation,
+        "ruling": ruling,
+        **source,
+        "proposal": why,
+        "would": would,
+        "playbook": _playbook(event),
+    }
+    if event.debate:
+        parts["debate"] = event.debate
     plain: dict[str, object] = msgspec.to_builtins(parts)
     return plain
 

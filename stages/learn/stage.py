@@ -7,7 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 from bus.handler import Context, Reject
-from schemas.action import describe, is_observation, pattern_of
+from schemas.action import is_observation, pattern_of
 from schemas.event import Event, Output
 from schemas.events import (
     ActionApproved,
@@ -17,25 +17,23 @@ from schemas.events import (
     IncidentResolved,
     IncidentUpdated,
     LessonLearned,
-    TrustChanged,
     VerificationFinished,
 )
-from schemas.matchers import ALERT_NAME, Matcher, Sign, write_selector
-from schemas.playbook import Playbook, Symptoms
-from schemas.playbook_steps import step_for
+from schemas.learning import FeedbackGiven
 from schemas.text import clean
-from schemas.words import Outcome, Severity, Source, Verdict
-from sql import incidents, knowledge, lessons, playbook_statistics, playbooks, recurrence, repairs, trust
+from schemas.words import Outcome, Verdict
+from sql import declarations, diagnoses, incidents, knowledge, lessons, playbook_statistics, recurrence, repairs, trust
 from sql.database import Connection, Database
 from sql.outbox import once
-from sql.playbooks import PlaybookRow, PlaybookStatus
 from stages.genuine import require_told
+from stages.learn.drafting import draft_playbook
+from stages.learn.feedback import take_feedback
 from stages.learn.joined import Joined
 from stages.learn.outcome import effectiveness_of, notes_of
+from stages.learn.standing import judge_playbooks
+from stages.learn.telling import TEXT_LIMIT, trust_moved
+from stages.proofs import ProofKeys
 
-_TEXT_LIMIT = 2000  # characters
-_DRAFT_CONFIDENCE = 0.5
-_WHOLLY_EFFECTIVE = 5
 _TELLERS: dict[type[Event], str] = {
     VerificationFinished: "verify",
     ExecutionFinished: "execute",
@@ -51,17 +49,20 @@ Learning = Callable[[Connection], Awaitable[Sequence[Output]]]
 
 
 class Learn:
-    """Trust moves by verified results, failed executions and rejections. A refusal, a dry run that blocked, shadow, and a failure
-    before the action began move nothing: it was not tried, so nothing was seen of what it does."""
+    """Trust moves by verified results, failed executions, rejections and ratings. A refusal, a dry run that blocked, shadow, and a failure
+    before the action began move nothing: it was not tried, so nothing was seen of what it does. Without `keys` no feedback is proven."""
 
     name: ClassVar[str] = "learn"
-    topics: ClassVar[tuple[str, ...]] = ("verifications", "executions", "decisions", "incidents")
+    topics: ClassVar[tuple[str, ...]] = ("verifications", "executions", "decisions", "incidents", "feedback")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: ProofKeys | None = None) -> None:
         self.database = database
+        self.keys = keys
         self._joined = Joined()
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if isinstance(event, FeedbackGiven):
+            return await once(self.database, self.name, event, partial(take_feedback, event, context, keys=self.keys))
         if isinstance(event, IncidentUpdated) and self._joined.teaches_nothing(event):
             return []
         learn = self._lesson(event, context)
@@ -91,10 +92,15 @@ async def _from_genuine(event: Event, learn: Learning, connection: Connection) -
     try:
         await require_told(connection, _TELLERS[type(event)], event)
     except Reject:
-        if await trust.has_taken(connection, event.id) or await lessons.has_taken(connection, event):
+        if await _has_learned(event, connection):
             return []  # learned, and so long ago that nothing proves it any more
         raise
     return await learn(connection)
+
+
+async def _has_learned(event: Event, connection: Connection) -> bool:
+    taken = (trust.has_taken(connection, event.id), lessons.has_taken(connection, event), recurrence.has_taken(connection, event.id))
+    return any([await one for one in taken])
 
 
 async def _from_incident(event: Event, connection: Connection) -> Sequence[Output]:
@@ -104,8 +110,8 @@ async def _from_incident(event: Event, connection: Connection) -> Sequence[Outpu
 
 
 async def _take(event: ExecutionFinished | VerificationFinished, connection: Connection) -> None:
-    """Into every projection but trust, whose moves are told."""
-    for projection in (lessons, knowledge, playbook_statistics, repairs, recurrence):
+    """Into every projection but trust and the statistics of playbooks: what these move is told."""
+    for projection in (lessons, knowledge, repairs, recurrence):
         await projection.take(connection, [event])
 
 
@@ -114,12 +120,15 @@ async def _from_verification(event: VerificationFinished, context: Context, conn
     await _take(event, connection)
     if is_observation(event.action):
         return [*outputs, _lesson(event, context, event.verdict, event.summary)]
+    await diagnoses.take(connection, [event])
+    await declarations.take(connection, [event])
     effectiveness = effectiveness_of(event)
     if effectiveness is not None:
         succeeded = event.verdict is Verdict.SUCCESS
         notes = notes_of(event)
         await incidents.record_outcome(connection, event.incident, succeeded=succeeded, effectiveness=effectiveness, notes=notes)
-    await _draft_playbook(event, effectiveness, context, connection)
+    outputs += await _tell_playbook(event, context, connection)
+    outputs += await draft_playbook(event, effectiveness, context, connection)
     return [*outputs, _lesson(event, context, event.verdict, event.summary)]
 
 
@@ -129,6 +138,7 @@ async def _from_execution(event: ExecutionFinished, context: Context, connection
     if event.outcome is not Outcome.FAILED or is_observation(event.action):
         return []
     outputs = await _move_trust(event, "its execution failed", context, connection)
+    outputs += await _tell_playbook(event, context, connection)
     notes = f"failed: {event.error}"
     await incidents.record_outcome(connection, event.incident, succeeded=False, effectiveness=1, notes=notes)
     return [*outputs, _lesson(event, context, Verdict.FAILED, event.error)]
@@ -137,13 +147,14 @@ async def _from_execution(event: ExecutionFinished, context: Context, connection
 async def _move_trust(event: Event, reason: str, context: Context, connection: Connection) -> list[Output]:
     """The change of trust as an event, where the score changed."""
     move = await trust.apply(connection, event)
-    if move is None or move.before == move.after:
+    return [] if move is None else await trust_moved(move, reason, context, connection)
+
+
+async def _tell_playbook(event: ExecutionFinished | VerificationFinished, context: Context, connection: Connection) -> list[Output]:
+    """What an event says of its playbook, and what the rules make of that."""
+    if not await playbook_statistics.take(connection, [event]):
         return []
-    said = clean(reason, _TEXT_LIMIT)
-    if event.incident:
-        what = f"trust of {move.pattern} {move.before} → {move.after}: {said}"
-        await incidents.add_timeline(connection, incident=event.incident, event=event.id, at=context.now(), by=context.by, what=what)
-    return [context.event(TrustChanged, pattern=move.pattern, before=move.before, after=move.after, reason=said)]
+    return await judge_playbooks([event.playbook], context, connection)
 
 
 def _lesson(event: ExecutionFinished | VerificationFinished, context: Context, verdict: Verdict, summary: str) -> Output:
@@ -153,56 +164,5 @@ def _lesson(event: ExecutionFinished | VerificationFinished, context: Context, v
         pattern=pattern_of(event.action),
         action=event.action,
         verdict=verdict,
-        summary=clean(summary, _TEXT_LIMIT),
+        summary=clean(summary, TEXT_LIMIT),
     )
-
-
-async def _draft_playbook(event: VerificationFinished, effectiveness: int | None, context: Context, connection: Connection) -> None:
-    """A verified success without a playbook drafts one; one that healed wholly is approved at once."""
-    if event.playbook or event.verdict is not Verdict.SUCCESS or effectiveness is None:
-        return
-    lesson = await lessons.get_lesson(connection, event.operation)
-    if lesson is None or not lesson.alert:
-        return
-    wholly = effectiveness == _WHOLLY_EFFECTIVE
-    incident = await incidents.get_incident(connection, event.incident)
-    about = incident.key if incident else event.action.target.key
-    drafted = await playbooks.draft_playbook(connection, _learned(event, lesson, context, about=about, approved=wholly))
-    if drafted and event.incident:
-        what = f"a playbook was {'approved' if wholly else 'drafted'} from it"
-        await incidents.add_timeline(connection, incident=event.incident, event=event.id, at=context.now(), by=context.by, what=what)
-
-
-def _learned(event: VerificationFinished, lesson: lessons.LessonRow, context: Context, *, about: str, approved: bool) -> PlaybookRow:
-    """The playbook that says what was done, for this alert about this very target, by its key: of a pod, what it is part of."""
-    pattern = pattern_of(event.action)
-    name = playbooks.learned_name(lesson.alert, pattern)
-    selector = write_selector((Matcher(ALERT_NAME, Sign.EQUAL, lesson.alert),))
-    playbook = Playbook(
-        name=name,
-        title=clean(f"{lesson.alert}: {describe(event.action)}", 200),
-        owner="learn",
-        symptoms=Symptoms(alerts=(selector,), services=lesson.services, severities=_range(event.severity), targets=(about,)),
-        steps=(step_for(event.action),),
-    )
-    return PlaybookRow(
-        name=name,
-        version=1,
-        status=PlaybookStatus.APPROVED if approved else PlaybookStatus.DRAFT,
-        playbook=playbook,
-        alert=lesson.alert,
-        pattern=pattern,
-        source=Source.TEMPLATE,
-        confidence=_DRAFT_CONFIDENCE,
-        created_at=event.at,
-        created_by=context.by,
-        changed_at=event.at,
-        changed_by=context.by,
-    )
-
-
-def _range(severity: Severity) -> tuple[Severity, ...]:
-    """The severity and its neighbours: the range that a remedy is taken to fit."""
-    every = list(Severity)
-    place = every.index(severity)
-    return tuple(every[max(0, place - 1) : place + 2])

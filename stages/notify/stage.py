@@ -26,6 +26,7 @@ from schemas.events import (
     PeopleAsked,
     VerificationFinished,
 )
+from schemas.learning import PlaybookChanged
 from schemas.words import DeadReason, Language, Outcome
 from sql.approvals import ApprovalRow, get_approval
 from sql.card_facts import note_news
@@ -53,6 +54,7 @@ _TELLERS: dict[type[Event], str] = {
     VerificationFinished: "verify",
 }
 _ASKERS = ("propose", "gate", "failure_watch")
+_JUDGES = ("learn", "failure_watch")
 
 
 def _teller_of(event: Event) -> str | None:
@@ -62,6 +64,9 @@ def _teller_of(event: Event) -> str | None:
     if isinstance(event, PeopleAsked):
         asker = event.by.partition("/")[0]
         return asker if asker in _ASKERS else _ASKERS[0]
+    if isinstance(event, PlaybookChanged):
+        judge = event.by.partition("/")[0]
+        return judge if judge in _JUDGES else _JUDGES[0]
     return _TELLERS.get(type(event), "gate")
 
 
@@ -122,7 +127,7 @@ class Notify:
     """Tells people. Every channel gets each message at its own pace: one that is down is not asked again before its time."""
 
     name: ClassVar[str] = "notify"
-    topics: ClassVar[tuple[str, ...]] = ("incidents", "decisions", "executions", "verifications", "failures", "dead")
+    topics: ClassVar[tuple[str, ...]] = ("incidents", "decisions", "executions", "verifications", "failures", "lessons", "dead")
 
     def __init__(self, database: Database, channels: Sequence[Channel], options: NotifyOptions | None = None) -> None:
         self.database = database

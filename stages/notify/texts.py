@@ -159,6 +159,19 @@ TEXTS: dict[str, Text] = {
         "規則 {rule}，模式 {mode}，信任 {trust}，風險 {before}，因信任降為 {after}；{people}",
     ),
     "decided.roles": Text("{decided}, with {roles} among them", "{decided}，其中須包含 {roles}"),
+    "playbook.draft": Text("playbook {playbook} version {version} was drafted", "已起草處置手冊 {playbook} 第 {version} 版"),
+    "playbook.approved": Text("playbook {playbook} version {version} may propose now", "處置手冊 {playbook} 第 {version} 版現可提出處置"),
+    "playbook.deprecated": Text(
+        "playbook {playbook} version {version} proposes no more", "處置手冊 {playbook} 第 {version} 版不再提出處置"
+    ),
+    "playbook.review": Text(
+        "it waits for review: mend playbooks show {playbook} --version {version}",
+        "等待審閱：mend playbooks show {playbook} --version {version}",
+    ),
+    "playbook.how": Text(
+        "what it rests on: mend playbooks show {playbook} --version {version}",
+        "依據：mend playbooks show {playbook} --version {version}",
+    ),
     "people.none": Text("no signature", "不需簽核"),
     "vote.sign": Text("signed by {person}", "{person} 已簽核"),
     "vote.reject": Text("rejected by {person}", "{person} 已否決"),

@@ -11,7 +11,7 @@ from schemas.action import Action
 from schemas.evidence import Snapshot
 from schemas.playbook import NearMiss, Share
 from schemas.target import Target
-from schemas.words import Risk, Severity, Source
+from schemas.words import Debate, Risk, Severity, Source
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +37,9 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
 
     `question` is not empty where people are needed besides, or instead, because the action alone cannot heal.
     `confidence` is from 0 to 1; `risk` is set only where the source names one. `otherwise` is what is suggested in its place
-    when its preflight fails, such as for lack of room. `objection` is what speaks against it, so that a person must sign. `inverse`
-    takes it back, where the preflight knows no way. `repairs` names the failed operation that it repairs, where it does.
-    `similarity` says how much the playbook, of that version, fits, and from what.
+    when its preflight fails, such as for lack of room. `objection` is what speaks against it, so that a person must sign, and
+    `debate` how a critic answered, where one was asked. `inverse` takes it back, where the preflight knows no way. `repairs` names
+    the failed operation that it repairs, where it does. `similarity` says how much the playbook, of that version, fits, and from what.
     """
 
     action: Action
@@ -58,6 +58,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     otherwise: Suggestion | None = None
     objection: str = ""
     repairs: str = ""
+    debate: Debate | None = None
 
 
 class SuggestionSource(Protocol):

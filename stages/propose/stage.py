@@ -401,4 +401,5 @@ def _proposal(context: Context, severity: Severity, answer: _Answer, evidence: s
         similarity=suggestion.similarity or msgspec.UNSET,
         near=answer.near or msgspec.UNSET,
         repairs=suggestion.repairs or msgspec.UNSET,
+        debate=suggestion.debate or msgspec.UNSET,
     )

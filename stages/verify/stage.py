@@ -19,8 +19,8 @@ from bus.handler import Context, Reject
 from schemas.action import RerunJob, describe, is_observation, parts_of, seen_after
 from schemas.event import Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
-from schemas.evidence import Sensor, Snapshot
-from schemas.playbook import Playbook
+from schemas.evidence import Demand, Sensor, Snapshot
+from schemas.playbook import Playbook, Verification
 from schemas.text import clean
 from schemas.words import Ground, Outcome, Verdict
 from sql.approvals import ApprovalRow, get_approval
@@ -39,12 +39,13 @@ from sql.verifications import (
     hold_verification,
 )
 from stages.genuine import require_due, require_told
-from stages.verify.demands import unless_met, unmet_demands
+from stages.verify.demands import demands_of, look_at_demands, unless_met, unmet
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import VerifyOptions
 from stages.verify.outside import with_outside
 from stages.verify.relapse import Held, assess_held
 from stages.verify.score import shown
+from stages.verify.touched import touched_pods
 
 _VERIFIED = (Outcome.SUCCEEDED, Outcome.UNKNOWN)
 _RARER = 6  # intervals between two looks while only an alert or a start is waited for
@@ -69,11 +70,12 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Look(msgspec.Struct, frozen=True, kw_only=True):
-    """One look: the snapshots in the question, and what they mean."""
+    """One look: the snapshots in the question, what they mean, and what of the playbook's demands held."""
 
     case: _Case
     question: Question
     assessment: Assessment
+    demands: tuple[Demand, ...] = ()
 
 
 class VerifyStage:
@@ -141,11 +143,13 @@ class VerifyStage:
             limit, ended_at = self._options.observe_limit, operation.finished_at
             question = await with_outside(question, self._metrics, incident, at=now, ended_at=ended_at, limit=limit, proposed=case.proposed)
             assessment = self._assess(question, case)
-        if assessment.verdict is Verdict.SUCCESS and case.playbook is not None:
+        wanted = case.playbook.verification if case.playbook is not None else Verification()
+        demands = demands_of(wanted)
+        if assessment.verdict is Verdict.SUCCESS and demands:
             labels, limit = incident.labels if incident else {}, self._options.observe_limit
-            unmet = await unmet_demands(case.playbook.verification, question.after, labels, self._metrics, at=now, limit=limit)
-            assessment = unless_met(assessment, unmet)
-        return _Look(case=case, question=question, assessment=assessment)
+            demands = await look_at_demands(wanted, question.after, labels, self._metrics, at=now, limit=limit)
+            assessment = unless_met(assessment, unmet(demands))
+        return _Look(case=case, question=question, assessment=assessment, demands=demands)
 
     def _assess(self, question: Question, case: _Case) -> Assessment:
         weights = self._options.weights
@@ -265,7 +269,7 @@ async def _finish(event: VerificationDue, look: _Look, context: Context, connect
     after_id = context.new_id()
     await store_snapshot(connection, id=after_id, incident=operation.incident, phase="after", snapshot=look.question.after)
     before_id = await _before(look, context, connection)
-    held = look.case.held
+    held, touched = look.case.held, touched_pods(look.question.before, look.question.after)
     result = context.event(
         VerificationFinished,
         incident=operation.incident,
@@ -289,6 +293,8 @@ async def _finish(event: VerificationDue, look: _Look, context: Context, connect
         ground=assessment.ground,
         parts=assessment.parts,
         held=round(held.seconds, 1) if held else 0.0,
+        demands=look.demands or msgspec.UNSET,
+        touched=msgspec.UNSET if touched is None else touched,
     )
     score = f" (score {assessment.score:g}: {shown(assessment.parts)})" if assessment.parts else ""
     what = f"verified as {assessment.verdict}: {describe(operation.action)}. {assessment.summary}{score}"

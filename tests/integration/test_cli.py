@@ -288,6 +288,27 @@ def test_two_people_sign_and_what_they_signed_is_done(mend: Mend, approval: str,
     assert re.search(r"TrustChanged .*rollback:\S+: 0 → 1", mend.said("trace", incident))
 
 
+def test_a_person_rates_what_was_done_and_is_told_what_that_moved(mend: Mend, incident: str) -> None:
+    rate = ("learn", "feedback", incident, "--rating")
+    assert "is not listed under [people]" in mend.wrong(*rate, "5")
+    assert "there is no incident nothing" in mend.wrong(
+        "learn", "feedback", "nothing", "--rating", "5", "--as", "ana", MEND_PERSON_TOKEN=ANA
+    )
+    told = mend.json(*rate, "5", "--note", f"quick {ESCAPE}", "--override", "nothing", "--as", "ana", MEND_PERSON_TOKEN=ANA)
+    assert (told["kept"], told["counts"], told["person"]) == (True, True, "ana")
+    assert any(re.fullmatch(r"trust of rollback:\S+ 1 → 2", effect) for effect in told["effects"]), told
+    assert mend.json("trust", "ls")[0]["score"] == 2
+    shown = mend.said("incidents", "show", incident)
+    assert re.search(r"^feedback +ana: 5 of 5: quick .*; done instead: nothing$", shown, re.MULTILINE)
+    assert re.search(r"^diagnoses +(borne out|not known).*\(template templates\)$", shown, re.MULTILINE)
+    assert re.search(r"^declared +held: roll back deployment shop/web", shown, re.MULTILINE)
+    assert re.search(r"FeedbackGiven .*ana: 5 of 5, quick", mend.said("trace", incident))
+    (learned,) = [row for row in mend.json("playbooks", "ls") if row["name"].startswith("learned-")]
+    assert learned["confidence"] == 0.6
+    behind = mend.said("playbooks", "show", learned["name"])
+    assert re.search(rf"^learned from +{incident} at .*: roll back deployment shop/web", behind, re.MULTILINE)
+
+
 def test_an_alert_that_is_no_alert_is_refused_with_its_reason(mend: Mend) -> None:
     assert "the API answered 400" in mend.wrong("send-alert", "-", stdin='{"version": "4"}')
     assert "the API answered 401" in mend.wrong("send-alert", "-", stdin="{}", MEND_HTTP_TOKEN="another token altogether")

@@ -219,7 +219,7 @@ async def test_lessons_and_playbooks_are_rebuilt_too(scene: Scene) -> None:
         async with scene.database.transaction() as connection:
             for event in order:
                 await lessons.apply(connection, event)
-            await playbook_statistics.apply(connection, judged)
+            await playbook_statistics.take(connection, [judged])
         live = await contents(scene)
         await scene.archive(done)
         await rebuild(scene.database, "lessons")
