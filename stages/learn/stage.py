@@ -99,7 +99,7 @@ async def _from_incident(event: Event, connection: Connection) -> Sequence[Outpu
 
 
 async def _take(event: ExecutionFinished | VerificationFinished, connection: Connection) -> None:
-    """Into every projection but trust, whose moves are told."""
+    """Into every projection but trust, whose moves are told; after trust, always: so that no two wait for each other."""
     for projection in (lessons, playbook_statistics, repairs, recurrence):
         await projection.take(connection, [event])
 
@@ -120,10 +120,11 @@ async def _from_verification(event: VerificationFinished, context: Context, conn
 
 async def _from_execution(event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
     """Every execution leaves an entry; the verdict on a failed one is known at once."""
+    failed = event.outcome is Outcome.FAILED and not is_observation(event.action)
+    outputs = await _move_trust(event, "its execution failed", context, connection) if failed else []
     await _take(event, connection)
-    if event.outcome is not Outcome.FAILED or is_observation(event.action):
+    if not failed:
         return []
-    outputs = await _move_trust(event, "its execution failed", context, connection)
     notes = f"failed: {event.error}"
     await incidents.record_outcome(connection, event.incident, succeeded=False, effectiveness=1, notes=notes)
     return [*outputs, _lesson(event, context, Verdict.FAILED, event.error)]
