@@ -110,7 +110,8 @@ async def _from_incident(event: Event, connection: Connection) -> Sequence[Outpu
 
 
 async def _take(event: ExecutionFinished | VerificationFinished, connection: Connection) -> None:
-    """Into every projection but trust and the statistics of playbooks: what these move is told."""
+    """Into every projection but trust and the statistics of playbooks, whose moves are told; between these, always: so that no two wait
+    for each other."""
     for projection in (lessons, knowledge, repairs, recurrence):
         await projection.take(connection, [event])
 
@@ -134,13 +135,14 @@ async def _from_verification(event: VerificationFinished, context: Context, conn
 
 async def _from_execution(event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
     """Every execution leaves an entry; the verdict on a failed one is known at once."""
+    failed = event.outcome is Outcome.FAILED and not is_observation(event.action)
+    outputs = await _move_trust(event, "its execution failed", context, connection) if failed else []
     await _take(event, connection)
-    if event.outcome is not Outcome.FAILED or is_observation(event.action):
+    if not failed:
         return []
-    outputs = await _move_trust(event, "its execution failed", context, connection)
-    outputs += await _tell_playbook(event, context, connection)
     notes = f"failed: {event.error}"
     await incidents.record_outcome(connection, event.incident, succeeded=False, effectiveness=1, notes=notes)
+    outputs += await _tell_playbook(event, context, connection)
     return [*outputs, _lesson(event, context, Verdict.FAILED, event.error)]
 
 

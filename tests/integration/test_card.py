@@ -12,17 +12,19 @@ from adapters.ports import Card
 from ops.cli.dossier import pages
 from ops.facts.dossier import dossier_of
 from schemas.action import RollBackWorkload
+from schemas.event import Event
 from schemas.events import PeopleAsked
 from schemas.evidence import AlertView, BlastRadius, Check, GitOps, Sensor
 from schemas.words import CheckResult, Choice, Language, Mode, Outcome, Severity, Source, Tier, Verdict
+from sql import lessons, recurrence
 from sql.approvals import ApprovalRow
 from sql.card_facts import CardFacts, card_facts, note_news
 from sql.database import Database
 from sql.evidence import store_snapshot
-from sql.lessons import apply
 from sql.repairs import Repair, recommend
 from stages.gate.options import GateOptions
 from stages.notify.card import card_of
+from tests.integration.histories import opened, resolved
 from tests.integration.scene import TARGET, Scene, gate, requested, row
 from tests.unit.snapshots import pod, snapshot
 
@@ -226,14 +228,22 @@ async def test_an_incident_that_is_over_has_no_buttons(scene: Scene) -> None:
     assert found.buttons == ()
 
 
+async def noted(scene: Scene, *events: Event) -> None:
+    """What happened is in the knowledge base."""
+    for event in events:
+        await scene.back(event)
+    async with scene.database.transaction() as connection:
+        await lessons.take(connection, events)
+
+
 async def test_what_happened_the_last_times_is_told(scene: Scene) -> None:
     first = await requested(scene, severity=Severity.P2)
-    done = scene.finished(first)
-    async with scene.database.connection() as connection:
-        await apply(connection, done)
-        await apply(connection, scene.verified(done, Verdict.FAILED))
     await scene.handle(gate(scene), scene.vote(first, "eve", Choice.REJECT))
-    await scene.resolve(first.incident)
+    done = scene.finished(first)
+    await noted(scene, done, scene.verified(done, Verdict.FAILED))
+    came = [await opened(scene, first.incident), await resolved(scene, first.incident)]
+    async with scene.database.transaction() as connection:
+        await recurrence.take(connection, came)
     scene.later(60)
     second = await requested(scene, severity=Severity.P2)
     told = shown(await card(scene, second.incident), "Last times")
@@ -251,12 +261,10 @@ async def test_what_happened_the_last_times_is_told(scene: Scene) -> None:
 async def test_what_was_done_in_the_same_incident_counts_and_what_was_not_done_does_not(scene: Scene) -> None:
     first = await requested(scene, severity=Severity.P2)
     undone = (Outcome.REFUSED, Outcome.DRY_RUN_BLOCKED, Outcome.SHADOWED, Outcome.WITHDRAWN)
-    async with scene.database.connection() as connection:
-        await apply(connection, scene.finished(first, Outcome.FAILED))
-        for outcome in undone:
-            await apply(connection, scene.finished(outcome=outcome, incident="elsewhere"))
-    assert shown(await card(scene, first.incident), "Last times") == "never done here before"
     await scene.handle(gate(scene), scene.vote(first, "eve", Choice.REJECT))
+    await noted(scene, scene.finished(first, Outcome.FAILED))
+    await noted(scene, *(scene.finished(outcome=outcome, incident="elsewhere") for outcome in undone))
+    assert shown(await card(scene, first.incident), "Last times") == "never done here before"
     scene.later(1)
     again = scene.proposal(first.incident, severity=Severity.P0)
     await scene.handle(gate(scene), again)

@@ -303,7 +303,7 @@ async def test_a_playbook_that_fails_in_a_row_loses_its_approval(scene: Scene) -
     watch, book = FailureWatch(scene.database, FailureWatchOptions(same_cause=100)), playbook()
     await known(scene, book, PlaybookStatus.APPROVED)
     for verdict in (Verdict.FAILED, Verdict.FAILED, Verdict.SUCCESS, Verdict.FAILED, Verdict.DEGRADED, Verdict.FAILED):
-        assert not [one for one in await judged(scene, watch, book, verdict) if isinstance(one)]
+        assert not [one for one in await judged(scene, watch, book, verdict) if isinstance(one, PlaybookChanged)]
     outputs = await judged(scene, watch, book, Verdict.FAILED)
     changed = only(outputs, PlaybookChanged)
     assert (changed.playbook, changed.playbook_version, changed.before, changed.after) == (book.name, 1, "approved", "deprecated")

@@ -61,7 +61,7 @@ async def taken(database: Database, projection: Projection, batches: Sequence[Se
 
 @pytest.mark.slow
 @pytest.mark.parametrize("projection", ALL, ids=[projection.name for projection in ALL])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(drawn=incidents, seed=st.integers(0, 2**32), writers=st.integers(2, 3))
 async def test_any_order_any_repetition_and_any_writers_give_the_same_rows(
     database: Database, projection: Projection, drawn: Sequence[tuple[object, Sequence[Attempt]]], seed: int, writers: int
