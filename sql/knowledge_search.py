@@ -7,7 +7,9 @@ its services and tags, 0.2 in what came of it, 0.1 in the error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -19,6 +21,7 @@ from sql.segments import Token, normalised, read_query, tokens
 
 _WIDTH = 160  # characters of an excerpt
 _MARGIN = 40  # characters before what it is shown for
+_TEXT_LIMIT = 2000  # characters of one text that an excerpt may come from
 _action = msgspec.json.Decoder(Action)
 _PLAIN = (
     *("id", "incident", "approval", "alert", "anomaly", "place", "category", "target", "pattern", "what", "risk", "path", "playbook"),
@@ -110,36 +113,55 @@ async def search(
     return await _with_excerpts(connection, entries, query.words)
 
 
-async def _with_excerpts(connection: Connection, entries: Sequence[Entry], words: Iterable[str]) -> list[Found]:
-    texts = [[normalised(text) for text in _texts(entry)] for entry in entries]
-    found = {text: list(tokens(text)) for several in texts for text in several}
-    told = {token.word for several in found.values() for token in several} | set(words)
-    lexemes = {row["word"]: frozenset(row["lexemes"]) for row in await connection.fetch(_LEXEMES, list(told))} if told else {}
+async def _with_excerpts(connection: Connection, entries: Sequence[Entry], words: frozenset[str]) -> list[Found]:
+    """The entries with their excerpts, which are made beside the event loop: somebody's long texts hold up nothing else."""
+    texts = [[normalised(text[:_TEXT_LIMIT]) for text in _texts(entry)] for entry in entries]
+    told = await asyncio.to_thread(_words_of, texts) if words else set()
+    asked = list(told | words)
+    lexemes = {row["word"]: frozenset(row["lexemes"]) for row in (await connection.fetch(_LEXEMES, asked) if asked else [])}
     wanted = frozenset(lexeme for word in words for lexeme in lexemes[word])
-    return [
-        Found(entry=entry, excerpt=_best([(text, found[text]) for text in several], lexemes, wanted))
-        for entry, several in zip(entries, texts, strict=True)
-    ]
+    hits = {word: found & wanted for word, found in lexemes.items() if found & wanted}
+    excerpts = await asyncio.to_thread(lambda: [_excerpt(several, hits) for several in texts])
+    return [Found(entry=entry, excerpt=excerpt) for entry, excerpt in zip(entries, excerpts, strict=True)]
 
 
 def _texts(entry: Entry) -> list[str]:
     """What an excerpt is taken from; of equals the first."""
-    return [entry.summary, entry.error, *entry.notes, f"{entry.alert}: {entry.what}", ", ".join((*entry.services, *entry.tags))]
+    notes, named = "; ".join(entry.notes), ", ".join((*entry.services, *entry.tags))
+    return [entry.summary, entry.error, notes, f"{entry.alert}: {entry.what}", entry.target, named]
 
 
-def _best(texts: Sequence[tuple[str, list[Token]]], lexemes: Mapping[str, frozenset[str]], wanted: frozenset[str]) -> str:
-    """The excerpt with the most of what is wanted; the beginning of the first text where nothing is."""
-    best, most = next((text for text, _ in texts if text), ""), 0
-    spans: list[tuple[int, int]] = []
-    start = 0
-    for text, several in texts:
-        hits = [token for token in several if lexemes[token.word] & wanted]
-        for token in hits:
-            near = [one for one in hits if token.start <= one.start and one.end <= token.start + _WIDTH - _MARGIN]
-            count = len(frozenset[str]().union(*(lexemes[one.word] & wanted for one in near)))
-            if count > most:
-                best, most, start, spans = text, count, token.start, [(one.start, one.end) for one in hits]
-    return _marked(best, max(0, start - _MARGIN), spans)
+def _words_of(texts: Sequence[Sequence[str]]) -> set[str]:
+    return {token.word for several in texts for text in several for token in tokens(text)}
+
+
+def _excerpt(texts: Sequence[str], hits: Mapping[str, frozenset[str]]) -> str:
+    """The part of the texts with the most of what is wanted; the beginning of the first text where nothing is.
+
+    `hits` are the words to mark, each with what it stands for.
+    """
+    best, most, start = next((text for text in texts if text), ""), 0, 0
+    marked: list[Token] = []
+    for text in texts if hits else ():
+        found = sorted((token for token in tokens(text) if token.word in hits), key=lambda token: (token.start, token.end))
+        count, place = _densest(found, hits)
+        if count > most:
+            best, most, start, marked = text, count, place, found
+    return _marked(best, max(0, start - _MARGIN), [(token.start, token.end) for token in marked])
+
+
+def _densest(found: Sequence[Token], hits: Mapping[str, frozenset[str]]) -> tuple[int, int]:
+    """How many different things stand where most of them stand close together, and where that begins."""
+    most, start, end = 0, 0, 0
+    near: Counter[str] = Counter()
+    for place, first in enumerate(found):
+        while end < len(found) and (end <= place or found[end].end <= first.start + _WIDTH - _MARGIN):
+            near.update(hits[found[end].word])
+            end += 1
+        if (count := sum(number > 0 for number in near.values())) > most:
+            most, start = count, first.start
+        near.subtract(hits[first.word])
+    return most, start
 
 
 def _marked(text: str, start: int, spans: Sequence[tuple[int, int]]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.console import Json, Limit, print_json, print_pairs, print_rows
+from ops.cli.console import Json, print_json, print_pairs, print_rows
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add_to(application: typer.Typer) -> None:
 def search(
     context: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(help='Words, "a phrase", or, and -not. None: everything.')] = None,
-    limit: Limit = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="The most entries to print.")] = 20,
     alert: Annotated[str, typer.Option("--alert", help="Only of this alert.", show_default=False)] = "",
     result: Annotated[str, typer.Option("--result", help="Only what ended so, such as success or failed.", show_default=False)] = "",
     since: Annotated[str, typer.Option("--since", help="Only since then: 12h, 7d, or 2026-01-31.", show_default=False)] = "",

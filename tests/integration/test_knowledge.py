@@ -181,6 +181,10 @@ async def test_what_was_searched_for_is_marked_in_the_part_that_fits_best(scene:
     assert (found.excerpt[0], found.excerpt[-1], len(found.excerpt) < 200) == ("…", "…", True)
     (found,) = await ask(scene, "-latency")
     assert found.excerpt.startswith("nothing to see here")
+    long = "x" * 190
+    await learned(scene, summary=f"{long} {filler} gone, quite gone, {long}", about={"target": deployment("long"), "alert": "Long"})
+    (found,) = await ask(scene, f"{long} quite gone", alert="Long")
+    assert "«gone», «quite» «gone», «xx" in found.excerpt
 
 
 async def test_a_query_of_a_megabyte_is_refused_and_long_texts_are_kept(scene: Scene) -> None:
