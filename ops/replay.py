@@ -148,6 +148,7 @@ class Replay:
             await feed(self._bus, self._group, events, token=token)
             progress.fed += len(rows)
             progress.last = rows[-1].id
+            await audit_close(connection, self.id, state="pending", output=self._told())  # also where this process is killed
             self._tell(progress)
         await put_away(connection)
 
@@ -162,11 +163,12 @@ class Replay:
 
     async def _note(self, state: AuditState, error: str = "") -> None:
         """Closes the audit row, as far as the store is there for it."""
-        told = f"{self.progress.fed} of {self.progress.events} events" + (
-            f", the last one {self.progress.last}" if self.progress.fed else ""
-        )
         try:
             async with self._database.connection() as connection:
-                await audit_close(connection, self.id, state=state, output=told, error=error)
+                await audit_close(connection, self.id, state=state, output=self._told(), error=error)
         except StoreError:
             return
+
+    def _told(self) -> str:
+        progress = self.progress
+        return f"{progress.fed} of {progress.events} events" + (f", the last one {progress.last}" if progress.fed else "")

@@ -65,7 +65,9 @@ async def _ended(storm: Storm, found: Judgement) -> list[str]:
         for row in await storm.database.fetch("SELECT state, count(*) FROM incidents WHERE state <> 'CLOSED' GROUP BY state")
     ]
     beats = await storm.pulse.look()
-    return wrong + [f"{group} has {beat.lag} not read and {beat.pending} not settled" for group, beat in beats.items() if beat.waiting]
+    return wrong + [
+        f"{group} has {beat.lag} not read and {sum(beat.pending.values())} not settled" for group, beat in beats.items() if beat.waiting
+    ]
 
 
 async def _nothing_lost(storm: Storm, found: Judgement) -> list[str]:

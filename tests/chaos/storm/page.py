@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ops.wiring import PROCESSES
-from tests.bench.ground import commit, machine, quantile
+from tests.bench.ground import commit, quantile
 from tests.bench.table import grid
 from tests.chaos.storm.cast import REPLICAS
 from tests.chaos.storm.judgement import MOST_GROWTH, Judgement, told
 from tests.chaos.storm.run import Storm
 from tests.chaos.storm.stores import POSTGRES, REDIS
 
-_PACKAGES = ("redis", "hiredis", "msgspec", "asyncpg", "litestar", "uvicorn")
 PAGE = Path(__file__).parents[3] / "docs" / "reliability.md"
 _INTRODUCTION = """# Reliability, as measured
 
@@ -42,7 +41,7 @@ def page(storm: Storm, found: Judgement, *, command: str) -> str:
     minutes = (
         f"{plan.seconds / 60:.3g} min of blows, about one in {plan.every:.3g} s, then {storm.drained_in:.0f} s until nothing was left to do"
     )
-    facts = "\n".join(f"- {line}" for line in (f"`{command}`, at {commit()}, seed {plan.seed}: {minutes}", *machine(_PACKAGES)))
+    facts = "\n".join(f"- {line}" for line in (f"`{command}`, at {commit()}, seed {plan.seed}: {minutes}", *storm.ground))
     parts = [_INTRODUCTION, f"## The newest run\n\n{outcome}\n\n{facts}", _results(storm, found), _blows(storm), _memory(storm)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

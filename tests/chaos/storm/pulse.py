@@ -17,22 +17,33 @@ _EVERY = 0.2  # seconds
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """What a group has handled since the beginning, and what waits for it: not delivered yet, and delivered and not settled."""
+    """A group: what it has not read, what it holds in each topic, and the last entry there that it has read."""
 
-    handled: int
     lag: int
-    pending: int
+    pending: dict[str, int]
+    read: dict[str, bytes]
 
     @property
     def waiting(self) -> int:
-        return self.lag + self.pending
+        return self.lag + sum(self.pending.values())
+
+    def has_settled_since(self, then: Beat) -> bool:
+        """Whether it has surely settled something: fewer entries are pending, or no more of them although it has read on.
+
+        A count of what was read is not asked for: Redis may not know it any more after a restart.
+        """
+        for topic, pending in self.pending.items():
+            before = then.pending.get(topic, 0)
+            if pending < before or (pending <= before and self.read[topic] != then.read.get(topic)):
+                return True
+        return False
 
 
 class _Hurt(msgspec.Struct):
-    """What one blow did: `handled` is what each group had handled, as long as it has handled no more; `seconds` how long that lasted."""
+    """What one blow did: `then` is how each group was, as long as it has settled nothing since; `seconds` how long that lasted."""
 
     victim: str
-    handled: dict[str, int]
+    then: dict[str, Beat]
     seconds: float = 0.0
 
 
@@ -50,21 +61,30 @@ class Pulse:
 
     async def look(self) -> dict[str, Beat]:
         """Every group now. Raises RedisError and OSError."""
-        rows: dict[str, list[int]] = {group: [0, 0, 0] for group in self._groups}
+        lag = dict.fromkeys(self._groups, 0)
+        pending: dict[str, dict[str, int]] = {group: {} for group in self._groups}
+        read: dict[str, dict[str, bytes]] = {group: {} for group in self._groups}
         for topic in self._groups["archive"]:
+            stream = names.stream(0, topic)
             try:
-                infos: list[dict[str, Any]] = await self._redis.xinfo_groups(names.stream(0, topic))
+                infos: list[dict[str, Any]] = await self._redis.xinfo_groups(stream)
             except RedisError as error:
                 if "no such key" in str(error):
                     continue
                 raise
             for info in infos:
-                row = rows.get(info["name"].decode())
-                if row is not None:
-                    row[0] += (info["entries-read"] or 0) - info["pending"]
-                    row[1] += info["lag"] or 0
-                    row[2] += info["pending"]
-        return {group: Beat(*row) for group, row in rows.items()}
+                group = info["name"].decode()
+                if group in lag:
+                    lag[group] += await self._lag(stream, info)
+                    pending[group][topic] = info["pending"]
+                    read[group][topic] = info["last-delivered-id"]
+        return {group: Beat(lag[group], pending[group], read[group]) for group in self._groups}
+
+    async def _lag(self, stream: bytes, info: dict[str, Any]) -> int:
+        """What the group has not read, counted where Redis does not know it."""
+        if info["lag"] is not None:
+            return int(info["lag"])
+        return len(await self._redis.xrange(stream, b"(" + info["last-delivered-id"], "+", count=1000) or ())
 
     async def feel(self) -> None:
         """Looks again and again, until it is cancelled."""
@@ -81,18 +101,18 @@ class Pulse:
 
     def struck(self, victim: str, groups: tuple[str, ...]) -> None:
         """From now on it is measured how long these groups take."""
-        self._hurt.append(_Hurt(victim, {group: self.beats[group].handled for group in groups if group in self.beats}))
+        self._hurt.append(_Hurt(victim, {group: self.beats[group] for group in groups if group in self.beats}))
 
     def _is_over(self, hurt: _Hurt, seconds: float) -> bool:
-        """Whether all have handled something again, or nothing waits for those that have not."""
-        for group, handled in list(hurt.handled.items()):
-            if group in self.beats and self.beats[group].handled > handled:
-                del hurt.handled[group]
-        if hurt.handled and (not self.beats or any(self.beats[group].waiting for group in hurt.handled)):
+        """Whether every group has settled something again."""
+        for group, then in list(hurt.then.items()):
+            if group in self.beats and self.beats[group].has_settled_since(then):
+                del hurt.then[group]
+        if hurt.then and (not self.beats or any(self.beats[group].waiting for group in hurt.then)):
             hurt.seconds += seconds
-        if not hurt.handled:
+        if not hurt.then:
             self.recovered.append((hurt.victim, hurt.seconds))
-        return not hurt.handled
+        return not hurt.then
 
     async def is_quiet(self) -> bool:
         """Whether every group has settled everything that is in the streams."""

@@ -25,7 +25,7 @@ from bus.errors import BusError
 from ops.wiring import STAGES
 from sql.database import Database
 from sql.migrate import migrate
-from tests.bench.ground import until
+from tests.bench.ground import machine, until
 from tests.chaos.storm import traffic
 from tests.chaos.storm.cast import Cast
 from tests.chaos.storm.effects import Effects
@@ -82,6 +82,7 @@ idle_limit = 6.0
 transient_limit = 3.0
 backoff_limit = 2.0
 """
+_PACKAGES = ("redis", "hiredis", "msgspec", "asyncpg", "litestar", "uvicorn")
 _SENDERS = 3
 _GROUP = 20
 _UNHANDLED = 40  # alerts for each entry that is no alert
@@ -118,6 +119,7 @@ class Storm:
         self.notifications = 0
         self.drained_in = 0.0
         self.plane: Plane | None = None
+        self.ground: list[str] = machine(_PACKAGES)
         self.cast: Cast
         self.pulse: Pulse
         self.people: People
