@@ -60,6 +60,7 @@ ON CONFLICT (incident, kind, about) DO UPDATE
  WHERE (excluded.at, excluded.event) < (l.at, l.event)
 RETURNING incident
 """
+_KNOWN = "SELECT EXISTS (SELECT FROM recurrence_ledger WHERE incident = $1 AND kind = $2 AND about = $3)"
 _TOUCHED = "SELECT DISTINCT about FROM recurrence_ledger WHERE kind = 'came' AND incident = ANY($1)"
 _FOLD = """
 WITH ends AS (
@@ -148,9 +149,11 @@ async def fold_keys(connection: Connection, touched: Touched) -> None:
     await connection.execute(_FOLD, list(touched))
 
 
-async def has_taken(connection: Connection, event: str) -> bool:
-    """Whether this event is in the ledger."""
-    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM recurrence_ledger WHERE event = $1)", event))
+async def has_taken(connection: Connection, event: Event) -> bool:
+    """Whether the ledger says already what this event says, and the stores bear it out."""
+    said = [*await _came(connection, [event]), *await _ended(connection, [event]), *await _done(connection, [event])]
+    known = [await connection.fetchval(_KNOWN, one.incident, one.kind, one.about) for one in said]
+    return bool(known) and all(known)
 
 
 async def take(connection: Connection, events: Sequence[Event]) -> None:

@@ -22,4 +22,3 @@ CREATE INDEX playbook_sources_incident ON playbook_sources (incident);
 -- Of one alert and one pattern there may be several learned playbooks, where the alert is about something else each time.
 DROP INDEX playbooks_learned;
 CREATE INDEX playbooks_learned ON playbooks (alert, pattern) WHERE alert <> '';
-CREATE INDEX approvals_playbook ON approvals (playbook) WHERE playbook <> '';

@@ -60,4 +60,3 @@ CREATE INDEX knowledge_at ON knowledge (at DESC, id DESC);
 CREATE INDEX knowledge_alert ON knowledge (alert, at DESC);
 CREATE INDEX knowledge_anomaly ON knowledge (anomaly);
 CREATE INDEX knowledge_place ON knowledge (place);
-CREATE INDEX IF NOT EXISTS incident_alerts_anomaly ON incident_alerts (anomaly);

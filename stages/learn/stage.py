@@ -99,7 +99,7 @@ async def _from_genuine(event: Event, learn: Learning, connection: Connection) -
 
 
 async def _has_learned(event: Event, connection: Connection) -> bool:
-    taken = (trust.has_taken(connection, event.id), lessons.has_taken(connection, event), recurrence.has_taken(connection, event.id))
+    taken = (trust.has_taken(connection, event.id), lessons.has_taken(connection, event), recurrence.has_taken(connection, event))
     return any([await one for one in taken])
 
 

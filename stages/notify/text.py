@@ -70,7 +70,7 @@ def _lines(event: Event, language: Language) -> list[str]:
             said = say(language, "judged", said=verdict_in(language, event), what=action_in(language, event.action))
             worse = [say(language, "worse", regressions=", ".join(event.regressions))] if event.regressions else []
             return [said, event.summary, *worse]
-        case PlaybookChanged():
+        case PlaybookChanged() if event.by.startswith("learn/"):  # failure_watch asks people about its own
             return _playbook(event, language)
         case _:
             return _decision(event, language)

@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.action import Action, Investigate, RestartWorkload, ScaleWorkload
 from schemas.event import Event
-from schemas.events import ActionApproved, ActionRejected, IncidentOpened, IncidentResolved
+from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, IncidentOpened, IncidentResolved
 from schemas.identity import new_id
 from schemas.target import Target
 from schemas.words import Disposition, Outcome, Risk, Severity, Verdict
@@ -83,6 +83,8 @@ async def history(scene: Scene, target: Target, attempts: Sequence[Attempt], *, 
             told += [msgspec.structs.replace(one, id=new_id(scene.now), at=scene.now) for one in told[-2:]]
     for event in told:
         await scene.back(event)
+        if isinstance(event, ExecutionFinished):
+            await scene.allow(event)
     if ended:
         told.append(await resolved(scene, incident))
     scene.later(1)

@@ -106,10 +106,10 @@ async def test_of_one_person_the_newest_rating_counts_in_whatever_order_and_afte
         msgspec.structs.replace(said[2], id=new_id(scene.now), rating=1),
         msgspec.structs.replace(said[2], rating=1),
     ]
-    await scene.archive(*said[:2], forged[0])
+    await scene.archive(*said, forged[0])
     async with scene.database.transaction() as connection:
         assert await feedback.trust_entries(connection, forged) == []
-    assert (await rebuild(scene.database, "trust")).events == 3
+    assert (await rebuild(scene.database, "trust")).events == 4
     assert await score(scene) == (3, 3)
 
 

@@ -71,6 +71,8 @@ async def test_what_differs_is_told_row_by_row_and_a_rebuild_makes_it_equal(scen
         "INSERT INTO repairs VALUES ('nothing', 'restart', 9, 9, 0)",
         "DELETE FROM playbook_ledger",
         "UPDATE knowledge SET notes = '{forged}' WHERE id = (SELECT max(id) FROM knowledge)",
+        "UPDATE diagnoses SET bearing = 'right' WHERE bearing = 'wrong'",
+        "DELETE FROM declarations",
     ):
         await scene.database.fetch(spoiled)
     found = await verified(scene)
@@ -80,7 +82,7 @@ async def test_what_differs_is_told_row_by_row_and_a_rebuild_makes_it_equal(scen
     assert (trust.table, trust.live["score"], trust.built["score"], trust.built["pattern"]) == ("trust", 77, 0, "restart:prod/shop/api")
     (lesson,), (repair,) = found["lessons"].differences, found["repairs"].differences
     assert (lesson.live, repair.built) == (None, None)
-    assert [one.differing for one in found.values()] == [1, 6, 1, 2, 1, 1]
+    assert [one.differing for one in found.values()] == [1, 6, 1, 2, 1, 1, 3, 6]
     assert len((await verify(scene.database, "playbooks", most=2)).differences) == 2
     for name in NAMES:
         assert (await rebuild(scene.database, name)).changed > 0
