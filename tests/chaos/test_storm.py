@@ -17,7 +17,7 @@ from tests.chaos.storm.run import Plan, Storm
 from tests.chaos.storm.stores import POSTGRES, REDIS
 from tests.chaos.storm.traffic import tellings
 
-SHORT = Plan(seed=20, seconds=40.0, alerts=240, every=2.3, drain=300.0, plane=2)
+SHORT = Plan(seed=20, seconds=30.0, alerts=200, every=1.7, drain=300.0, plane=2)
 
 
 @pytest.mark.slow
