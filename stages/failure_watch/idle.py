@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bus.handler import Context
+from bus.handler import Context, Reject
 from schemas.event import Output
 from schemas.events import IncidentIdleDue, IncidentOpened, PeopleAsked
 from schemas.text import clean
@@ -26,8 +26,14 @@ async def begin(event: IncidentOpened, context: Context, connection: Connection,
     incident = await get_incident(connection, event.incident)
     if incident is not None and not incident.is_open:
         return []
-    await require_told(connection, "ingest", event)
-    return [_due(context, context.now() + timedelta(seconds=options.idle))]
+    idle = timedelta(seconds=options.idle)
+    try:
+        await require_told(connection, "ingest", event)
+    except Reject:
+        if incident is not None and context.now() - event.at > idle:
+            return []  # told so long ago that nothing proves it any more: its timer was set then
+        raise
+    return [_due(context, context.now() + idle)]
 
 
 async def look(event: IncidentIdleDue, context: Context, connection: Connection, options: FailureWatchOptions) -> Sequence[Output]:
@@ -35,11 +41,18 @@ async def look(event: IncidentIdleDue, context: Context, connection: Connection,
 
     Of one that waits for a signature the gate reminds people; what is being done has not come to its end. Raises Reject and Retry.
     """
-    await require_due(connection, context.stage, event, context.now())
-    incident = await get_incident(connection, event.incident)
-    if incident is None or not incident.is_open:
-        return []
     now, idle = context.now(), timedelta(seconds=options.idle)
+    incident = await get_incident(connection, event.incident)
+    if incident is not None and not incident.is_open:
+        return []
+    try:
+        await require_due(connection, context.stage, event, now)
+    except Reject:
+        if incident is not None and now - event.at >= idle:
+            return []  # it was due already, and is not proven any more: another was set then
+        raise
+    if incident is None:
+        return []
     activity = await last_activity(connection, incident.id, now=now)
     last = max(incident.opened_at, activity.at or incident.opened_at)
     if last + idle > now:

@@ -166,6 +166,8 @@ async def repair_decided(event: Decided, connection: Connection) -> RepairRow | 
 
 async def decided_against(event: Decided, row: RepairRow, context: Context, connection: Connection) -> list[Event]:
     """The gate does not let a repair run. What it holds is put to people with all that was tried; of the rest they know from the gate."""
+    if row.ended_at is not None:
+        return []
     await require_told(connection, "gate", event)
     match event:
         case ActionHeld():
@@ -182,8 +184,10 @@ async def decided_against(event: Decided, row: RepairRow, context: Context, conn
 
 async def not_proposed(event: RepairNotProposed, context: Context, connection: Connection) -> list[Event]:
     """Propose looked again and puts no repair forward: people are asked. Raises Reject for one that was never wanted."""
-    await require_told(connection, "propose", event)
     row = await get_repair(connection, event.repair)
+    if row is not None and row.ended_at is not None:
+        return []
+    await require_told(connection, "propose", event)
     if row is None:
         raise Reject(f"no repair {clean(event.repair, 64)!r} was ever wanted")
     if not await end_repair(connection, row.id, result=f"{describe(row.action)}: not proposed: {event.reason}", at=context.now()):

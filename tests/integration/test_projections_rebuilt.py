@@ -71,7 +71,7 @@ async def test_what_differs_is_told_row_by_row_and_a_rebuild_makes_it_equal(scen
         "INSERT INTO repairs VALUES ('nothing', 'restart', 9, 9, 0)",
         "DELETE FROM playbook_ledger",
         "UPDATE knowledge SET notes = '{forged}' WHERE id = (SELECT max(id) FROM knowledge)",
-        "UPDATE diagnoses SET bearing = 'right' WHERE bearing = 'wrong'",
+        "UPDATE diagnoses SET bearing = 'wrong' WHERE bearing = 'right'",
         "DELETE FROM declarations",
     ):
         await scene.database.fetch(spoiled)
