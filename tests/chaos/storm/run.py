@@ -71,6 +71,8 @@ settle = 1
 interval = 1
 limit = 5
 hold_down = 1
+[failure_watch]
+idle = 20
 [propose]
 patience = 5
 retry_after = 1
