@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ops.clock import now
+from ops.clusters import cluster_names, default_cluster, open_worlds, require_files_of_hosts, require_something_to_heal
 from ops.errors import NoCluster, SettingsWrong, StoppedEarly
 from ops.logging import configure_logging, hide_secrets
 from ops.partitions import require_partitions
@@ -32,17 +34,11 @@ from ops.wiring import (
     PROCESSES,
     Parts,
     asks_model,
-    cluster_names,
-    default_cluster,
     groups_of_topics,
     make_stage,
-    now,
     open_channels,
     open_metrics,
     open_model,
-    open_worlds,
-    require_files_of_hosts,
-    require_something_to_heal,
     stages_named,
     votes_keys,
 )

@@ -39,7 +39,7 @@ def search(
     With -- before the words none of them is taken for an option: `mend knowledge search -- crash -latency`.
     """
     from ops.cli.words import choice_of
-    from ops.wiring import now
+    from ops.clock import now
     from schemas.words import Result
 
     ended = choice_of(Result, result) if result else None

@@ -101,8 +101,8 @@ async def _given(session: Session, incident: str, rating: int, *, person: str, n
     import platform
 
     from ops.cli.votes import votes_key_of
+    from ops.clock import now
     from ops.feedback import SuggestionBox
-    from ops.wiring import now
     from stages.proofs import ProofKeys
 
     keys = ProofKeys(votes_key_of(session).reveal().encode())

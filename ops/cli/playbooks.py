@@ -154,7 +154,7 @@ def import_(
 
 async def _imported(session: Session, playbooks: Any, *, approve: bool, by: str) -> list[PlaybookRow]:
     from ops.catalogue import import_one, move
-    from ops.wiring import now
+    from ops.clock import now
     from sql.playbooks import PlaybookStatus
 
     rows = []
@@ -195,7 +195,7 @@ def _move(session: Session, name: str, version: int, status: PlaybookStatus, per
 
 async def _moved(session: Session, name: str, version: int, status: PlaybookStatus, *, by: str) -> PlaybookRow:
     from ops.catalogue import move
-    from ops.wiring import now
+    from ops.clock import now
 
     async with session.database() as database, database.transaction() as connection:
         return await move(connection, name, version, status, by=by, at=now())

@@ -138,7 +138,7 @@ def rebuild(context: typer.Context, name: Name, as_json: Json = False) -> None:
 async def _rebuilt(session: Session, name: str) -> Rebuilt:
     """Rebuilds it, with a row in the audit log from the first moment."""
     from ops.cli.people import user_of_system
-    from ops.wiring import now
+    from ops.clock import now
     from schemas.identity import new_id
     from sql.audit import audit_close, audit_open
     from sql.projections.rebuild import rebuild

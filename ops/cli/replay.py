@@ -44,8 +44,8 @@ def replay(
 
     Nothing is done again: what a stage decided then it tells again, and what it did is in its ledgers. No other group sees them.
     """
+    from ops.clock import now
     from ops.replay import chosen
-    from ops.wiring import now
 
     time, session = now(), session_of(context)
     past = chosen(
@@ -142,8 +142,8 @@ def _run(session: Session, group: str, past: Slice, behind: int, *, as_json: boo
 
 async def _fed(session: Session, group: str, past: Slice, behind: int, kept: list[Replay], *, quiet: bool) -> Progress:
     from ops.cli.people import user_of_system
+    from ops.clock import now
     from ops.replay import Replay
-    from ops.wiring import now
 
     async with session.database() as database, session.bus() as bus:
         who = f"person/{user_of_system()}"

@@ -39,7 +39,7 @@ def list_(context: typer.Context, limit: Limit = 100, as_json: Json = False) -> 
 
 
 async def _listed(session: Session, limit: int) -> list[tuple[TrustRow, int]]:
-    from ops.wiring import now
+    from ops.clock import now
     from sql.trust import list_trust, score
 
     half_life = session.settings.gate.trust_half_life

@@ -13,8 +13,8 @@ from pathlib import Path
 from adapters.ports import World
 from adapters.worlds import Worlds
 from ops import up
+from ops.clock import now
 from ops.settings import Settings, load
-from ops.wiring import now
 from tests.chaos.storm.effects import Effects, RecordingWorld
 
 
