@@ -5,7 +5,6 @@ Nothing here imports a driver of the world before a stage that needs one is made
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from stages.gate.votes import VoteKeys
     from stages.propose.case import SuggestionSource
 
-_log = logging.getLogger("mend.wiring")
 ARCHIVE = "archive"
 STAGES = ("ingest", "propose", "gate", "execute", "verify", "learn", "failure_watch", "notify", ARCHIVE)
 """The consumer groups, in the order in which an alert meets them."""

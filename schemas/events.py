@@ -1,6 +1,7 @@
 """Every event that flows, by the topic it flows on.
 
-Changing one without a new version fails the golden-file test in `tests/fundamentals/test_events.py`.
+Changing one without a new version fails the golden-file test in `tests/fundamentals/test_events.py`. They are in one file, a long one, for
+they are the vocabulary that everything else is read by.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import msgspec
 
 from schemas.action import Action
 from schemas.event import Event
-from schemas.evidence import BlastRadius, Check, Demand, GitOps, Judgement
+from schemas.evidence import GitOps
+from schemas.judgement import Demand, Judgement
 from schemas.learning import FeedbackGiven, FeedbackKept, PlaybookChanged
 from schemas.playbook import NearMiss, Share
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Target
 from schemas.words import (
     Choice,

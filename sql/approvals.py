@@ -14,7 +14,7 @@ import msgspec
 
 from schemas.action import Action, is_observation
 from schemas.events import VoteCast
-from schemas.evidence import BlastRadius, Check
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Target
 from schemas.words import ApprovalState, Choice, Mode, Risk, Severity
 from sql.database import Connection, Row

@@ -13,7 +13,7 @@ import msgspec
 from schemas.action import describe
 from schemas.event import Event
 from schemas.events import VerificationFinished
-from schemas.evidence import Demand
+from schemas.judgement import Demand
 from schemas.text import clean
 from schemas.words import Ground, Outcome, Verdict
 from sql.database import Connection, Row

@@ -10,7 +10,7 @@ import msgspec
 from schemas.action import Action, is_observation
 from schemas.event import Event
 from schemas.events import VerificationFinished
-from schemas.evidence import BlastRadius
+from schemas.preflight import BlastRadius
 from sql.database import Connection
 
 _action = msgspec.json.Decoder(Action)

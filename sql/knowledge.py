@@ -19,8 +19,8 @@ import msgspec
 from schemas.action import Action, describe, is_observation, pattern_of
 from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
-from schemas.evidence import BlastRadius
 from schemas.learning import FeedbackGiven
+from schemas.preflight import BlastRadius
 from schemas.text import clean
 from schemas.words import Outcome, Severity, Verdict
 from sql.database import Connection, Row

@@ -11,7 +11,7 @@ from ops.cli.console import duration, shown
 from ops.facts.dossier import Dossier
 from ops.facts.way_back import Now, Origin, WayBack
 from schemas.action import describe, is_observation
-from schemas.evidence import BlastRadius, Check
+from schemas.preflight import BlastRadius, Check
 from schemas.words import ApprovalState, Source
 from sql.approvals import ApprovalRow, SignatureRow
 from sql.past import Past

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ops.cli.words import choice_of, known_word
 from ops.errors import CommandFailed
 from schemas import action as actions
-from schemas.evidence import BlastRadius, Check
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, IncidentState, Mode, SignalStatus, Tier
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from bus.connect import Bus
     from schemas.action import Action
     from schemas.events import ActionProposed
-    from schemas.evidence import Check, Snapshot
+    from schemas.evidence import Snapshot
+    from schemas.preflight import Check
     from sql.approvals import ApprovalRow
     from sql.incidents import IncidentRow
 

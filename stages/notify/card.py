@@ -9,8 +9,8 @@ import msgspec
 
 from adapters.ports import Card, CardButton, CardLine
 from schemas.action import is_observation
-from schemas.evidence import BlastRadius
 from schemas.in_short import in_short
+from schemas.preflight import BlastRadius
 from schemas.text import clean
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome, Source
 from sql.approvals import ApprovalRow, SignatureRow

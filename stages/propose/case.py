@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from schemas.action import Action
+from schemas.action import Action, describe
 from schemas.evidence import Snapshot
 from schemas.playbook import NearMiss, Share
+from schemas.preflight import Check
 from schemas.target import Target
 from schemas.words import Debate, Risk, Severity, Source
 
@@ -59,6 +61,20 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     objection: str = ""
     repairs: str = ""
     debate: Debate | None = None
+
+
+def with_reason(suggestion: Suggestion, reason: str) -> Suggestion:
+    """The suggestion with one reason more, the second where there is one to say; also what it gives way to."""
+    if not reason:
+        return suggestion
+    otherwise = suggestion.otherwise and with_reason(suggestion.otherwise, reason)
+    return msgspec.structs.replace(suggestion, reasons=(*suggestion.reasons[:1], reason, *suggestion.reasons[1:]), otherwise=otherwise)
+
+
+def instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> Suggestion:
+    """The second best, which says why it is not the first."""
+    why = "; ".join(check.detail or check.name for check in failed)
+    return msgspec.structs.replace(second, reasons=(*second.reasons, f"Better would be to {describe(first.action)}, but: {why}."))
 
 
 class SuggestionSource(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from schemas.action import Action, Investigate, is_observation
 from schemas.diagnosis import Fault, fault_of, live_pods
-from schemas.evidence import Check
+from schemas.preflight import Check
 from schemas.text import clean
 from stages.propose.case import Case, Suggestion
 

@@ -29,7 +29,6 @@ from schemas.events import (
     RepairWanted,
     VerificationFinished,
 )
-from schemas.evidence import Check
 from schemas.playbook import NearMiss
 from schemas.target import Kind
 from schemas.text import clean
@@ -42,7 +41,7 @@ from sql.outbox import kept, once
 from sql.proposals import ProposalKind, ProposalRow, latest_proposal, looked_again, note_proposal
 from stages.genuine import require_told
 from stages.propose import templates
-from stages.propose.case import Case, Neighbours, Suggestion, SuggestionSource
+from stages.propose.case import Case, Neighbours, Suggestion, SuggestionSource, instead, with_reason
 from stages.propose.investigation import investigate, unseen
 from stages.propose.options import ProposeOptions
 from stages.propose.outdated import outranked, why_outdated
@@ -191,7 +190,7 @@ class ProposeStage:
             return _people(f"The alert does not say what it is about: {incident.title}", "Which workload or host is meant?")
         try:
             case = await self._look(incident, context.now())
-            suggestion = _with_reason(await (suggest or self._suggest)(case), gone(case, firing=incident.firing))
+            suggestion = with_reason(await (suggest or self._suggest)(case), gone(case, firing=incident.firing))
             beside = await self._neighbours.near(case) if self._neighbours is not None else ()
             return msgspec.structs.replace(await self._checked(case, suggestion), near=beside)
         except TargetMissing as error:
@@ -257,24 +256,10 @@ class ProposeStage:
             return await self._checked(case, refused)
         failed = [check for check in preflight.checks if check.result is CheckResult.FAILED]
         if failed and suggestion.otherwise is not None:
-            return await self._checked(case, _instead(suggestion, suggestion.otherwise, failed))
+            return await self._checked(case, instead(suggestion, suggestion.otherwise, failed))
         action = msgspec.structs.replace(suggestion.action, target=preflight.target)
         suggestion = msgspec.structs.replace(suggestion, action=action, reasons=(*suggestion.reasons, *unseen(action, failed)))
         return _Answer(case=case, suggestion=suggestion, preflight=preflight, question=suggestion.question, reason=suggestion.reasons[0])
-
-
-def _with_reason(suggestion: Suggestion, reason: str) -> Suggestion:
-    """The suggestion with one reason more, the second where there is one to say; also what it gives way to."""
-    if not reason:
-        return suggestion
-    otherwise = suggestion.otherwise and _with_reason(suggestion.otherwise, reason)
-    return msgspec.structs.replace(suggestion, reasons=(*suggestion.reasons[:1], reason, *suggestion.reasons[1:]), otherwise=otherwise)
-
-
-def _instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> Suggestion:
-    """The second best, which says why it is not the first."""
-    why = "; ".join(check.detail or check.name for check in failed)
-    return msgspec.structs.replace(second, reasons=(*second.reasons, f"Better would be to {describe(first.action)}, but: {why}."))
 
 
 async def _is_over(event: Event, connection: Connection) -> bool:

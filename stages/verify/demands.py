@@ -13,8 +13,9 @@ from datetime import datetime
 import msgspec
 
 from adapters.ports import Metrics
-from schemas.evidence import Demand, Judgement, Snapshot
+from schemas.evidence import Snapshot
 from schemas.facts import facts_of
+from schemas.judgement import Demand, Judgement
 from schemas.playbook import Verification
 from schemas.playbook_steps import compare
 from schemas.promql import written_in

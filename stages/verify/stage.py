@@ -19,7 +19,8 @@ from bus.handler import Context, Reject
 from schemas.action import RerunJob, describe, is_observation, parts_of, seen_after
 from schemas.event import Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
-from schemas.evidence import Demand, Sensor, Snapshot
+from schemas.evidence import Sensor, Snapshot
+from schemas.judgement import Demand
 from schemas.playbook import Playbook, Verification
 from schemas.text import clean
 from schemas.words import Ground, Outcome, Verdict

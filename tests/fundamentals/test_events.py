@@ -17,8 +17,9 @@ from schemas.action import Action, RestartWorkload, ScaleWorkload
 from schemas.codec import decode, encode, peek
 from schemas.errors import InvalidIdentifier, UndecodableEvent, UnknownEventType
 from schemas.event import Event
-from schemas.evidence import BlastRadius, Check, Judgement
 from schemas.identity import derived_id, is_identifier, new_id, time_of
+from schemas.judgement import Judgement
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -30,8 +30,9 @@ from schemas.events import (
     VerificationFinished,
     VoteCast,
 )
-from schemas.evidence import BlastRadius, Check, Judgement
 from schemas.identity import new_id, time_of
+from schemas.judgement import Judgement
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, Health, Mode, Outcome, Risk, Severity, Source, Tier, Verdict
 from sql import approvals, event_log, signals

@@ -14,7 +14,8 @@ from ops.facts.dossier import dossier_of
 from schemas.action import RollBackWorkload
 from schemas.event import Event
 from schemas.events import PeopleAsked
-from schemas.evidence import AlertView, BlastRadius, Check, GitOps, Sensor
+from schemas.evidence import AlertView, GitOps, Sensor
+from schemas.preflight import BlastRadius, Check
 from schemas.words import CheckResult, Choice, Language, Mode, Outcome, Severity, Source, Tier, Verdict
 from sql import lessons, recurrence
 from sql.approvals import ApprovalRow

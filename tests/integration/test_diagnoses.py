@@ -12,8 +12,9 @@ from ops.cli.learned import declared_line, diagnosis_line
 from ops.facts.dossier import story_of
 from schemas.action import RestartWorkload
 from schemas.events import VerificationFinished
-from schemas.evidence import BlastRadius, Demand
 from schemas.identity import new_id
+from schemas.judgement import Demand
+from schemas.preflight import BlastRadius
 from schemas.words import Debate, Ground, Mode, Severity, Source, Tier, Verdict
 from sql import approvals, declarations, diagnoses
 from sql.database import Database

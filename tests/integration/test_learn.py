@@ -12,10 +12,10 @@ from bus.handler import Reject
 from schemas.action import Investigate
 from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, ApprovalRequested, LessonLearned, TrustChanged
-from schemas.evidence import BlastRadius
 from schemas.identity import new_id
 from schemas.learning import PlaybookChanged
 from schemas.playbook_file import read_playbook, write_playbook
+from schemas.preflight import BlastRadius
 from schemas.words import UNKNOWN_GROUNDS, Debate, Ground, Mode, Outcome, Risk, Severity, Tier, Verdict
 from sql import approvals, incidents, lessons, playbook_statistics, playbooks, trust
 from sql.database import Database

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bus.memory import MemoryBus
 from ops.sandbox.kubectl import settled, unready, waiting
 from schemas.events import IncidentResolved, VerificationFinished
-from schemas.evidence import Judgement
+from schemas.judgement import Judgement
 from schemas.target import Target
 from schemas.words import Disposition, Ground, Health, Outcome, Severity, Verdict
 from stages.failure_watch.stage import FailureWatch

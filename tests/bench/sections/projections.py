@@ -28,7 +28,7 @@ from schemas.events import (
     TrustChanged,
     VerificationFinished,
 )
-from schemas.evidence import Judgement
+from schemas.judgement import Judgement
 from schemas.target import Kind, Target
 from schemas.words import Disposition, Health, Mode, Outcome, Risk, Severity, SignalStatus, Verdict
 from sql.database import Database

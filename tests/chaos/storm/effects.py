@@ -19,7 +19,8 @@ import msgspec
 from adapters.errors import OutcomeUnknown, Refused, Transient
 from adapters.ports import Applied, Preflight
 from schemas.action import Action, is_observation
-from schemas.evidence import BlastRadius, Check, ContainerView, PodView, Sensor, Snapshot, WorkloadView
+from schemas.evidence import ContainerView, PodView, Sensor, Snapshot, WorkloadView
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Tier
 
