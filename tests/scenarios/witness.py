@@ -176,8 +176,7 @@ def _well(kind: str, item: Tree, pods: Iterable[Tree]) -> bool | None:
         return None
     labels = spec["selector"]["matchLabels"].items()
     live = [pod for pod in pods if labels <= (pod["metadata"].get("labels") or {}).items() and not pod["metadata"].get("deletionTimestamp")]
-    ready = [all(status["ready"] for status in pod["status"].get("containerStatuses", [{"ready": False}])) for pod in live]
-    return settled(item, []) and all(ready)
+    return settled(item, live)
 
 
 def is_well(facts: Facts, target: Target) -> bool | None:
