@@ -154,6 +154,17 @@ def about_many(repeated: Repeated, cause: str, reason: str, question: str, windo
     return many, f"What do they have in common? Incidents {named}{more}. {quiet} Of the newest: {question}"
 
 
+def asked_how(repeated: Repeated | None) -> str:
+    """What a timeline says of how people were asked: by itself, with all of its cause, or not, as they know of the cause."""
+    match repeated.told if repeated is not None else "each":
+        case "quiet":
+            return "people were not asked again, for they know that incidents fail of this cause"
+        case "group":
+            return "people were asked, about all incidents of this cause at once"
+        case _:
+            return "people were asked"
+
+
 def with_suspicion(question: str, root_cause: str) -> str:
     """The question with what a language model suspects, called so."""
     return f"{question} A language model, which decides nothing, suspects: {root_cause}" if root_cause else question

@@ -40,7 +40,7 @@ from stages.failure_watch.found import Failure, class_of_event, of_dead_letter, 
 from stages.failure_watch.options import FailureWatchOptions
 from stages.failure_watch.outages import tell_outage
 from stages.failure_watch.playbooks import deprecated_for_failures
-from stages.failure_watch.questions import about_many, is_unhealed, with_held_back, with_suspicion, with_why_not
+from stages.failure_watch.questions import about_many, asked_how, is_unhealed, with_held_back, with_suspicion, with_why_not
 from stages.failure_watch.repairing import TEXT_LIMIT, Decided, Ruling
 from stages.failure_watch.tried import with_tried
 from stages.failure_watch.valves import Valves
@@ -100,12 +100,14 @@ class FailureWatch:
                 return None
 
     async def _analysed(self, event: Event, look: _Look) -> _Look:
-        """The same, with what a language model suspects, where one is asked: of what is proven, once, outside of any transaction."""
+        """The same, with what a language model suspects, where one is asked: of what is new and proven, once, outside of any transaction."""
         if self.analyst is None or not isinstance(event, ExecutionFinished | VerificationFinished):
             return look
         if await kept(self.database, self.name, event.id) is not None:
             return look
         async with self.database.connection() as connection:
+            if await _is_known(connection, await look(connection)):
+                return look
             await require_told(connection, _TELLERS[type(event)], event)
         analysis = await self.analyst.analyse(event, class_of_event(event))
 
@@ -134,7 +136,7 @@ class FailureWatch:
 
     async def _tell(self, event: Event, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
         found = await look(connection)
-        if await is_known(connection, clean(found.about, _ABOUT_LIMIT)):
+        if await _is_known(connection, found):
             return []
         if (teller := _TELLERS.get(type(event))) is not None:
             await require_told(connection, teller, event)
@@ -155,7 +157,7 @@ class FailureWatch:
             operation=found.operation,
             root_cause=found.root_cause or msgspec.UNSET,
         )
-        await _note(event, found, ruling, context, connection)
+        await _note(event, found, ruling, repeated, context, connection)
         deprecated = await deprecated_for_failures(event, context, connection, self.options.playbook_failures)
         if ruling.wanted is not None:
             return [classified, ruling.wanted, *deprecated]
@@ -168,8 +170,12 @@ class FailureWatch:
         return [classified, *([asked] if asked is not None else []), *deprecated]
 
     async def _count(self, event: Event, found: Failure, context: Context, connection: Connection) -> Repeated | None:
-        """How often incidents failed of this cause of late; None for what belongs to no incident."""
-        if not event.incident or not found.cause:
+        """How often incidents failed of this cause of late; None for what belongs to no incident.
+
+        What may have happened is not counted: people are asked about each, whatever it has in common with others.
+        """
+        unknown = isinstance(event, ExecutionFinished | VerificationFinished) and event.outcome is Outcome.UNKNOWN
+        if unknown or not event.incident or not found.cause:
             return None
         window = timedelta(seconds=self.options.same_cause_window)
         first = self.options.same_cause
@@ -216,6 +222,10 @@ class FailureWatch:
         return await once(self.database, self.name, event, lambda connection: repairing.decided_against(event, row, context, connection))
 
 
+async def _is_known(connection: Connection, found: Failure) -> bool:
+    return await is_known(connection, clean(found.about, _ABOUT_LIMIT))
+
+
 async def _keep(event: Event, found: Failure, context: Context, connection: Connection) -> bool:
     """Keeps the failure; False when it is known already."""
     row = FailureRow(
@@ -233,14 +243,14 @@ async def _keep(event: Event, found: Failure, context: Context, connection: Conn
     return await record_failure(connection, row)
 
 
-async def _note(event: Event, found: Failure, ruling: Ruling, context: Context, connection: Connection) -> None:
+async def _note(event: Event, found: Failure, ruling: Ruling, repeated: Repeated | None, context: Context, connection: Connection) -> None:
     """Writes the class, the risk and what comes of it to the failure, to the audit row and to the incident's timeline."""
     if ruling.risk is not found.risk:
-        await judge_failure(connection, clean(found.about, 500), risk=ruling.risk)
+        await judge_failure(connection, clean(found.about, _ABOUT_LIMIT), risk=ruling.risk)
     repair = f"wanted: {describe(ruling.wanted.action)}" if ruling.wanted else f"none: {ruling.why_not}" if ruling.why_not else ""
     if found.operation:
         await audit_classify(connection, operation=found.operation, failure=found.failure.value, repair=repair)
     if event.incident:
-        did = "dead letter" if found.kind else f"a repair is {repair}" if ruling.wanted else "people were asked"
+        did = "dead letter" if found.kind else f"a repair is {repair}" if ruling.wanted else asked_how(repeated)
         what = f"{did} ({found.failure.value}): {clean(found.reason, TEXT_LIMIT)}"
         await add_timeline(connection, incident=event.incident, event=event.id, at=context.now(), by=context.by, what=what)

@@ -62,7 +62,10 @@ async def put_forward(
         return outputs
     async with database.connection() as connection:
         incident = await proven_repair(connection, event)
-        await wait_while_stopped(connection)
+        if incident is not None:
+            await wait_while_stopped(connection)
+    if incident is None:
+        return await kept(database, context.stage, event.id) or []
     found = await answer(incident, lambda case: repair_suggestion(case, event)) if incident.is_open else None
 
     async def decide(connection: Connection) -> Sequence[Output]:
@@ -78,12 +81,18 @@ async def put_forward(
     return await once(database, context.stage, event, decide)
 
 
-async def proven_repair(connection: Connection, event: RepairWanted) -> IncidentRow:
-    """The incident of a repair that is really wanted. Raises Reject for one that failure_watch never wanted, or of another action."""
-    await require_told(connection, "failure_watch", event)
+async def proven_repair(connection: Connection, event: RepairWanted) -> IncidentRow | None:
+    """The incident of a repair that is really wanted; None for one that was put forward already, or has ended.
+
+    Raises Reject for one that failure_watch never wanted, or of another action.
+    """
     row = await get_repair(connection, event.id)
+    wanted = row is not None and (row.action, row.operation, row.incident) == (event.action, event.operation, event.incident)
+    if wanted and row is not None and (row.proposal or row.ended_at is not None):
+        return None  # what was done counts before its proof, which is forgotten after a while
+    await require_told(connection, "failure_watch", event)
     incident = await get_incident(connection, event.incident)
-    if row is None or incident is None or (row.action, row.operation, row.incident) != (event.action, event.operation, event.incident):
+    if not wanted or incident is None:
         raise Reject(f"the store knows of no repair {clean(event.id, 64)!r} such as this one: the event is not genuine")
     return incident
 

@@ -93,3 +93,15 @@ async def test_no_model_is_asked_about_what_nobody_told_nor_over_the_budget(scen
     classified = only(await scene.handle(watch, event), FailureClassified)
     assert classified.confidence == 0.4
     assert scene.server.asked == []
+
+
+async def test_of_a_failure_that_is_known_no_model_is_asked_and_no_proof_is_needed(scene: ModelScene) -> None:
+    """It is told again long afterwards, when nobody remembers who told it first."""
+    scene.server.script = (guess(),)
+    analyst = Analyst(scene.database, scene.client(), clock=lambda: scene.now)
+    watch = FailureWatch(scene.database, FailureWatchOptions(repairs=False), analyst=analyst)
+    event: ExecutionFinished = scene.finished(outcome=Outcome.FAILED, incident=await scene.incident(), error=ERROR)
+    only(await scene.handle(watch, event), FailureClassified)
+    await scene.database.fetch("DELETE FROM outbox")
+    assert await scene.handle(watch, event, backed=False) == []
+    assert len(scene.server.asked) == 1

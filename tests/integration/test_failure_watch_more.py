@@ -39,6 +39,7 @@ from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.evidence import store_snapshot
 from sql.failures import list_failures
+from sql.incidents import timeline
 from sql.outages import OutageRow, begin_outage, end_outage
 from sql.playbooks import PlaybookStatus
 from sql.repair_attempts import get_repair, propose_repair
@@ -137,6 +138,20 @@ async def test_the_one_pod_that_a_restart_left_behind_is_deleted_through_the_gat
     assert (approval.inputs["source"], approval.inputs["repairs"]) == ("repair", wanted.operation)
 
 
+async def test_a_wish_that_was_answered_needs_no_proof_any_more(scene: Scene, watch: FailureWatch) -> None:
+    """Long afterwards nobody remembers who told it; told again, it is answered with nothing, and nothing is kept of it."""
+    wanted = only(await failed(scene, watch), RepairWanted)
+    propose = ProposeStage(scene.database, Permitting(snapshot(pod("api-1-a"))))
+    async with scene.database.transaction() as connection:
+        assert await propose_repair(connection, wanted.id, proposal="p")
+    await scene.database.fetch("DELETE FROM outbox")
+    assert await scene.handle(propose, wanted, backed=False) == []
+    assert await scene.database.fetch("SELECT FROM outbox") == []
+    other = msgspec.structs.replace(wanted, operation="another")
+    with pytest.raises(Reject, match="not genuine"):
+        await scene.handle(propose, other, backed=False)
+
+
 async def test_settings_and_people_keep_repairs_away(scene: Scene) -> None:
     none = FailureWatch(scene.database, FailureWatchOptions(repairs=False))
     assert "the settings want none" in asked(await failed(scene, none))[0].question
@@ -191,9 +206,25 @@ async def test_a_cause_that_repeats_becomes_one_escalation(scene: Scene) -> None
     (many,) = asked(outputs[3])
     assert "4 incidents in 60 min fail of one cause" in many.reason
     assert all(only(found, FailureClassified).incident in many.question for found in outputs[:4])
+    notes = []
+    async with scene.database.connection() as connection:
+        for found in outputs:
+            notes += [line.what for line in await timeline(connection, only(found, FailureClassified).incident) if "(network" in line.what]
+    said = [note.partition(" (network")[0] for note in notes]
+    asked_each, quiet = ["people were asked"] * 3, "people were not asked again, for they know that incidents fail of this cause"
+    assert said == [*asked_each, "people were asked, about all incidents of this cause at once", *[quiet] * 5]
     assert len(asked(await failed(scene, watch, "other", "permission denied"))) == 1, "another cause"
     scene.later(FailureWatchOptions().same_cause_window + 1)
     assert "fail of one cause" not in asked(await failed(scene, watch, "late"))[0].reason, "the count begins anew"
+
+
+async def test_what_may_have_happened_is_put_to_people_by_itself_however_often(scene: Scene, watch: FailureWatch) -> None:
+    for number in range(9):
+        held = await approved(scene, name=f"web{number}")
+        outputs = await scene.handle(watch, scene.finished(held, Outcome.UNKNOWN, error="the answer was lost"))
+        (question,) = asked(outputs)
+        assert "fail of one cause" not in question.reason
+        assert f"web{number}" in question.question
 
 
 async def test_what_was_tried_is_bounded_and_on_the_card(scene: Scene, watch: FailureWatch) -> None:
