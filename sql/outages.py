@@ -1,4 +1,7 @@
-"""Outages of consumer groups: begun once, told once, ended once, however many processes watch."""
+"""Outages of consumer groups: begun once, told once, ended once, however many processes watch.
+
+They are kept for each stream that a group reads, and told for the group: one process that is dead settles nothing of any of them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,16 @@ ON CONFLICT DO NOTHING RETURNING id
 """
 _END = "UPDATE group_outages SET over_at = $4 WHERE group_name = $1 AND topic = $2 AND partition = $3 AND over_at IS NULL RETURNING id"
 _UNTOLD = """
-SELECT * FROM group_outages WHERE (told_at IS NULL OR over_told_at IS NULL) AND (told_at IS NULL OR over_at IS NOT NULL) ORDER BY since
+SELECT * FROM group_outages o WHERE (told_at IS NULL OR over_told_at IS NULL) AND CASE WHEN over_at IS NULL THEN told_at IS NULL
+  ELSE over_told_at IS NULL AND NOT EXISTS (SELECT FROM group_outages n WHERE n.group_name = o.group_name AND n.over_at IS NULL) END
+ ORDER BY since
+"""
+_OPEN_GROUPS = "SELECT DISTINCT group_name FROM group_outages WHERE over_at IS NULL"
+_KNOWN = "SELECT EXISTS (SELECT FROM group_outages WHERE group_name = $1 AND over_at IS NULL AND told_at IS NOT NULL)"
+_TELL = "UPDATE group_outages SET told_at = $2 WHERE group_name = $1 AND over_at IS NULL AND told_at IS NULL RETURNING *"
+_TELL_OVER = """
+UPDATE group_outages SET over_told_at = $2, told_at = coalesce(told_at, $2)
+ WHERE group_name = $1 AND over_at IS NOT NULL AND over_told_at IS NULL RETURNING *
 """
 
 
@@ -54,14 +66,31 @@ async def get_outage(connection: Connection, id: str) -> OutageRow | None:  # no
 
 
 async def untold_outages(connection: Connection) -> list[OutageRow]:
-    """Outages of which people are still to be told that they began, or that they are over; the oldest first."""
+    """Outages of which people are still to be told: that they began, or that all of their group are over; the oldest first."""
     return [_row(row) for row in await connection.fetch(_UNTOLD)]
 
 
-async def note_told(connection: Connection, id: str, *, at: datetime, over: bool) -> None:  # noqa: A002
-    """Remembers that people were told that it began, or that it is `over`."""
-    column = "over_told_at" if over else "told_at"
-    await connection.execute(f"UPDATE group_outages SET {column} = $2 WHERE id = $1 AND {column} IS NULL", id, at)
+async def groups_out(connection: Connection) -> frozenset[str]:
+    """The groups that have an outage now."""
+    return frozenset(row["group_name"] for row in await connection.fetch(_OPEN_GROUPS))
+
+
+async def tell_began(connection: Connection, group: str, *, at: datetime) -> list[OutageRow]:
+    """The outages that the group has now and of which people are to be told, the oldest first; none while they know that it is out.
+
+    All of them are told by that. Needs the lock of the group's outages (`take_lock`), so that of those who ask at once one is first.
+    """
+    known = await connection.fetchval(_KNOWN, group)
+    told = [_row(row) for row in await connection.fetch(_TELL, group, at)]
+    return [] if known else sorted(told, key=lambda row: (row.since, row.id))
+
+
+async def tell_over(connection: Connection, group: str, *, at: datetime) -> list[OutageRow]:
+    """The outages of the group that are over and of which people were not told that, the oldest first. All of them are told by that.
+
+    Needs the lock as `tell_began` does.
+    """
+    return sorted((_row(row) for row in await connection.fetch(_TELL_OVER, group, at)), key=lambda row: (row.since, row.id))
 
 
 def _row(row: Row) -> OutageRow:

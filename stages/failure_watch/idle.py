@@ -9,6 +9,7 @@ from bus.handler import Context, Reject
 from schemas.event import Output
 from schemas.events import IncidentIdleDue, IncidentOpened, PeopleAsked
 from schemas.text import clean
+from sql import switch
 from sql.causes import count_cause
 from sql.database import Connection
 from sql.incidents import IncidentRow, add_timeline, get_incident, last_activity
@@ -57,7 +58,7 @@ async def look(event: IncidentIdleDue, context: Context, connection: Connection,
     last = max(incident.opened_at, activity.at or incident.opened_at)
     if last + idle > now:
         return [_due(context, last + idle)]
-    if activity.busy:
+    if activity.busy or (await switch.state(connection)).stopped:  # whoever stopped everything knows that nothing happens
         return [_due(context, now + idle)]
     return [*await _asked(incident, last, context, connection, options), _due(context, now + idle)]
 

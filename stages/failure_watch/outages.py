@@ -1,4 +1,4 @@
-"""A consumer group that stopped: people are asked once for each outage, and told when it is over."""
+"""A consumer group that stopped: people are asked once for all streams that it settles nothing of, and told once when that is over."""
 
 from __future__ import annotations
 
@@ -9,32 +9,53 @@ from schemas.event import Output
 from schemas.events import GroupOutage, PeopleAsked
 from schemas.text import clean
 from schemas.words import Severity
+from sql.approvals import take_lock
 from sql.database import Connection
-from sql.outages import OutageRow, get_outage, note_told
+from sql.outages import OutageRow, get_outage, tell_began, tell_over
 
 
 async def tell_outage(event: GroupOutage, context: Context, connection: Connection) -> Sequence[Output]:
-    """The question about an outage that the store knows of. Raises Reject for one that it does not: the news of it has no authority."""
+    """The question about an outage that the store knows of. Raises Reject for one that it does not: the news of it has no authority.
+
+    What is over by now is asked of nobody: that it is over is told, with how long it took.
+    """
+    await take_lock(connection, f"outage/{clean(event.group, 64)}")
     row = await get_outage(connection, event.id if event.stopped else event.cause)
     if row is None or (row.group, row.topic, row.partition) != (event.group, event.source_topic, event.partition):
         raise Reject(f"the store knows of no outage {clean(event.id, 64)!r}: the event is not genuine")
-    if (row.over_told_at if not event.stopped else row.told_at) is not None or (not event.stopped and row.over_at is None):
+    if event.stopped:
+        if row.told_at is not None or row.over_at is not None:
+            return []
+        rows = await tell_began(connection, row.group, at=context.now())
+        return [_asked(row, _stopped(rows), Severity.P1, context)] if rows else []
+    if row.over_told_at is not None or row.over_at is None:
         return []
-    await note_told(connection, row.id, at=context.now(), over=not event.stopped)
-    severity = Severity.P1 if event.stopped else Severity.P3
-    reason, question = _stopped(row) if event.stopped else _over(row)
-    return [context.event(PeopleAsked, subject=row.id, reason=clean(reason, 1000), question=clean(question, 1000), severity=severity)]
+    rows = await tell_over(connection, row.group, at=context.now())
+    return [_asked(row, _over(rows), Severity.P3, context)] if rows else []
 
 
-def _stopped(row: OutageRow) -> tuple[str, str]:
-    where = f"{row.topic}, partition {row.partition}"
-    reason = f"{row.group} has settled nothing of {where} since {row.since:%Y-%m-%d %H:%M:%S} UTC: {row.waiting} entries wait"
-    reason = f"{reason}, the oldest for {row.oldest:.0f} s"
-    return reason, f"Does its process run? `mend streams ls` shows the groups, and its log and /readyz say what {row.group} waits for."
+def _asked(row: OutageRow, words: tuple[str, str], severity: Severity, context: Context) -> PeopleAsked:
+    reason, question = words
+    return context.event(PeopleAsked, subject=row.id, reason=clean(reason, 1000), question=clean(question, 1000), severity=severity)
 
 
-def _over(row: OutageRow) -> tuple[str, str]:
-    assert row.over_at is not None
-    minutes = (row.over_at - row.since).total_seconds() / 60
-    reason = f"{row.group} works on {row.topic}, partition {row.partition}, again, after {minutes:.0f} min: that outage is over"
+def _where(rows: Sequence[OutageRow]) -> str:
+    """The stream, and how many more are held back with it."""
+    first, more = rows[0], len(rows) - 1
+    others = f" (and {more} more stream{'s' if more > 1 else ''} that it reads)" if more else ""
+    return f"{first.topic}, partition {first.partition}{others}"
+
+
+def _stopped(rows: Sequence[OutageRow]) -> tuple[str, str]:
+    first, waiting, oldest = rows[0], sum(row.waiting for row in rows), max(row.oldest for row in rows)
+    reason = f"{first.group} has settled nothing of {_where(rows)} since {first.since:%Y-%m-%d %H:%M:%S} UTC: {waiting} entries wait"
+    reason = f"{reason}, the oldest for {oldest:.0f} s"
+    question = f"Does its process run? `mend streams ls` shows the groups, and its log and /readyz say what {first.group} waits for."
+    return reason, f"{question} Until it is over, what else it does not settle is not told one by one."
+
+
+def _over(rows: Sequence[OutageRow]) -> tuple[str, str]:
+    first, ends = rows[0], [row.over_at for row in rows if row.over_at is not None]
+    minutes = (max(ends) - first.since).total_seconds() / 60
+    reason = f"{first.group} works on {_where(rows)}, again, after {minutes:.0f} min: that outage is over"
     return reason, "Nothing is to be done; `mend streams ls` shows how far it has come."

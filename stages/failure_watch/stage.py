@@ -100,7 +100,7 @@ class FailureWatch:
                 return None
 
     async def _analysed(self, event: Event, look: _Look) -> _Look:
-        """The same, with what a language model suspects, where one is asked: of what is new and proven, once, outside of any transaction."""
+        """The same, with what a language model suspects, where one is asked: of what is new and proven, outside of any transaction."""
         if self.analyst is None or not isinstance(event, ExecutionFinished | VerificationFinished):
             return look
         if await kept(self.database, self.name, event.id) is not None:
@@ -157,7 +157,7 @@ class FailureWatch:
             operation=found.operation,
             root_cause=found.root_cause or msgspec.UNSET,
         )
-        await _note(event, found, ruling, repeated, context, connection)
+        await _note(event, found, ruling, context, connection, repeated=repeated)
         deprecated = await deprecated_for_failures(event, context, connection, self.options.playbook_failures)
         if ruling.wanted is not None:
             return [classified, ruling.wanted, *deprecated]
@@ -243,7 +243,9 @@ async def _keep(event: Event, found: Failure, context: Context, connection: Conn
     return await record_failure(connection, row)
 
 
-async def _note(event: Event, found: Failure, ruling: Ruling, repeated: Repeated | None, context: Context, connection: Connection) -> None:
+async def _note(
+    event: Event, found: Failure, ruling: Ruling, context: Context, connection: Connection, *, repeated: Repeated | None
+) -> None:
     """Writes the class, the risk and what comes of it to the failure, to the audit row and to the incident's timeline."""
     if ruling.risk is not found.risk:
         await judge_failure(connection, clean(found.about, _ABOUT_LIMIT), risk=ruling.risk)

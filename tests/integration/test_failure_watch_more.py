@@ -32,7 +32,7 @@ from schemas.learning import PlaybookChanged
 from schemas.playbook import Playbook
 from schemas.target import Kind
 from schemas.words import DeadReason, Language, Mode, Outcome, Risk, Severity, Source, Verdict
-from sql import approvals, playbooks
+from sql import approvals, playbooks, switch
 from sql.approvals import ApprovalRow
 from sql.card_facts import card_facts, note_news
 from sql.database import Database
@@ -286,6 +286,16 @@ async def test_an_incident_in_which_nothing_happens_is_put_to_people(scene: Scen
     await scene.resolve(event.incident)
     scene.later(IDLE.total_seconds())
     assert await scene.handle(watch, due) == []
+
+
+async def test_while_everything_is_stopped_nobody_is_asked_why_nothing_happens(scene: Scene, watch: FailureWatch) -> None:
+    due, _ = timer(await scene.handle(watch, await opened(scene, "api")))
+    async with scene.database.transaction() as connection:
+        await switch.stop(connection, by="ana", reason="a test", at=scene.now)
+    scene.later(IDLE.total_seconds() + 1)
+    outputs = await scene.handle(watch, due)
+    assert asked(outputs) == []
+    assert timer(outputs)[1] == scene.now + IDLE
 
 
 async def test_an_incident_that_waits_for_a_signature_is_left_to_the_gate(scene: Scene, watch: FailureWatch) -> None:

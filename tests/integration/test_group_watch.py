@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,10 +13,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from bus import inspect
 from bus.connect import Bus, connect
+from bus.errors import BusUnavailable
 from bus.inspect import GroupRow, StreamRow
 from bus.redis_transport import RedisTransport
 from ops.group_watch import GroupWatch, progress_of
-from schemas.events import GroupOutage, PeopleAsked
+from schemas.events import DeadLettered, GroupOutage, PeopleAsked
+from schemas.words import DeadReason, Severity
 from sql import switch
 from sql.database import Database
 from stages.failure_watch.stage import FailureWatch
@@ -24,6 +26,8 @@ from tests.integration.bus.ground import votes
 from tests.integration.scene import Scene, only
 from tests.patience import PATIENCE
 from tests.unit.snapshots import NOW
+
+GATE = {"gate": ("decisions",)}
 
 
 @pytest.fixture
@@ -43,21 +47,33 @@ async def reader(bus: Bus) -> AsyncIterator[RedisTransport]:
 
 
 class Watched(Scene):
-    """A scene with a watch on the group `gate`, and what it told."""
+    """A scene with a watch on the group `gate`, or on others, and what it told."""
 
-    def __init__(self, database: Database, bus: Bus) -> None:
+    def __init__(self, database: Database, bus: Bus, groups: Mapping[str, Sequence[str]] = GATE) -> None:
         super().__init__(database)
+        self.groups = groups
         self.bus = bus
+        self.away = False
         self.began = self.now
         self.watch = self.another()
 
     def another(self) -> GroupWatch:
         """A watch that has just begun."""
         plain: dict[str, Any] = {"patience": 300, "by": "failure_watch/test", "clock": lambda: self.now}
-        return GroupWatch(self.bus, self.database, groups=["gate"], look=self.look, **plain)
+        return GroupWatch(self.bus, self.database, groups=self.groups, look=self.look, **plain)
+
+    async def turns(self, seconds: int) -> None:
+        """So much time passes, with a turn every 50 s at the least and one at its end."""
+        while seconds:
+            step = min(seconds, 50)
+            self.later(step)
+            await self.watch.turn()
+            seconds -= step
 
     async def look(self, bus: Bus) -> list[StreamRow]:
         """The streams, with ages by the clock of this test."""
+        if self.away:
+            raise BusUnavailable("it is away")
         rows, passed = await inspect.streams(bus), (self.now - self.began).total_seconds()
         return [
             msgspec.structs.replace(row, groups=tuple(msgspec.structs.replace(one, oldest=one.oldest + passed) for one in row.groups))
@@ -76,12 +92,11 @@ async def test_a_group_that_settles_nothing_is_told_once_and_its_end_too(databas
     scene = Watched(database, bus)
     await bus.append(votes(10))
     batch = (await reader.read(6, 0.1)).deliveries
-    for later in (0, 200, 99):
-        scene.later(later)
-        await scene.watch.turn()
+    await scene.watch.turn()
+    await scene.turns(299)
     assert await scene.told() == [], "it has 300 s"
-    scene.later(2)
-    for _ in range(3):
+    await scene.turns(2)
+    for _ in range(2):
         await scene.watch.turn()
     (stopped,) = await scene.told()
     assert (stopped.group, stopped.source_topic, stopped.stopped, stopped.waiting) == ("gate", "decisions", True, 10)
@@ -104,9 +119,103 @@ async def test_while_people_have_stopped_everything_no_group_is_out(database: Da
     await scene.watch.turn()
     async with database.transaction() as connection:
         await switch.stop(connection, by="ana", reason="a test", at=scene.now)
+    await scene.turns(301)
+    assert await scene.told() == []
+
+
+async def test_one_dead_process_is_one_question_and_one_end(database: Database, bus: Bus) -> None:
+    scene = Watched(database, bus, {"gate": ("decisions", "votes", "dead")})
+    transport = bus.transport("gate", scene.groups["gate"], 0, "host:1:a")
+    await transport.open()
+    plain: dict[str, Any] = {"group": "learn", "source_topic": "votes", "entry": "1-1", "reason": DeadReason.EXHAUSTED, "error": "e"}
+    await bus.append([*votes(3), DeadLettered(**scene.header(), attempts=5, original_type="VoteCast", original=b"{}", **plain)])
+    await scene.watch.turn()
+    await scene.turns(301)
+    stopped = await scene.told()
+    assert sorted(one.source_topic for one in stopped) == ["dead", "decisions"]
+    watch = FailureWatch(database)
+    asked = [output for event in stopped for output in await scene.handle(watch, event)]
+    assert "(and 1 more stream that it reads)" in only(asked, PeopleAsked).reason
+    assert "4 entries wait" in only(asked, PeopleAsked).reason
+    batch = (await transport.read(10, 0.1)).deliveries
+    await transport.settle([one for one in batch if one.topic == "dead"])
+    await scene.turns(20)
+    assert await scene.told() == stopped, "it is out as long as one stream is left"
+    await transport.settle([one for one in batch if one.topic != "dead"])
+    await scene.turns(20)
+    over = [event for event in await scene.told() if not event.stopped]
+    ends = [output for event in over for output in await scene.handle(watch, event)]
+    assert "again, after 6 min" in only(ends, PeopleAsked).reason
+    await scene.turns(301)
+    assert len(await scene.told()) == 4
+    await transport.close()
+
+
+async def test_what_is_over_by_now_is_asked_of_nobody_and_its_end_is_told(database: Database, bus: Bus, reader: RedisTransport) -> None:
+    scene = Watched(database, bus)
+    await bus.append(votes(1))
+    await scene.watch.turn()
+    await scene.turns(301)
+    (stopped,) = await scene.told()
+    await reader.settle((await reader.read(1, 0.1)).deliveries)
+    await scene.turns(20)
+    assert await scene.handle(FailureWatch(database), stopped) == []
+    (over,) = [event for event in await scene.told() if not event.stopped]
+    assert (await scene.asked(over)).severity is Severity.P3
+
+
+async def test_after_a_store_was_away_every_group_has_its_time_again(database: Database, bus: Bus, reader: RedisTransport) -> None:
+    scene = Watched(database, bus)
+    await bus.append(votes(1))
+    await scene.watch.turn()
     scene.later(301)
     await scene.watch.turn()
-    assert await scene.told() == []
+    assert await scene.told() == [], "nobody looked meanwhile"
+    await scene.turns(250)
+    scene.away = True
+    scene.later(20)
+    with pytest.raises(BusUnavailable):
+        await scene.watch.turn()
+    scene.away = False
+    await scene.turns(40)
+    assert await scene.told() == [], "a turn failed"
+    await scene.turns(301)
+    assert len(await scene.told()) == 1
+
+
+async def test_a_group_that_was_never_made_is_out_while_there_is_something_for_it(database: Database, bus: Bus) -> None:
+    scene = Watched(database, bus)
+    await bus.append(votes(3))
+    await scene.watch.turn()
+    await scene.turns(301)
+    (stopped,) = await scene.told()
+    assert (stopped.group, stopped.source_topic, stopped.waiting) == ("gate", "decisions", 3)
+    transport = bus.transport("gate", ["decisions"], 0, "host:1:a")
+    await transport.open()
+    await scene.turns(20)
+    assert len(await scene.told()) == 1, "it is there, and has settled nothing"
+    await transport.settle((await transport.read(10, 0.1)).deliveries)
+    await scene.turns(20)
+    assert [event.stopped for event in await scene.told()] == [True, False]
+    await transport.close()
+
+
+@pytest.mark.parametrize("group", ["failure_watch", "notify"])
+async def test_the_heartbeat_waits_while_nobody_would_hear_of_a_failure(database: Database, bus: Bus, group: str) -> None:
+    scene = Watched(database, bus, {group: ("decisions",), "gate": ("decisions",)})
+    transport = bus.transport(group, ["decisions"], 0, "host:1:a")
+    await transport.open()
+    await bus.append(votes(1))
+    await scene.watch.turn()
+    await scene.turns(300)
+    began = scene.now - timedelta(seconds=50)
+    await scene.turns(100)
+    assert scene.watch.turned_at == began
+    assert scene.another().turned_at is None
+    await transport.settle((await transport.read(10, 0.1)).deliveries)
+    await scene.turns(20)
+    assert scene.watch.turned_at == scene.now, "that of the gate is told, and holds nothing back"
+    await transport.close()
 
 
 async def test_the_heartbeat_is_the_time_of_the_last_turn_that_was_completed(database: Database, bus: Bus) -> None:
@@ -126,7 +235,7 @@ async def test_a_turn_that_hangs_ends_with_the_process(database: Database, bus: 
         await asyncio.Event().wait()
         return []
 
-    scene.watch = GroupWatch(bus, database, groups=["gate"], patience=300, by="test", clock=lambda: scene.now, look=hang)
+    scene.watch = GroupWatch(bus, database, groups=GATE, patience=300, by="test", clock=lambda: scene.now, look=hang)
     stop = asyncio.Event()
     running = asyncio.create_task(scene.watch.run(stop))
     async with asyncio.timeout(PATIENCE):
