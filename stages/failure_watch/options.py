@@ -35,4 +35,4 @@ class FailureWatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds in which a consumer group must settle something of what waits for it; after that people are asked, once for each outage."""
 
     playbook_failures: Count = 3
-    """How many failed verifications in a row take a playbook's approval away; a later approval begins the count anew. 0: none do."""
+    """How many failed actions in a row take a playbook's approval away; a later approval begins the count anew. 0: none do."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from bus.handler import Context
 from schemas.event import Event
-from schemas.events import PeopleAsked, VerificationFinished
+from schemas.events import ExecutionFinished, PeopleAsked, VerificationFinished
 from schemas.learning import PlaybookChanged
 from schemas.text import clean
-from schemas.words import Verdict
+from schemas.words import Outcome, Verdict
 from sql.approvals import take_lock
 from sql.audit import audit_close, audit_open
 from sql.database import Connection
@@ -20,9 +20,12 @@ _SHOWN = 10  # incidents
 
 
 async def deprecated_for_failures(event: Event, context: Context, connection: Connection, limit: int) -> Sequence[Event]:
-    """What is told when `limit` verifications in a row failed since the playbook was approved; nothing for another event. 0: never."""
-    if not isinstance(event, VerificationFinished) or event.verdict is not Verdict.FAILED or not event.playbook or not limit:
-        return []
+    """What is told when `limit` of its actions in a row failed since the playbook was approved; nothing for another event. 0: never."""
+    match event:
+        case VerificationFinished(verdict=Verdict.FAILED) | ExecutionFinished(outcome=Outcome.FAILED) if event.playbook and limit:
+            pass
+        case _:
+            return []
     await take_lock(connection, f"playbook/{event.playbook}")
     approved = next((row for row in await versions_of(connection, event.playbook) if row.status is PlaybookStatus.APPROVED), None)
     if approved is None:
@@ -34,7 +37,7 @@ async def deprecated_for_failures(event: Event, context: Context, connection: Co
     if not await set_by_rule(connection, approved.name, approved.version, before, after, by=context.stage, at=context.now()):
         return []
     incidents = ", ".join(dict.fromkeys(one for one in failed[:_SHOWN] if one))
-    why = f"{limit} verifications in a row failed since it was approved ({approved.changed_at:%Y-%m-%d %H:%M} UTC): incidents {incidents}"
+    why = f"{limit} of its actions in a row failed since it was approved ({approved.changed_at:%Y-%m-%d %H:%M} UTC): incidents {incidents}"
     change = {"before": before.value, "after": after.value, "why": clean(why, 1000)}
     changed = context.event(PlaybookChanged, playbook=approved.name, playbook_version=approved.version, **change)
     name = f"{approved.name} version {approved.version}"

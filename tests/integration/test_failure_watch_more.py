@@ -326,15 +326,19 @@ async def known(scene: Scene, book: Playbook, status: PlaybookStatus) -> playboo
     return found
 
 
-async def judged(scene: Scene, watch: FailureWatch, book: Playbook, verdict: Verdict) -> Sequence[Output]:
+async def judged(scene: Scene, watch: FailureWatch, book: Playbook, verdict: Verdict | None, error: str = "") -> Sequence[Output]:
+    """What is told of one more action of the playbook, as it was verified; without a verdict its execution failed with the error."""
     scene.later(400)
     held = await approved(scene, source=Source.PLAYBOOK, playbook=book.name, playbook_version=1)
     await scene.resolve(held.incident)
-    finished = scene.finished(held, playbook=book.name)
+    finished = scene.finished(held, Outcome.SUCCEEDED if verdict else Outcome.FAILED, playbook=book.name, error=error)
     async with scene.database.transaction() as connection:
         await approvals.finish_approval(connection, held.id, at=scene.now)
-    event = scene.verified(finished, verdict, playbook=book.name, approval=held.id)
     await scene.back(finished)
+    await scene.database.fetch("UPDATE operations SET finished_at = $2 WHERE id = $1", finished.operation, scene.now)
+    if verdict is None:
+        return await scene.handle(watch, finished)
+    event = scene.verified(finished, verdict, playbook=book.name, approval=held.id)
     await scene.back(event)
     await scene.database.fetch("UPDATE verifications SET ended_at = $2 WHERE operation = $1", event.operation, scene.now)
     return await scene.handle(watch, event)
@@ -348,13 +352,21 @@ async def test_a_playbook_that_fails_in_a_row_loses_its_approval(scene: Scene) -
     outputs = await judged(scene, watch, book, Verdict.FAILED)
     changed = only(outputs, PlaybookChanged)
     assert (changed.playbook, changed.playbook_version, changed.before, changed.after) == (book.name, 1, "approved", "deprecated")
-    assert "3 verifications in a row failed since it was approved" in changed.why
+    assert "3 of its actions in a row failed since it was approved" in changed.why
     assert any(f"playbook {book.name} version 1 is deprecated" in question.reason for question in asked(outputs))
     scene.later(1)
     assert (await known(scene, book, PlaybookStatus.APPROVED)).status is PlaybookStatus.APPROVED
     for _ in range(2):
         assert not [one for one in await judged(scene, watch, book, Verdict.FAILED) if isinstance(one, PlaybookChanged)]
     assert only(await judged(scene, watch, book, Verdict.FAILED), PlaybookChanged)
+
+
+async def test_an_execution_of_a_playbook_that_failed_counts_unless_its_target_could_not_be_reached(scene: Scene) -> None:
+    watch, book = FailureWatch(scene.database, FailureWatchOptions(same_cause=100)), playbook()
+    await known(scene, book, PlaybookStatus.APPROVED)
+    for verdict, error in ((Verdict.FAILED, ""), (None, "connection refused"), (Verdict.TIMEOUT, ""), (None, "forbidden")):
+        assert not [one for one in await judged(scene, watch, book, verdict, error) if isinstance(one, PlaybookChanged)]
+    assert only(await judged(scene, watch, book, None, "forbidden"), PlaybookChanged).after == "deprecated"
 
 
 async def test_an_outage_of_a_group_is_told_once_and_its_end_too(scene: Scene, watch: FailureWatch) -> None:
