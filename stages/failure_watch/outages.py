@@ -24,8 +24,6 @@ async def tell_outage(event: GroupOutage, context: Context, connection: Connecti
     if row is None or (row.group, row.topic, row.partition) != (event.group, event.source_topic, event.partition):
         raise Reject(f"the store knows of no outage {clean(event.id, 64)!r}: the event is not genuine")
     if event.stopped:
-        if row.told_at is not None or row.over_at is not None:
-            return []
         rows = await tell_began(connection, row.group, at=context.now())
         return [_asked(row, _stopped(rows), Severity.P1, context)] if rows else []
     if row.over_told_at is not None or row.over_at is None:

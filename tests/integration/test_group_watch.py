@@ -124,7 +124,7 @@ async def test_while_people_have_stopped_everything_no_group_is_out(database: Da
 
 
 async def test_one_dead_process_is_one_question_and_one_end(database: Database, bus: Bus) -> None:
-    scene = Watched(database, bus, {"gate": ("decisions", "votes", "dead")})
+    scene = Watched(database, bus, {"gate": ("decisions", "dead", "failures")})
     transport = bus.transport("gate", scene.groups["gate"], 0, "host:1:a")
     await transport.open()
     plain: dict[str, Any] = {"group": "learn", "source_topic": "votes", "entry": "1-1", "reason": DeadReason.EXHAUSTED, "error": "e"}
@@ -137,17 +137,19 @@ async def test_one_dead_process_is_one_question_and_one_end(database: Database, 
     asked = [output for event in stopped for output in await scene.handle(watch, event)]
     assert "(and 1 more stream that it reads)" in only(asked, PeopleAsked).reason
     assert "4 entries wait" in only(asked, PeopleAsked).reason
+    await scene.turns(320)
+    (more,) = [event for event in await scene.told() if event not in stopped]
+    assert (more.source_topic, await scene.handle(watch, more)) == ("failures", []), "the news of it wait for it by now, which is no news"
     batch = (await transport.read(10, 0.1)).deliveries
     await transport.settle([one for one in batch if one.topic == "dead"])
     await scene.turns(20)
-    assert await scene.told() == stopped, "it is out as long as one stream is left"
+    assert await scene.told() == [*stopped, more], "it is out as long as one stream is left"
     await transport.settle([one for one in batch if one.topic != "dead"])
     await scene.turns(20)
     over = [event for event in await scene.told() if not event.stopped]
     ends = [output for event in over for output in await scene.handle(watch, event)]
-    assert "again, after 6 min" in only(ends, PeopleAsked).reason
-    await scene.turns(301)
-    assert len(await scene.told()) == 4
+    assert "again, after 11 min" in only(ends, PeopleAsked).reason
+    assert len(ends) == 1
     await transport.close()
 
 
