@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from schemas.codec import decode
+from schemas.codec import decode, encode, holds_nul
 from schemas.errors import SchemaError
 from schemas.event import Event
 from sql.database import Connection, Database, Row
@@ -67,11 +67,14 @@ async def pages_since(connection: Connection, types: Sequence[str], since: datet
 
 
 def readable(rows: Iterable[Row]) -> list[Event]:
-    """The events in these rows; what another version wrote, and this one cannot read, is left out."""
+    """The events in these rows; what another version wrote, and this one cannot read, is left out, and what holds a NUL: it is forged."""
     events: list[Event] = []
     for row in rows:
+        body = row["body"].encode()
+        if holds_nul(body):
+            continue
         try:
-            events.append(decode(row["body"].encode()))
+            events.append(decode(body))
         except SchemaError:
             continue
     return events
@@ -89,7 +92,7 @@ async def decided(connection: Connection, stage: str, ids: Sequence[str]) -> set
 
 async def not_archived(connection: Connection, types: Sequence[str]) -> list[Event]:
     """The events of these types that stages have told and that the log does not have yet; in a transaction."""
-    told = [event for event in await unsettled(connection) if type(event).__name__ in types]
+    told = [event for event in await unsettled(connection) if type(event).__name__ in types and not holds_nul(encode(event))]
     seen = await archived(connection, [event.id for event in told])
     return [event for event in told if event.id not in seen]
 

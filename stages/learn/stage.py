@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from bus.handler import Context, Reject
 from schemas.action import is_observation, pattern_of
+from schemas.codec import encode, holds_nul
 from schemas.event import Event, Output
 from schemas.events import (
     ActionApproved,
@@ -61,6 +62,8 @@ class Learn:
         self._joined = Joined()
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if holds_nul(encode(event)):
+            raise Reject("a text of it holds the character NUL, which no stage tells and no store keeps: the event is not genuine")
         if isinstance(event, FeedbackGiven):
             return await once(self.database, self.name, event, partial(take_feedback, event, context, keys=self.keys))
         if isinstance(event, IncidentUpdated) and self._joined.teaches_nothing(event):

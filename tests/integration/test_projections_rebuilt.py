@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
+from bus.handler import Reject
 from schemas.event import Event
+from schemas.events import VerificationFinished
+from schemas.identity import new_id
+from schemas.learning import FeedbackGiven
 from schemas.words import Outcome, Verdict
 from sql.database import Database
 from sql.migrate import migrations
 from sql.projections import ALL, NAMES
+from sql.projections.projection import Projection
 from sql.projections.rebuild import NotArchived, rebuild
 from sql.projections.status import standings
 from sql.projections.verify import Verified, verify
 from stages.learn.stage import Learn
 from tests.integration.histories import PLACES, Attempt, history
-from tests.integration.scene import Scene
+from tests.integration.scene import KEYS, Scene
 
 TRIED = (
     Attempt(playbook="book", decided="approved", automatic=False),
@@ -37,7 +43,7 @@ async def happened(scene: Scene, incidents: int) -> list[Event]:
 
 
 async def learned(scene: Scene, events: Sequence[Event]) -> None:
-    learn = Learn(scene.database)
+    learn = Learn(scene.database, KEYS)
     for event in events:
         await scene.handle(learn, event)
 
@@ -157,3 +163,27 @@ async def test_what_was_there_before_these_ledgers_fills_them_as_the_log_would(s
     found = [await verify(scene.database, name) for name in ("repairs", "recurrence")]
     assert [one.differences for one in found] == [(), ()]
     assert all(one.rows for one in found)
+
+
+def holding_nul(scene: Scene, event: Event) -> list[Event]:
+    """The event once for each of its texts, as somebody tells it who puts a NUL into that."""
+    texts = [name for name in event.__struct_fields__ if name not in ("id", "type", "at") and type(getattr(event, name)) is str]
+    return [msgspec.structs.replace(event, id=new_id(scene.now), **{name: f"{getattr(event, name)}\0"}) for name in texts]
+
+
+@pytest.mark.parametrize("projection", ALL, ids=NAMES)
+async def test_what_holds_a_nul_stops_no_projection_and_teaches_nothing(scene: Scene, projection: Projection) -> None:
+    events = await happened(scene, 1)
+    given = FeedbackGiven(**scene.header(events[0].incident), person="ann", rating=4, origin="cli/test", note="fine")
+    events.append(KEYS.prove(given))
+    await learned(scene, events)
+    forged = [copy for event in events for copy in holding_nul(scene, event)]
+    told = next(one for one in forged if isinstance(one, VerificationFinished) and "\0" in one.operation)
+    async with scene.database.transaction() as connection:
+        kept = msgspec.json.encode([{"event": told}]).decode()
+        await connection.execute("INSERT INTO outbox (stage, input, outputs, settled) VALUES ('verify', 'none', $1, false)", kept)
+    await scene.archive(*events, *(one for one in forged if one is not told))
+    assert (await verify(scene.database, projection.name)).differing == 0
+    assert (await rebuild(scene.database, projection.name)).changed == 0
+    with pytest.raises(Reject, match="NUL"):
+        await scene.handle(Learn(scene.database, KEYS), told, backed=False)
