@@ -26,6 +26,7 @@ from schemas.words import Outcome, Severity, Verdict
 from sql.database import Connection, Row
 from sql.lessons import category_of
 from sql.segments import indexed
+from sql.told import without_copies
 
 TYPES: tuple[str, ...] = ("ExecutionFinished", "VerificationFinished", "FeedbackGiven")
 """The event types that say something of an execution."""
@@ -129,7 +130,7 @@ async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
     """Takes events that the stores bear out into the ledger; returns what there is something new of."""
     told = [event for event in events if isinstance(event, ExecutionFinished | VerificationFinished)]
     given = [event.id for event in events if isinstance(event, FeedbackGiven)]
-    rows = await _borne_out(connection, told) if told else []
+    rows = await _borne_out(connection, await without_copies(connection, told)) if told else []
     noted = await connection.fetch(_NOTED, given) if given else []
     rows += [note_row(row["event"], incident=row["incident"], at=row["at"], text=row["note"]) for row in noted]
     return await keep_rows(connection, rows)
@@ -155,7 +156,7 @@ async def keep_rows(connection: Connection, rows: Sequence[LedgerRow]) -> Touche
 
 async def _borne_out(connection: Connection, told: Sequence[ExecutionFinished | VerificationFinished]) -> list[LedgerRow]:
     """The ledger rows of those events whose operation has ended, or was verified, with this action and in this way."""
-    operations = list({event.operation for event in told if "\0" not in event.operation})
+    operations = list({event.operation for event in told})
     known = {row["id"]: row for row in await connection.fetch(_PROOF, operations)}
     return [_row(event, known[event.operation]) for event in told if event.operation in known and _is_so(event, known[event.operation])]
 

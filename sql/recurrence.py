@@ -19,6 +19,7 @@ from schemas.words import UNKNOWN_GROUNDS, Disposition, Outcome, SignalStatus, V
 from sql.database import Connection
 from sql.keys import BEGINNING, Touched, hold_keys
 from sql.proof import borne_out, deeds
+from sql.told import without_copies
 
 TYPES: tuple[str, ...] = ("IncidentOpened", "IncidentUpdated", "IncidentResolved", "ExecutionFinished", "VerificationFinished")
 TABLES: tuple[str, ...] = ("recurrence_ledger", "recurrences")
@@ -110,7 +111,7 @@ async def _came(connection: Connection, events: Iterable[Event]) -> list[_Entry]
 
 async def _ended(connection: Connection, events: Iterable[Event]) -> list[_Entry]:
     """How incidents ended, as was known then: a repair that is known by now was not known yet, or the row says just that."""
-    told = [event for event in events if isinstance(event, IncidentResolved) and "\0" not in event.incident]
+    told = await without_copies(connection, [event for event in events if isinstance(event, IncidentResolved)])
     rows = await connection.fetch(_ENDED, [event.incident for event in told]) if told else []
     known = {row["id"]: row["disposition"] for row in rows}
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -187,3 +188,20 @@ async def test_what_holds_a_nul_stops_no_projection_and_teaches_nothing(scene: S
     assert (await rebuild(scene.database, projection.name)).changed == 0
     with pytest.raises(Reject, match="NUL"):
         await scene.handle(Learn(scene.database, KEYS), told, backed=False)
+
+
+def relabelled(scene: Scene, event: Event) -> Event:
+    """A copy that claims to be earlier, and says something else of what the stores do not keep."""
+    said = {"playbook": "other", "measured": False, "automatic": False, "person": "eve", "signers": ("eve",), "summary": "no", "error": "no"}
+    known = {name: value for name, value in said.items() if name in event.__struct_fields__}
+    return msgspec.structs.replace(event, id=new_id(scene.now), at=event.at - timedelta(days=1), **known)
+
+
+async def test_a_copy_of_a_genuine_event_stands_in_for_none_in_a_rebuild(scene: Scene) -> None:
+    events = await happened(scene, 2)
+    await learned(scene, events)
+    copies = [relabelled(scene, event) for event in events]
+    await scene.archive(*events, *copies)
+    for name in NAMES:
+        assert (await verify(scene.database, name)).differences == (), name
+        assert (await rebuild(scene.database, name)).changed == 0, name
