@@ -113,8 +113,10 @@ async def _from_incident(event: Event, connection: Connection) -> Sequence[Outpu
 
 
 async def _take(event: ExecutionFinished | VerificationFinished, connection: Connection) -> None:
-    """Into every projection but trust and the statistics of playbooks, whose moves are told; between these, always: so that no two wait
-    for each other."""
+    """Into every projection but trust, which comes before, and the statistics of playbooks, which come after: their moves are told.
+
+    All who learn take the locks in this order, and feedback, too, which takes those of trust, of knowledge and of playbooks.
+    """
     for projection in (lessons, knowledge, repairs, recurrence):
         await projection.take(connection, [event])
 
@@ -156,10 +158,9 @@ async def _move_trust(event: Event, reason: str, context: Context, connection: C
 
 
 async def _tell_playbook(event: ExecutionFinished | VerificationFinished, context: Context, connection: Connection) -> list[Output]:
-    """What an event says of its playbook, and what the rules make of that."""
-    if not await playbook_statistics.take(connection, [event]):
-        return []
-    return await judge_playbooks([event.playbook], context, connection)
+    """What an event says of its playbook, and what the rules make of that; also of what a rebuild has taken before."""
+    await playbook_statistics.take(connection, [event])
+    return await judge_playbooks([event.playbook], context, connection) if event.playbook else []
 
 
 def _lesson(event: ExecutionFinished | VerificationFinished, context: Context, verdict: Verdict, summary: str) -> Output:

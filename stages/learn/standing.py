@@ -16,6 +16,7 @@ from schemas.event import Output
 from schemas.learning import PlaybookChanged
 from schemas.text import clean
 from sql import playbooks
+from sql.approvals import take_lock
 from sql.audit import audit_close, audit_open
 from sql.database import Connection
 from sql.playbook_confidence import fold_confidence, ratings_of
@@ -30,7 +31,10 @@ UNSURE = 0.3
 async def judge_playbooks(names: Iterable[str], context: Context, connection: Connection) -> list[Output]:
     """Moves the versions of these playbooks that the rules are about, after something new was told of them; what was moved."""
     outputs: list[Output] = []
-    for name in names:
+    ordered = sorted(set(names))
+    # Of two who tell something of one at the same time, the second sees what the first has told.
+    await take_lock(connection, *(f"playbook/{name}" for name in ordered))
+    for name in ordered:
         versions = await playbooks.versions_of(connection, name)
         approved = next((row for row in versions if row.status is PlaybookStatus.APPROVED), None)
         row = approved or (versions[0] if versions else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from sql.playbook_sources import sources_of
 from sql.playbooks import PlaybookRow, PlaybookStatus
 from stages.learn.stage import Learn
 from stages.notify.text import lines_of
-from tests.integration.scene import KEYS, RESTART, TARGET, Scene, only
+from tests.integration.scene import KEYS, RESTART, TARGET, Scene, crowded, only
 
 CRASH = {"alertname": "KubePodCrashLooping", "namespace": "shop"}
 
@@ -160,3 +161,18 @@ async def test_a_rule_lets_no_draft_take_the_place_of_what_a_person_approved(sce
     async with scene.database.connection() as connection:
         found = [(one.version, one.status) for one in await playbooks.versions_of(connection, row.name)]
     assert found == [(3, PlaybookStatus.DRAFT), (2, PlaybookStatus.DRAFT), (1, PlaybookStatus.DEPRECATED)]
+
+
+async def test_a_rule_misses_nothing_that_is_told_at_the_same_time(scene: Scene, learn: Learn, postgres_url: str) -> None:
+    incident, operation, _ = await healed(scene, learn)
+    (row,) = await books(scene)
+    await rate(scene, learn, incident, 1, operation, "ann")
+    scene.later(1)
+    given = FeedbackGiven(**scene.header(incident), person="cat", rating=1, origin="cli/test", operations=(operation,))
+    failed = scene.verified(scene.finished(incident=await scene.incident()), Verdict.FAILED, playbook=row.name)
+    await scene.back(failed)
+    async with crowded(postgres_url, "LOCK TABLE outbox IN SHARE MODE") as crowd:
+        both = [asyncio.create_task(scene.handle(learn, one, backed=False)) for one in (KEYS.prove(given), failed)]
+        await crowd.wait_for(2)
+    told = [one for outputs in await asyncio.gather(*both) for one in outputs if isinstance(one, PlaybookChanged)]
+    assert [(one.before, one.after) for one in told] == [("draft", "deprecated")]
