@@ -82,6 +82,10 @@ ON CONFLICT (anomaly) DO UPDATE
    SET count = excluded.count, auto_repaired = excluded.auto_repaired, human_approved = excluded.human_approved,
        rejected = excluded.rejected, self_resolved = excluded.self_resolved, last_at = excluded.last_at
 """
+_EMPTY = """
+DELETE FROM recurrences r WHERE r.anomaly = ANY($1)
+   AND NOT EXISTS (SELECT FROM recurrence_ledger l WHERE l.kind = 'came' AND l.about = r.anomaly)
+"""
 
 
 async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
@@ -147,6 +151,7 @@ def _word(event: ExecutionFinished | VerificationFinished) -> str:
 async def fold_keys(connection: Connection, touched: Touched) -> None:
     """Folds the ledgers of these problems."""
     await hold_keys(connection, "recurrences", touched)
+    await connection.execute(_EMPTY, list(touched))
     await connection.execute(_FOLD, list(touched))
 
 

@@ -31,6 +31,14 @@ SELECT id, body, stored_at < now() - $4::interval OR EXISTS (SELECT FROM outbox 
 _NAMED = "SELECT id, body FROM event_log WHERE id = ANY($1)"
 _TAKEN = "SELECT input FROM outbox WHERE stage = $1 AND kept_at > $2"
 _INPUTS = "SELECT input FROM outbox WHERE stage = $1 AND input = ANY($2)"
+_OVERLOOKED = """
+SELECT count(*) FROM event_log e
+ WHERE type = ANY($1) AND stored_at < now() - $2::interval
+   AND stored_at > (SELECT coalesce(min(kept_at), '-infinity') FROM outbox WHERE stage = $3)
+   AND NOT EXISTS (SELECT FROM outbox o WHERE o.stage = $3 AND o.input = e.id)
+"""
+_NOT_ALWAYS_KEPT = {"IncidentUpdated", "ActionApproved"}
+"""Of these a stage passes over what teaches it nothing, and keeps no word of that."""
 EVER = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
 
 
@@ -109,3 +117,10 @@ async def nowhere(connection: Connection, stage: str, since: datetime) -> bool:
         if taken - await archived(connection, list(taken)):
             return True
     return False
+
+
+async def overlooked(connection: Connection, stage: str, types: Sequence[str]) -> int:
+    """How many events the log has had for an hour that the stage has not decided about: it is away, or behind, or refuses them."""
+    asked = [name for name in types if name not in _NOT_ALWAYS_KEPT]
+    count: int = await connection.fetchval(_OVERLOOKED, asked, UNDECIDED, stage, timeout=LONG)
+    return count

@@ -70,19 +70,30 @@ async def test_a_success_is_drafted_for_review_and_further_ones_stand_behind_it(
     first, _, told = await healed(scene, learn, labels=CRASH | {"pod": "api-7d9f8b6c5d-x2x4z", "container": "web"})
     second, _, more = await healed(scene, learn, labels=CRASH | {"pod": "api-5f6d7c8b9f-b2c4d", "container": "web"}, cleared=True)
     other, _, third = await healed(scene, learn, labels=CRASH | {"pod": "api-5f6d7c8b9f-b2c4d", "container": "proxy"})
-    assert [(one.before, one.after) for one in (*told, *more, *third)] == [("", "draft"), ("", "draft")]
+    assert [(one.before, one.after) for one in (*told, *more, *third)] == [("", "draft"), ("draft", "approved"), ("", "draft")]
     rows = {row.name: row for row in await books(scene)}
     assert set(rows) == {told[0].playbook, third[0].playbook}
     row = rows[told[0].playbook]
-    assert (row.status, row.confidence, row.playbook.symptoms.targets) == (PlaybookStatus.DRAFT, 0.5, (TARGET.key,))
+    assert (row.status, row.confidence, row.playbook.symptoms.targets) == (PlaybookStatus.APPROVED, 0.5, (TARGET.key,))
     assert row.playbook.symptoms.alerts == ('alertname="KubePodCrashLooping", container="web", pod=~"api-[a-z0-9]{8,10}-[a-z0-9]{5}"',)
     assert row.playbook.symptoms.severities == (Severity.P1, Severity.P2, Severity.P3)
     async with scene.database.connection() as connection:
         assert [one.incident for one in await sources_of(connection, row.name)] == [second, first]
         assert [one.incident for one in await sources_of(connection, third[0].playbook)] == [other]
+        assert [(one.what, one.incident) for one in await audit_rows(connection)] == [("approve playbook", second)]
     said = lines_of(told[0])
     assert said[0] == f"playbook {row.name} version 1 was drafted"
     assert f"mend playbooks show {row.name} --version 1" in said[2]
+
+
+async def test_a_success_that_left_nothing_to_wish_for_approves_no_draft_that_a_person_decided_about(scene: Scene, learn: Learn) -> None:
+    first, _, (told,) = await healed(scene, learn, cleared=True)
+    assert told.after == "approved"
+    async with scene.database.connection() as connection:
+        assert [(one.what, one.incident) for one in await audit_rows(connection)] == [("approve playbook", first)]
+    (row,) = await books(scene)
+    await decide(scene, row, PlaybookStatus.DRAFT)
+    assert (await healed(scene, learn, cleared=True))[2] == []
 
 
 async def test_a_pod_without_an_owner_is_drafted_without_its_hash(scene: Scene, learn: Learn) -> None:

@@ -19,6 +19,7 @@ from schemas.learning import FeedbackGiven, FeedbackKept
 from schemas.words import Verdict
 from sql import feedback, incidents, trust
 from sql.database import Database
+from sql.knowledge_search import search
 from sql.projections.rebuild import rebuild
 from stages.learn.stage import Learn
 from stages.proofs import ProofKeys
@@ -219,3 +220,12 @@ async def test_who_rates_waits_for_no_verification(scene: Scene, learn: Learn) -
         given = rated(scene, incident, 5, operation)
         async with asyncio.timeout(PATIENCE):
             assert only(await scene.handle(learn, given), FeedbackKept).counts
+
+
+async def test_what_was_noted_and_done_instead_is_found_to_its_last_word(scene: Scene, learn: Learn) -> None:
+    incident, operation = await healed(scene, learn)
+    given = rated(scene, incident, 3, operation, note="again " * 160 + "flywheel")
+    await scene.handle(learn, KEYS.prove(msgspec.structs.replace(given, instead="drained the turbine")))
+    async with scene.database.connection() as connection:
+        for word in ("flywheel", "turbine"):
+            assert [one.entry.id for one in await search(connection, word)] == [operation], word

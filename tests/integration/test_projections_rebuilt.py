@@ -16,8 +16,9 @@ from schemas.identity import new_id
 from schemas.learning import FeedbackGiven
 from schemas.words import Outcome, Verdict
 from sql.database import Database
+from sql.keys import BEGINNING
 from sql.migrate import migrations
-from sql.projections import ALL, NAMES
+from sql.projections import ALL, NAMES, named
 from sql.projections.projection import Projection
 from sql.projections.rebuild import NotArchived, rebuild
 from sql.projections.status import standings
@@ -192,7 +193,15 @@ async def test_what_holds_a_nul_stops_no_projection_and_teaches_nothing(scene: S
 
 def relabelled(scene: Scene, event: Event) -> Event:
     """A copy that claims to be earlier, and says something else of what the stores do not keep."""
-    said = {"playbook": "other", "measured": False, "automatic": False, "person": "eve", "signers": ("eve",), "summary": "no", "error": "no"}
+    said = {
+        "playbook": "other",
+        "measured": False,
+        "automatic": False,
+        "person": "eve",
+        "signers": ("eve",),
+        "summary": "no",
+        "error": "no",
+    }
     known = {name: value for name, value in said.items() if name in event.__struct_fields__}
     return msgspec.structs.replace(event, id=new_id(scene.now), at=event.at - timedelta(days=1), **known)
 
@@ -205,3 +214,30 @@ async def test_a_copy_of_a_genuine_event_stands_in_for_none_in_a_rebuild(scene: 
     for name in NAMES:
         assert (await verify(scene.database, name)).differences == (), name
         assert (await rebuild(scene.database, name)).changed == 0, name
+
+
+async def test_what_the_stage_passed_by_is_told_where_rows_differ(scene: Scene) -> None:
+    events = await happened(scene, 1)
+    await scene.archive(*events)
+    async with scene.database.connection() as connection:
+        (lessons,) = [one for one in await standings(connection) if one.name == "lessons"]
+    assert (lessons.lag or 0.0) > 0, "it took nothing, and is behind by all that there is"
+    await scene.database.fetch("UPDATE event_log SET stored_at = now() - interval '2 hours'")
+    found = await verified(scene)
+    executions = sum(type(event).__name__ in ("ExecutionFinished", "VerificationFinished") for event in events)
+    assert (found["lessons"].overlooked, found["lessons"].differing > 0) == (executions, True)
+    await learned(scene, events)
+    assert {one.overlooked for one in (await verified(scene)).values()} == {0}
+
+
+@pytest.mark.parametrize("name", ["repairs", "recurrence"])
+async def test_a_key_of_which_nothing_is_left_has_no_row(scene: Scene, name: str) -> None:
+    await learned(scene, await happened(scene, 1))
+    projection = named(name)
+    ledger, folded = projection.tables
+    keys = [row[0] for row in await scene.database.fetch(f"SELECT DISTINCT anomaly FROM {folded}")]
+    assert keys
+    await scene.database.fetch(f"TRUNCATE {ledger}")
+    async with scene.database.transaction() as connection:
+        await projection.fold_all(connection, dict.fromkeys(keys, BEGINNING))
+    assert await scene.database.fetch(f"SELECT * FROM {folded}") == []
