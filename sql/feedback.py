@@ -17,7 +17,7 @@ from schemas.learning import MOST_RATED, NOTE_LIMIT, FeedbackGiven
 from schemas.text import clean
 from sql.approvals import fold_name
 from sql.database import Connection, Row
-from sql.keys import Touched
+from sql.keys import BEGINNING, Touched
 from sql.trust import TYPES, LedgerRow, Move, keep_entries, proven_entries
 
 TRUST_TYPES: tuple[str, ...] = (*TYPES, "FeedbackGiven")
@@ -61,6 +61,7 @@ SELECT f.event, f.incident, f.rater, f.person, f.rating, f.at, o.action
    AND NOT EXISTS (SELECT FROM feedback n WHERE n.incident = f.incident AND n.rater = f.rater AND (n.at, n.event) > (f.at, f.event))
  ORDER BY f.at, f.event, o.opened_at, o.id
 """
+_RATED = "SELECT incident || '/' || rater AS about, at, event FROM feedback WHERE event = ANY ($1)"
 
 
 def move_of(rating: int) -> Move:
@@ -89,7 +90,17 @@ async def feedback_of(connection: Connection, incident: str) -> list[FeedbackRow
 
 async def keep_trust(connection: Connection, events: Sequence[Event]) -> Touched:
     """Takes all that moves trust into its ledger: what the stages told, and what people said."""
-    return await keep_entries(connection, [*await proven_entries(connection, events), *await trust_entries(connection, events)])
+    entries = [*await proven_entries(connection, events), *await trust_entries(connection, events)]
+    return await keep_entries(connection, entries, await rated(connection, events))
+
+
+async def rated(connection: Connection, events: Iterable[Event]) -> Touched:
+    """Of whom and of which incident these events are kept as ratings, with the place of the newest: what is older there is replaced."""
+    given = [event.id for event in events if isinstance(event, FeedbackGiven)]
+    found: Touched = {}
+    for row in await connection.fetch(_RATED, given) if given else []:
+        found[row["about"]] = max(found.get(row["about"], BEGINNING), (row["at"], row["event"]))
+    return found
 
 
 async def trust_entries(connection: Connection, events: Iterable[Event]) -> list[LedgerRow]:

@@ -12,6 +12,7 @@ from schemas.event import Event
 from schemas.events import VerificationFinished
 from schemas.preflight import BlastRadius
 from sql.database import Connection
+from sql.told import without_copies
 
 _action = msgspec.json.Decoder(Action)
 _inputs = msgspec.json.Decoder(dict[str, Any])
@@ -49,7 +50,8 @@ async def judged(connection: Connection, events: Iterable[Event]) -> list[Judged
 
     Of two about the same operation the earlier one is taken.
     """
-    told = sorted((event for event in events if isinstance(event, VerificationFinished)), key=lambda one: (one.at, one.id), reverse=True)
+    genuine = await without_copies(connection, [event for event in events if isinstance(event, VerificationFinished)])
+    told = sorted(genuine, key=lambda one: (one.at, one.id), reverse=True)
     known = {row["id"]: row for row in await connection.fetch(_JUDGED, [event.operation for event in told])} if told else {}
     found: dict[str, Judged] = {}
     for event in told:

@@ -19,20 +19,21 @@ import msgspec
 from schemas.action import Action, describe, is_observation, pattern_of
 from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
-from schemas.learning import FeedbackGiven
+from schemas.learning import NOTE_LIMIT, FeedbackGiven
 from schemas.preflight import BlastRadius
 from schemas.text import clean
 from schemas.words import Outcome, Severity, Verdict
 from sql.database import Connection, Row
 from sql.lessons import category_of
 from sql.segments import indexed
+from sql.told import without_copies
 
 TYPES: tuple[str, ...] = ("ExecutionFinished", "VerificationFinished", "FeedbackGiven")
 """The event types that say something of an execution."""
 TABLES: tuple[str, ...] = ("knowledge_folds", "knowledge_ledger", "knowledge")
 """The tables that are written here, and nowhere else."""
 _TEXT_LIMIT = 2000  # characters
-_NOTE_LIMIT = 500
+_NOTE_LIMIT = 2 * NOTE_LIMIT + 100  # a note, and what was done instead
 _NAME_LIMIT = 200
 _NOTES = 20  # the newest ones of an entry
 _JUDGED = (Verdict.SUCCESS, Verdict.FAILED, Verdict.DEGRADED)
@@ -87,7 +88,7 @@ _PROOF = """
 SELECT o.id, o.incident, o.approval, o.action, o.outcome, o.started_at IS NOT NULL AS begun, coalesce(v.verdict, '') AS verdict
 FROM operations o LEFT JOIN verifications v ON v.operation = o.id WHERE o.id = ANY($1)
 """
-_NOTED = "SELECT event, incident, note, at FROM feedback WHERE event = ANY($1) AND note <> ''"
+_NOTED = "SELECT event, incident, note, instead, at FROM feedback WHERE event = ANY($1) AND (note <> '' OR instead <> '')"
 _OPEN = "INSERT INTO knowledge_folds (about) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _HOLD = 'SELECT FROM knowledge_folds WHERE about = ANY($1) ORDER BY about COLLATE "C" FOR UPDATE'
 _KEEP = """
@@ -129,9 +130,9 @@ async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
     """Takes events that the stores bear out into the ledger; returns what there is something new of."""
     told = [event for event in events if isinstance(event, ExecutionFinished | VerificationFinished)]
     given = [event.id for event in events if isinstance(event, FeedbackGiven)]
-    rows = await _borne_out(connection, told) if told else []
+    rows = await _borne_out(connection, await without_copies(connection, told)) if told else []
     noted = await connection.fetch(_NOTED, given) if given else []
-    rows += [note_row(row["event"], incident=row["incident"], at=row["at"], text=row["note"]) for row in noted]
+    rows += [note_row(row["event"], incident=row["incident"], at=row["at"], text=_note(row["note"], row["instead"])) for row in noted]
     return await keep_rows(connection, rows)
 
 
@@ -155,7 +156,7 @@ async def keep_rows(connection: Connection, rows: Sequence[LedgerRow]) -> Touche
 
 async def _borne_out(connection: Connection, told: Sequence[ExecutionFinished | VerificationFinished]) -> list[LedgerRow]:
     """The ledger rows of those events whose operation has ended, or was verified, with this action and in this way."""
-    operations = list({event.operation for event in told if "\0" not in event.operation})
+    operations = list({event.operation for event in told})
     known = {row["id"]: row for row in await connection.fetch(_PROOF, operations)}
     return [_row(event, known[event.operation]) for event in told if event.operation in known and _is_so(event, known[event.operation])]
 
@@ -183,6 +184,10 @@ def _row(event: ExecutionFinished | VerificationFinished, found: Row) -> LedgerR
     said = msgspec.structs.replace(said, text=clean(text, _TEXT_LIMIT), counts=counts and not is_observation(event.action))
     about = event.incident or event.operation
     return LedgerRow(event=event.id, about=about, operation=event.operation, kind=kind, at=event.at, said=said)
+
+
+def _note(note: str, instead: str) -> str:
+    return "; ".join(part for part in (note, f"done instead: {instead}" if instead else "") if part)
 
 
 def note_row(event: str, *, incident: str, at: datetime, text: str) -> LedgerRow:

@@ -15,6 +15,7 @@ from schemas.event import Delayed, Event, Output
 from schemas.events import AnyEvent
 from sql.database import Connection, Database
 from sql.event_log import archived
+from sql.told import remember
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -69,6 +70,7 @@ async def once(
             return [_output(item) for item in _decode(kept)]
         outputs = await decide(connection)
         await connection.execute(_KEEP, stage, event.id, _encode([_kept(output) for output in outputs]).decode(), not outputs)
+        await remember(connection, stage, [output for output in outputs if isinstance(output, Event)])
         return outputs
 
 

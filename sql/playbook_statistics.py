@@ -19,7 +19,7 @@ from sql.keys import BEGINNING, Touched, hold_keys, touch
 from sql.playbook_signals import TYPES, Kind, Signal, kind_of, weight_of
 from sql.proof import borne_out, deeds
 
-__all__ = ["START", "TABLES", "TYPES", "PlaybookTrust", "fold", "fold_keys", "keep", "outcomes", "take"]
+__all__ = ["START", "TABLES", "TYPES", "PlaybookTrust", "count_outcomes", "fold", "fold_keys", "keep", "outcomes", "take"]
 
 START = 0.5
 WEIGHT = 0.2  # of one outcome in the mean
@@ -56,6 +56,9 @@ SELECT l.playbook, l.at, l.success, l.weight
 """
 _OUTCOMES = """
 SELECT event, playbook, at, success, kind, weight, about FROM playbook_ledger WHERE playbook = $1 AND at > $2 ORDER BY at, event
+"""
+_COUNT = """
+SELECT count(*) AS outcomes, count(*) FILTER (WHERE NOT success) AS failures FROM playbook_ledger WHERE playbook = $1 AND at > $2
 """
 _STORE = """
 INSERT INTO playbook_trust (playbook, trust, successes, failures, last_at) VALUES ($1, $2, $3, $4, $5)
@@ -155,6 +158,13 @@ async def take(connection: Connection, events: Sequence[Event]) -> bool:
     if touched:
         await fold_keys(connection, touched)
     return bool(touched)
+
+
+async def count_outcomes(connection: Connection, playbook: str, *, after: datetime | None = None) -> tuple[int, int]:
+    """How many rows a playbook's ledger has, and how many of them are failures; only those told after a time where one is named."""
+    row = await connection.fetchrow(_COUNT, playbook, after or BEGINNING[0])
+    assert row is not None
+    return row["outcomes"], row["failures"]
 
 
 async def outcomes(connection: Connection, playbook: str, *, after: datetime | None = None) -> list[Signal]:

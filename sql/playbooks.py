@@ -17,6 +17,7 @@ import msgspec
 
 from schemas.playbook import Limits, Playbook
 from schemas.words import Mode, Source
+from sql.approvals import take_lock
 from sql.database import Connection, Row
 from sql.playbook_confidence import RATINGS_OF, fold_confidence
 from sql.playbook_statistics import START
@@ -178,6 +179,7 @@ async def list_playbooks(
 
 async def set_status(connection: Connection, name: str, version: int, status: PlaybookStatus, *, by: str, at: datetime) -> bool:
     """A person approves or deprecates a version; False when there is none. Approved, it takes the place of any other."""
+    await take_lock(connection, f"playbook/{name}")
     if await connection.fetchval(_SET, name, version, status.value, by, at) is None:
         return False
     if status is PlaybookStatus.APPROVED:

@@ -15,6 +15,7 @@ from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, VerificationFinished
 from schemas.words import ApprovalState
 from sql.database import Connection
+from sql.told import without_copies
 
 E = TypeVar("E", bound=Event)
 
@@ -55,8 +56,9 @@ async def deeds(connection: Connection, operations: Iterable[str]) -> dict[str, 
 async def borne_out(connection: Connection, events: Sequence[E]) -> list[E]:
     """Of these events the ones that the stores bear out: this very action was verified so, ended so, or was decided so by people.
 
-    An event of another type is never among them.
+    An event of another type is never among them, nor a copy of one that a stage is known to have told.
     """
+    events = await without_copies(connection, events)
     told = [event.operation for event in events if isinstance(event, VerificationFinished | ExecutionFinished)]
     decided = [event.approval for event in events if isinstance(event, ActionRejected | ActionApproved)]
     done = await deeds(connection, told) if told else {}
@@ -72,8 +74,8 @@ def _is_borne_out(event: Event, done: dict[str, Deed], decisions: dict[str, Deci
             deed = done.get(event.operation)
             if deed is None or deed.incident != event.incident:
                 return False
-            told = deed.verdict == event.verdict if isinstance(event, VerificationFinished) else deed.outcome == event.outcome
-            return told and _same(deed.action, event.action)
+            judged = not isinstance(event, VerificationFinished) or deed.verdict == event.verdict
+            return judged and deed.outcome == event.outcome and _same(deed.action, event.action)
         case ActionRejected():
             found = decisions.get(event.approval)
             return found is not None and found.state == ApprovalState.REJECTED and _same(found.action, event.action)

@@ -19,6 +19,7 @@ from schemas.words import UNKNOWN_GROUNDS, Disposition, Outcome, SignalStatus, V
 from sql.database import Connection
 from sql.keys import BEGINNING, Touched, hold_keys
 from sql.proof import borne_out, deeds
+from sql.told import without_copies
 
 TYPES: tuple[str, ...] = ("IncidentOpened", "IncidentUpdated", "IncidentResolved", "ExecutionFinished", "VerificationFinished")
 TABLES: tuple[str, ...] = ("recurrence_ledger", "recurrences")
@@ -81,6 +82,10 @@ ON CONFLICT (anomaly) DO UPDATE
    SET count = excluded.count, auto_repaired = excluded.auto_repaired, human_approved = excluded.human_approved,
        rejected = excluded.rejected, self_resolved = excluded.self_resolved, last_at = excluded.last_at
 """
+_EMPTY = """
+DELETE FROM recurrences r WHERE r.anomaly = ANY($1)
+   AND NOT EXISTS (SELECT FROM recurrence_ledger l WHERE l.kind = 'came' AND l.about = r.anomaly)
+"""
 
 
 async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
@@ -110,7 +115,7 @@ async def _came(connection: Connection, events: Iterable[Event]) -> list[_Entry]
 
 async def _ended(connection: Connection, events: Iterable[Event]) -> list[_Entry]:
     """How incidents ended, as was known then: a repair that is known by now was not known yet, or the row says just that."""
-    told = [event for event in events if isinstance(event, IncidentResolved) and "\0" not in event.incident]
+    told = await without_copies(connection, [event for event in events if isinstance(event, IncidentResolved)])
     rows = await connection.fetch(_ENDED, [event.incident for event in told]) if told else []
     known = {row["id"]: row["disposition"] for row in rows}
     return [
@@ -146,6 +151,7 @@ def _word(event: ExecutionFinished | VerificationFinished) -> str:
 async def fold_keys(connection: Connection, touched: Touched) -> None:
     """Folds the ledgers of these problems."""
     await hold_keys(connection, "recurrences", touched)
+    await connection.execute(_EMPTY, list(touched))
     await connection.execute(_FOLD, list(touched))
 
 

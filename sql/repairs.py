@@ -57,6 +57,10 @@ SELECT anomaly, verb, count(*), count(*) FILTER (WHERE verdict = 'success'), cou
 ON CONFLICT (anomaly, verb) DO UPDATE
    SET samples = excluded.samples, successes = excluded.successes, timed = excluded.timed, seconds = excluded.seconds
 """
+_EMPTY = """
+DELETE FROM repairs r WHERE r.anomaly = ANY($1) AND NOT EXISTS (
+    SELECT FROM repair_ledger l WHERE l.anomaly = r.anomaly AND l.verb = r.verb AND (l.failed OR l.verdict <> ''))
+"""
 # What was done for the incident itself is taken off again: it tells nothing about what helped before.
 _REPAIRS = """
 WITH here AS (SELECT DISTINCT anomaly FROM incident_alerts WHERE incident = $1),
@@ -153,7 +157,8 @@ def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
 
 
 async def fold_keys(connection: Connection, touched: Touched) -> None:
-    """Folds the ledgers of these problems."""
+    """Folds the ledgers of these problems; where nothing is left of one, it has no row."""
+    await connection.execute(_EMPTY, list(touched))
     await connection.execute(_FOLD, list(touched))
 
 

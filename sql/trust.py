@@ -103,10 +103,10 @@ SELECT l.*
 """
 _EMPTY = "DELETE FROM trust WHERE pattern = ANY($1)"
 _OLDER = """
-DELETE FROM trust_ledger l USING unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) AS n(about, pattern, at, event)
- WHERE l.about = n.about AND l.pattern = n.pattern AND l.kind IN ('praise', 'blame', 'indifference') AND (l.at, l.event) < (n.at, n.event)
-RETURNING l.pattern
+SELECT l.event, l.pattern FROM trust_ledger l JOIN unnest($1::text[], $2::timestamptz[], $3::text[]) AS n(about, at, event)
+    ON l.about = n.about AND l.kind IN ('praise', 'blame', 'indifference') AND (l.at, l.event) < (n.at, n.event)
 """
+_REPLACE = "DELETE FROM trust_ledger WHERE event = ANY($1) AND kind IN ('praise', 'blame', 'indifference')"
 _STORE = """
 INSERT INTO trust (pattern, score, approvals, rejections, successes, failures, last_by, last_at, last_event)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -244,22 +244,27 @@ async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
     return await keep_entries(connection, await proven_entries(connection, events))
 
 
-async def keep_entries(connection: Connection, entries: Sequence[LedgerRow]) -> Touched:
+async def keep_entries(connection: Connection, entries: Sequence[LedgerRow], rated: Touched | None = None) -> Touched:
     """Takes proven entries into the ledger.
 
-    Of two that say the same about the same the earlier one counts; of the ratings of one person about one incident the newest.
+    Of two that say the same about the same the earlier one counts; of the ratings of one person about one incident the newest, whatever
+    patterns they are about. `rated` are the places of ratings, also of those that are about no pattern.
     """
-    if not entries:
+    newest = dict(rated or {})
+    for one in entries:
+        if one.kind in RATINGS:
+            newest[one.about] = max(newest.get(one.about, BEGINNING), (one.at, one.event))
+    marks = ([at for at, _ in newest.values()], [event for _, event in newest.values()])
+    older = await connection.fetch(_OLDER, list(newest), *marks) if newest else []
+    if not entries and not older:
         return {}
-    await hold_keys(connection, "trust_ledger", {entry.pattern for entry in entries})
+    await hold_keys(connection, "trust_ledger", {entry.pattern for entry in entries} | {row["pattern"] for row in older})
     ordered = sorted(entries, key=lambda entry: (entry.at, entry.event))
     first = {(one.about, one.kind): one for one in reversed(ordered) if one.kind not in RATINGS}
-    newest = {(one.about, one.pattern): one for one in ordered if one.kind in RATINGS}
-    kept = [*first.values(), *newest.values()]
-    touched: Touched = {}
+    kept = [*first.values(), *(one for one in ordered if one.kind in RATINGS and newest[one.about] == (one.at, one.event))]
+    touched: Touched = {row["pattern"]: BEGINNING for row in older}
+    await connection.execute(_REPLACE, [row["event"] for row in older])
     for row in await connection.fetch(_LATER, *_columns(first.values(), "about", "kind", "at", "event")):
-        touch(touched, row["pattern"], BEGINNING)
-    for row in await connection.fetch(_OLDER, *_columns(newest.values(), "about", "pattern", "at", "event")) if newest else []:
         touch(touched, row["pattern"], BEGINNING)
     for row in await connection.fetch(_KEEP, *_columns(kept, "event", "pattern", "at", "kind", "told_by", "about")):
         touch(touched, row["pattern"], (row["at"], row["event"]))
@@ -302,9 +307,9 @@ async def take(connection: Connection, events: Sequence[Event]) -> list[TrustMov
     return await fold_keys(connection, touched) if touched else []
 
 
-async def take_entries(connection: Connection, entries: Sequence[LedgerRow]) -> list[TrustMove]:
+async def take_entries(connection: Connection, entries: Sequence[LedgerRow], rated: Touched | None = None) -> list[TrustMove]:
     """Takes proven entries into the ledger and the fold. In a transaction; what moved."""
-    touched = await keep_entries(connection, entries)
+    touched = await keep_entries(connection, entries, rated)
     return await fold_keys(connection, touched) if touched else []
 
 

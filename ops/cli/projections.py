@@ -29,8 +29,10 @@ def add_to(application: typer.Typer) -> None:
 @commands.command("ls")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """Lists the projections: from which types of events they are folded, into which tables, and how many rows those have."""
-    standings = run_now(_standings(session_of(context)))
-    rows = [{"name": one.name, "tables": one.rows, "types": one.types} for one in standings]
+    from sql.projections import ALL
+
+    tables = run_now(_sizes(session_of(context)))
+    rows = [{"name": one.name, "tables": tables[one.name], "types": one.types} for one in ALL]
     print_rows(rows, _LISTED, as_json=as_json, empty="There is no projection.")
 
 
@@ -58,6 +60,13 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         for one in standings
     ]
     print_rows(rows, _STATUS, as_json=as_json, empty="There is no projection.")
+
+
+async def _sizes(session: Session) -> dict[str, dict[str, int]]:
+    from sql.projections.status import sizes
+
+    async with session.database() as database, database.connection() as connection:
+        return await sizes(connection)
 
 
 async def _standings(session: Session) -> list[Standing]:
@@ -107,6 +116,9 @@ def _tell(verified: Verified) -> None:
         print_table([_cells(one) for one in verified.differences], ("table", "row", "as it is", "as the event log says"))
         more = verified.differing - len(verified.differences)
         said = f"… and {more} more\n" if more else ""
+        if verified.overlooked:
+            late = f"{verified.overlooked} event{'s' if verified.overlooked > 1 else ''} older than an hour"
+            said += f"learn has not decided about {late}: look at `mend streams ls` before anything is rebuilt\n"
         print(f"{said}`mend projections rebuild {verified.name}` makes it what the event log says")
 
 

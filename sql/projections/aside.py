@@ -55,14 +55,11 @@ class Aside(Build):
 @asynccontextmanager
 async def aside(database: Database, projection: Projection) -> AsyncIterator[Aside]:
     """An empty projection aside; the second who builds the same one waits for the first. Raises StoreUnavailable."""
-    async with database.connection() as connection:
-        try:
-            await connection.execute(_SESSION)
-            await connection.execute(_LOCK, projection.name, timeout=LONG)
-            tables = [await _stand_in(connection, table) for table in projection.tables]
-            yield Aside(projection, connection, tuple(tables))
-        finally:
-            await connection.close()
+    async with database.patient(LONG) as connection:
+        await connection.execute(_SESSION)
+        await connection.execute(_LOCK, projection.name)
+        tables = [await _stand_in(connection, table) for table in projection.tables]
+        yield Aside(projection, connection, tuple(tables))
 
 
 async def _stand_in(connection: Connection, table: str) -> Table:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from schemas.codec import decode
+from schemas.codec import decode, encode, holds_nul
 from schemas.errors import SchemaError
 from schemas.event import Event
 from sql.database import Connection, Database, Row
@@ -31,6 +31,14 @@ SELECT id, body, stored_at < now() - $4::interval OR EXISTS (SELECT FROM outbox 
 _NAMED = "SELECT id, body FROM event_log WHERE id = ANY($1)"
 _TAKEN = "SELECT input FROM outbox WHERE stage = $1 AND kept_at > $2"
 _INPUTS = "SELECT input FROM outbox WHERE stage = $1 AND input = ANY($2)"
+_OVERLOOKED = """
+SELECT count(*) FROM event_log e
+ WHERE type = ANY($1) AND stored_at < now() - $2::interval
+   AND stored_at > (SELECT coalesce(min(kept_at), '-infinity') FROM outbox WHERE stage = $3)
+   AND NOT EXISTS (SELECT FROM outbox o WHERE o.stage = $3 AND o.input = e.id)
+"""
+_NOT_ALWAYS_KEPT = {"IncidentUpdated", "ActionApproved"}
+"""Of these a stage passes over what teaches it nothing, and keeps no word of that."""
 EVER = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
 
 
@@ -67,11 +75,14 @@ async def pages_since(connection: Connection, types: Sequence[str], since: datet
 
 
 def readable(rows: Iterable[Row]) -> list[Event]:
-    """The events in these rows; what another version wrote, and this one cannot read, is left out."""
+    """The events in these rows; what another version wrote, and this one cannot read, is left out, and what holds a NUL: it is forged."""
     events: list[Event] = []
     for row in rows:
+        body = row["body"].encode()
+        if holds_nul(body):
+            continue
         try:
-            events.append(decode(row["body"].encode()))
+            events.append(decode(body))
         except SchemaError:
             continue
     return events
@@ -89,7 +100,7 @@ async def decided(connection: Connection, stage: str, ids: Sequence[str]) -> set
 
 async def not_archived(connection: Connection, types: Sequence[str]) -> list[Event]:
     """The events of these types that stages have told and that the log does not have yet; in a transaction."""
-    told = [event for event in await unsettled(connection) if type(event).__name__ in types]
+    told = [event for event in await unsettled(connection) if type(event).__name__ in types and not holds_nul(encode(event))]
     seen = await archived(connection, [event.id for event in told])
     return [event for event in told if event.id not in seen]
 
@@ -106,3 +117,10 @@ async def nowhere(connection: Connection, stage: str, since: datetime) -> bool:
         if taken - await archived(connection, list(taken)):
             return True
     return False
+
+
+async def overlooked(connection: Connection, stage: str, types: Sequence[str]) -> int:
+    """How many events the log has had for an hour that the stage has not decided about: it is away, or behind, or refuses them."""
+    asked = [name for name in types if name not in _NOT_ALWAYS_KEPT]
+    count: int = await connection.fetchval(_OVERLOOKED, asked, UNDECIDED, stage, timeout=LONG)
+    return count

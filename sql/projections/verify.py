@@ -14,7 +14,7 @@ import msgspec
 from sql.database import Database
 from sql.projections import named
 from sql.projections.aside import Aside, Table, aside
-from sql.projections.log import PAGE, decided, events_named, not_archived, now, pages, pages_since
+from sql.projections.log import PAGE, decided, events_named, not_archived, now, overlooked, pages, pages_since
 from sql.projections.projection import LONG
 
 _WAITING = "CREATE TEMPORARY TABLE projection_waiting (id text PRIMARY KEY)"
@@ -40,12 +40,15 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """How a projection compares: `rows` are those of its tables, `differing` how many of them differ, `differences` the first of these.
 
     `undecided` are the newer events that its stage has not decided about: it has not taken them yet, or they teach it nothing.
+    `overlooked` are those of them that the log has had for an hour, counted where rows differ: until the stage has decided about them,
+    they are what differs.
     """
 
     name: str
     events: int
     rows: int
     undecided: int
+    overlooked: int
     differing: int
     differences: tuple[Difference, ...]
 
@@ -70,9 +73,11 @@ async def verify(database: Database, name: str, *, most: int = 20) -> Verified:
             compared = [await _compare(build, table, most) for table in build.tables]
             rows = [await connection.fetchval(f"SELECT count(*) FROM {table.live}", timeout=LONG) for table in build.tables]
         differing = sum(count for count, _ in compared)
+        late = await overlooked(connection, projection.stage, projection.types) if differing else 0
         await connection.execute(_REMEMBER, name, differing)
         differences = tuple(one for _, found in compared for one in found)[:most]
-        return Verified(name=name, events=build.events, rows=sum(rows), undecided=undecided, differing=differing, differences=differences)
+        found = {"events": build.events, "rows": sum(rows), "undecided": undecided, "overlooked": late, "differing": differing}
+        return Verified(name=name, **found, differences=differences)
 
 
 async def _catch_up(build: Aside, since: datetime) -> int:

@@ -1,8 +1,8 @@
 """A playbook from a verified success that had none: what was seen, put so that it fits again, and what was done, as a typed step.
 
 The same alert and the same pattern make one draft, and each further success stands behind it without raising anything. Only where the alert
-is about something else, such as another container, is there another draft. A success that healed wholly approves its draft at once; any
-other waits for a person, or for ratings (`stages.learn.standing`).
+is about something else, such as another container, is there another draft. A success that healed wholly approves its draft at once, be it
+the first or a later one; any other draft waits for a person, or for ratings (`stages.learn.standing`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from sql.incidents import IncidentRow
 from sql.playbook_sources import add_source
 from sql.playbook_statistics import START
 from sql.playbooks import PlaybookRow, PlaybookStatus
-from stages.learn.standing import told
+from stages.learn.standing import approve_undecided, audited, told
 from stages.learn.telling import note
 
 _WHOLLY_EFFECTIVE = 5
+_ENDED, _WHOLLY = "ended in a verified success", "that left nothing to wish for"
 _TOLD_PARTS = (
     *("container", "reason", "condition", "status", "resource", "persistentvolumeclaim", "horizontalpodautoscaler"),
     *("device", "mountpoint", "name", "instance", "pod", "job_name"),
@@ -56,7 +57,9 @@ async def draft_playbook(event: VerificationFinished, effectiveness: int | None,
     if row is not None:
         if await _stand_behind(row, event, connection):
             await note(f"it stands behind playbook {row.name} version {row.version}, which is {row.status.value}", context, connection)
-        return []
+        if effectiveness != _WHOLLY_EFFECTIVE:
+            return []
+        return await approve_undecided(row, f"incident {event.incident} {_ENDED} {_WHOLLY}", context, connection)
     source = await _source_of(event, connection)
     row = _learned(event, lesson, incident, labels, context, first=not known, approved=effectiveness == _WHOLLY_EFFECTIVE, source=source)
     if not await playbooks.draft_playbook(connection, row):
@@ -64,8 +67,9 @@ async def draft_playbook(event: VerificationFinished, effectiveness: int | None,
     await _stand_behind(row, event, connection)
     approved = row.status is PlaybookStatus.APPROVED
     await note(f"playbook {row.name} was {'drafted from it and approved' if approved else 'drafted from it'}", context, connection)
-    wholly = " that left nothing to wish for" if approved else ""
-    why = f"incident {event.incident} ended in a verified success{wholly}: {row.playbook.title}"
+    why = f"incident {event.incident} {_ENDED}{f' {_WHOLLY}' if approved else ''}: {row.playbook.title}"
+    if approved:
+        await audited(row, row.status, why, context, connection)
     return [told(row, "", row.status, why, context)]
 
 

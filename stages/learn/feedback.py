@@ -10,6 +10,7 @@ from schemas.events import TrustChanged
 from schemas.learning import FeedbackGiven, FeedbackKept, PlaybookChanged
 from schemas.text import clean
 from sql import feedback, incidents, knowledge, playbooks, trust
+from sql.approvals import fold_name, take_lock
 from sql.database import Connection
 from sql.playbook_confidence import rated_playbooks
 from stages.learn.standing import judge_playbooks
@@ -21,7 +22,8 @@ async def take_feedback(event: FeedbackGiven, context: Context, connection: Conn
     """The moves of trust, and what was kept. Raises Reject for what no process proved, or for an incident that nobody knows."""
     if keys is None or not keys.is_proven(event):
         raise Reject("nothing proves that this person said so: the feedback is not genuine")
-    if await incidents.get_incident(connection, event.incident, lock=True) is None:
+    await take_lock(connection, f"rating/{event.incident}/{fold_name(event.person)}")
+    if await incidents.get_incident(connection, event.incident) is None:
         raise Reject(f"there is no incident {clean(event.incident, 64)!r} to say something of")
     if not await feedback.keep(connection, event):
         return []  # kept, and so long ago that nobody remembers what it moved
@@ -29,7 +31,8 @@ async def take_feedback(event: FeedbackGiven, context: Context, connection: Conn
     counts = any(row.event == event.id and row.counts for row in known)
     await note(_line(event, counts), context, connection)
     outputs: list[Output] = []
-    for move in await trust.take_entries(connection, await feedback.trust_entries(connection, [event])):
+    entries, rated = await feedback.trust_entries(connection, [event]), await feedback.rated(connection, [event])
+    for move in await trust.take_entries(connection, entries, rated):
         outputs += await trust_moved(move, f"{event.person} rated it {event.rating} of 5", context, connection)
     await knowledge.take(connection, [event])
     if counts:
@@ -45,8 +48,9 @@ async def _rate_playbooks(event: FeedbackGiven, context: Context, connection: Co
     names = await rated_playbooks(connection, event.operations)
     if not names:
         return []
+    outputs = await judge_playbooks(names, context, connection)
     await playbooks.rated_anew(connection)
-    return await judge_playbooks(names, context, connection)
+    return outputs
 
 
 def _effect(output: Output) -> str:

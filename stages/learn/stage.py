@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from bus.handler import Context, Reject
 from schemas.action import is_observation, pattern_of
+from schemas.codec import encode, holds_nul
 from schemas.event import Event, Output
 from schemas.events import (
     ActionApproved,
@@ -61,6 +62,8 @@ class Learn:
         self._joined = Joined()
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if holds_nul(encode(event)):
+            raise Reject("a text of it holds the character NUL, which no stage tells and no store keeps: the event is not genuine")
         if isinstance(event, FeedbackGiven):
             return await once(self.database, self.name, event, partial(take_feedback, event, context, keys=self.keys))
         if isinstance(event, IncidentUpdated) and self._joined.teaches_nothing(event):
@@ -110,8 +113,10 @@ async def _from_incident(event: Event, connection: Connection) -> Sequence[Outpu
 
 
 async def _take(event: ExecutionFinished | VerificationFinished, connection: Connection) -> None:
-    """Into every projection but trust and the statistics of playbooks, whose moves are told; between these, always: so that no two wait
-    for each other."""
+    """Into every projection but trust, which comes before, and the statistics of playbooks, which come after: their moves are told.
+
+    All who learn take the locks in this order, and feedback, too, which takes those of trust, of knowledge and of playbooks.
+    """
     for projection in (lessons, knowledge, repairs, recurrence):
         await projection.take(connection, [event])
 
@@ -153,10 +158,9 @@ async def _move_trust(event: Event, reason: str, context: Context, connection: C
 
 
 async def _tell_playbook(event: ExecutionFinished | VerificationFinished, context: Context, connection: Connection) -> list[Output]:
-    """What an event says of its playbook, and what the rules make of that."""
-    if not await playbook_statistics.take(connection, [event]):
-        return []
-    return await judge_playbooks([event.playbook], context, connection)
+    """What an event says of its playbook, and what the rules make of that; also of what a rebuild has taken before."""
+    await playbook_statistics.take(connection, [event])
+    return await judge_playbooks([event.playbook], context, connection) if event.playbook else []
 
 
 def _lesson(event: ExecutionFinished | VerificationFinished, context: Context, verdict: Verdict, summary: str) -> Output:

@@ -16,10 +16,11 @@ from schemas.event import Output
 from schemas.learning import PlaybookChanged
 from schemas.text import clean
 from sql import playbooks
+from sql.approvals import take_lock
 from sql.audit import audit_close, audit_open
 from sql.database import Connection
 from sql.playbook_confidence import fold_confidence, ratings_of
-from sql.playbook_statistics import outcomes
+from sql.playbook_statistics import count_outcomes
 from sql.playbooks import PlaybookRow, PlaybookStatus
 from stages.learn.telling import TEXT_LIMIT, note
 
@@ -30,7 +31,10 @@ UNSURE = 0.3
 async def judge_playbooks(names: Iterable[str], context: Context, connection: Connection) -> list[Output]:
     """Moves the versions of these playbooks that the rules are about, after something new was told of them; what was moved."""
     outputs: list[Output] = []
-    for name in names:
+    ordered = sorted(set(names))
+    # Of two who tell something of one at the same time, the second sees what the first has told.
+    await take_lock(connection, *(f"playbook/{name}" for name in ordered))
+    for name in ordered:
         versions = await playbooks.versions_of(connection, name)
         approved = next((row for row in versions if row.status is PlaybookStatus.APPROVED), None)
         row = approved or (versions[0] if versions else None)
@@ -42,15 +46,14 @@ async def judge_playbooks(names: Iterable[str], context: Context, connection: Co
 async def _judge(row: PlaybookRow, context: Context, connection: Connection) -> list[Output]:
     after = row.decided_at or (row.created_at if row.version > 1 else None)
     ratings = await ratings_of(connection, row.name, after=after)
-    signals = await outcomes(connection, row.name, after=after)
+    outcomes, failures = await count_outcomes(connection, row.name, after=after)
     confidence = fold_confidence(row.started, ratings)
-    failures = sum(not one.success for one in signals)
     since = f" since {row.decided_at:%Y-%m-%d %H:%M} UTC, when a person decided about it" if row.decided_at else ""
     rests = f"{len(ratings)} rating{'s' if len(ratings) != 1 else ''}{since}"
     if row.status is PlaybookStatus.DRAFT and ratings and confidence >= SURE:
         return await change(row, PlaybookStatus.APPROVED, f"its confidence is {confidence:g} after {rests}", context, connection)
-    if confidence < UNSURE and 2 * failures > len(signals):
-        why = f"its confidence is {confidence:g} after {rests}, and {failures} of {len(signals)} outcomes were failures"
+    if confidence < UNSURE and 2 * failures > outcomes:
+        why = f"its confidence is {confidence:g} after {rests}, and {failures} of {outcomes} outcomes were failures"
         return await change(row, PlaybookStatus.DEPRECATED, why, context, connection)
     return []
 
@@ -61,13 +64,28 @@ async def change(row: PlaybookRow, after: PlaybookStatus, why: str, context: Con
     if not await playbooks.set_by_rule(connection, row.name, row.version, row.status, after, by=context.by, at=now):
         return []
     said = clean(why, TEXT_LIMIT)
-    audit = context.new_id()
-    what = f"{'approve' if after is PlaybookStatus.APPROVED else 'deprecate'} playbook"
-    about = f"playbook {row.name} version {row.version}"
-    await audit_open(connection, id=audit, at=now, who=context.by, what=what, about=about, incident=context.input.incident, input=said)
-    await audit_close(connection, audit, state="success")
-    await note(f"{about} is {after.value}, and was {row.status.value}: {said}", context, connection)
+    await audited(row, after, said, context, connection)
+    await note(f"playbook {row.name} version {row.version} is {after.value}, and was {row.status.value}: {said}", context, connection)
     return [told(row, row.status.value, after, said, context)]
+
+
+async def audited(row: PlaybookRow, after: PlaybookStatus, why: str, context: Context, connection: Connection) -> None:
+    """A row in the audit log for a version that a rule has approved or deprecated."""
+    audit, about = context.new_id(), f"playbook {row.name} version {row.version}"
+    what = f"{'approve' if after is PlaybookStatus.APPROVED else 'deprecate'} playbook"
+    said = {"incident": context.input.incident, "input": clean(why, TEXT_LIMIT)}
+    await audit_open(connection, id=audit, at=context.now(), who=context.by, what=what, about=about, **said)
+    await audit_close(connection, audit, state="success")
+
+
+async def approve_undecided(row: PlaybookRow, why: str, context: Context, connection: Connection) -> list[Output]:
+    """Approves a draft that no person has decided about, where no version of its playbook is approved."""
+    await take_lock(connection, f"playbook/{row.name}")
+    versions = await playbooks.versions_of(connection, row.name)
+    now = next((one for one in versions if one.version == row.version), row)
+    if now.status is not PlaybookStatus.DRAFT or now.decided_at or any(one.status is PlaybookStatus.APPROVED for one in versions):
+        return []
+    return await change(now, PlaybookStatus.APPROVED, why, context, connection)
 
 
 def told(row: PlaybookRow, before: str, after: PlaybookStatus, why: str, context: Context) -> Output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from sql.playbook_sources import sources_of
 from sql.playbooks import PlaybookRow, PlaybookStatus
 from stages.learn.stage import Learn
 from stages.notify.text import lines_of
-from tests.integration.scene import KEYS, RESTART, TARGET, Scene, only
+from tests.integration.scene import KEYS, RESTART, TARGET, Scene, crowded, only
 
 CRASH = {"alertname": "KubePodCrashLooping", "namespace": "shop"}
 
@@ -69,19 +70,30 @@ async def test_a_success_is_drafted_for_review_and_further_ones_stand_behind_it(
     first, _, told = await healed(scene, learn, labels=CRASH | {"pod": "api-7d9f8b6c5d-x2x4z", "container": "web"})
     second, _, more = await healed(scene, learn, labels=CRASH | {"pod": "api-5f6d7c8b9f-b2c4d", "container": "web"}, cleared=True)
     other, _, third = await healed(scene, learn, labels=CRASH | {"pod": "api-5f6d7c8b9f-b2c4d", "container": "proxy"})
-    assert [(one.before, one.after) for one in (*told, *more, *third)] == [("", "draft"), ("", "draft")]
+    assert [(one.before, one.after) for one in (*told, *more, *third)] == [("", "draft"), ("draft", "approved"), ("", "draft")]
     rows = {row.name: row for row in await books(scene)}
     assert set(rows) == {told[0].playbook, third[0].playbook}
     row = rows[told[0].playbook]
-    assert (row.status, row.confidence, row.playbook.symptoms.targets) == (PlaybookStatus.DRAFT, 0.5, (TARGET.key,))
+    assert (row.status, row.confidence, row.playbook.symptoms.targets) == (PlaybookStatus.APPROVED, 0.5, (TARGET.key,))
     assert row.playbook.symptoms.alerts == ('alertname="KubePodCrashLooping", container="web", pod=~"api-[a-z0-9]{8,10}-[a-z0-9]{5}"',)
     assert row.playbook.symptoms.severities == (Severity.P1, Severity.P2, Severity.P3)
     async with scene.database.connection() as connection:
         assert [one.incident for one in await sources_of(connection, row.name)] == [second, first]
         assert [one.incident for one in await sources_of(connection, third[0].playbook)] == [other]
+        assert [(one.what, one.incident) for one in await audit_rows(connection)] == [("approve playbook", second)]
     said = lines_of(told[0])
     assert said[0] == f"playbook {row.name} version 1 was drafted"
     assert f"mend playbooks show {row.name} --version 1" in said[2]
+
+
+async def test_a_success_that_left_nothing_to_wish_for_approves_no_draft_that_a_person_decided_about(scene: Scene, learn: Learn) -> None:
+    first, _, (told,) = await healed(scene, learn, cleared=True)
+    assert told.after == "approved"
+    async with scene.database.connection() as connection:
+        assert [(one.what, one.incident) for one in await audit_rows(connection)] == [("approve playbook", first)]
+    (row,) = await books(scene)
+    await decide(scene, row, PlaybookStatus.DRAFT)
+    assert (await healed(scene, learn, cleared=True))[2] == []
 
 
 async def test_a_pod_without_an_owner_is_drafted_without_its_hash(scene: Scene, learn: Learn) -> None:
@@ -160,3 +172,18 @@ async def test_a_rule_lets_no_draft_take_the_place_of_what_a_person_approved(sce
     async with scene.database.connection() as connection:
         found = [(one.version, one.status) for one in await playbooks.versions_of(connection, row.name)]
     assert found == [(3, PlaybookStatus.DRAFT), (2, PlaybookStatus.DRAFT), (1, PlaybookStatus.DEPRECATED)]
+
+
+async def test_a_rule_misses_nothing_that_is_told_at_the_same_time(scene: Scene, learn: Learn, postgres_url: str) -> None:
+    incident, operation, _ = await healed(scene, learn)
+    (row,) = await books(scene)
+    await rate(scene, learn, incident, 1, operation, "ann")
+    scene.later(1)
+    given = FeedbackGiven(**scene.header(incident), person="cat", rating=1, origin="cli/test", operations=(operation,))
+    failed = scene.verified(scene.finished(incident=await scene.incident()), Verdict.FAILED, playbook=row.name)
+    await scene.back(failed)
+    async with crowded(postgres_url, "LOCK TABLE outbox IN SHARE MODE") as crowd:
+        both = [asyncio.create_task(scene.handle(learn, one, backed=False)) for one in (KEYS.prove(given), failed)]
+        await crowd.wait_for(2)
+    told = [one for outputs in await asyncio.gather(*both) for one in outputs if isinstance(one, PlaybookChanged)]
+    assert [(one.before, one.after) for one in told] == [("draft", "deprecated")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 
@@ -11,18 +12,21 @@ import pytest_asyncio
 
 from bus.handler import Reject
 from ops.tokens import Role
+from schemas.action import ScaleWorkload
 from schemas.events import TrustChanged
 from schemas.identity import new_id
 from schemas.learning import FeedbackGiven, FeedbackKept
 from schemas.words import Verdict
 from sql import feedback, incidents, trust
 from sql.database import Database
+from sql.knowledge_search import search
 from sql.projections.rebuild import rebuild
 from stages.learn.stage import Learn
 from stages.proofs import ProofKeys
 from tests.integration.bus.ground import running
 from tests.integration.desk import Desk, desk, listing, problem
 from tests.integration.scene import KEYS, TARGET, Scene, only
+from tests.patience import PATIENCE
 
 PATTERN = "restart:prod/shop/api"
 
@@ -180,3 +184,48 @@ async def test_a_failed_verification_after_a_good_rating_begins_again_at_zero(sc
     scene.later(1)
     await scene.handle(learn, scene.verified(scene.finished(incident=incident), Verdict.FAILED))
     assert await score(scene) == (0, 0)
+
+
+@pytest.mark.parametrize("last", [0, 1])
+async def test_a_newer_rating_replaces_the_older_one_whatever_either_is_about(scene: Scene, learn: Learn, last: int) -> None:
+    """Neither the order in which they come nor a rebuild makes a difference; `last` is about so many operations."""
+    incident, operation = await healed(scene, learn)
+    scaled = scene.verified(scene.finished(incident=incident, action=ScaleWorkload(target=TARGET, replicas=3)))
+    await scene.handle(learn, scaled)
+    said = [
+        rated(scene, incident, 4, operation, scaled.operation),
+        rated(scene, incident, 5, scaled.operation),
+        rated(scene, incident, 5, *(operation,)[:last]),
+    ]
+    for order in itertools.permutations(said):
+        for event in order:
+            await scene.database.fetch("DELETE FROM outbox WHERE input = $1", event.id)
+            await scene.handle(learn, event)
+        rows = await scene.database.fetch("SELECT pattern, score FROM trust ORDER BY pattern")
+        assert [row["score"] for row in rows] == [1 + last, 1], order
+        await scene.database.fetch("DELETE FROM feedback")
+        await scene.database.fetch("DELETE FROM trust_ledger WHERE kind = 'praise'")
+    for event in said:
+        await scene.database.fetch("DELETE FROM outbox WHERE input = $1", event.id)
+        await scene.handle(learn, event)
+    await scene.archive(*said)
+    assert (await rebuild(scene.database, "trust")).changed == 0
+
+
+async def test_who_rates_waits_for_no_verification(scene: Scene, learn: Learn) -> None:
+    """Neither does it hold up one: what both change, they change in one order."""
+    incident, operation = await healed(scene, learn)
+    async with scene.database.transaction() as connection:
+        await incidents.get_incident(connection, incident, lock=True)
+        given = rated(scene, incident, 5, operation)
+        async with asyncio.timeout(PATIENCE):
+            assert only(await scene.handle(learn, given), FeedbackKept).counts
+
+
+async def test_what_was_noted_and_done_instead_is_found_to_its_last_word(scene: Scene, learn: Learn) -> None:
+    incident, operation = await healed(scene, learn)
+    given = rated(scene, incident, 3, operation, note="again " * 160 + "flywheel")
+    await scene.handle(learn, KEYS.prove(msgspec.structs.replace(given, instead="drained the turbine")))
+    async with scene.database.connection() as connection:
+        for word in ("flywheel", "turbine"):
+            assert [one.entry.id for one in await search(connection, word)] == [operation], word

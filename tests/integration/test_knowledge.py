@@ -69,6 +69,7 @@ async def test_any_order_any_repetition_and_any_number_of_writers_give_the_same_
 ) -> None:
     await database.fetch(f"TRUNCATE {', '.join(knowledge.TABLES)}, operations, verifications, incidents, incident_alerts CASCADE")
     all_of_it = await told(Scene(database))
+    await database.fetch("TRUNCATE told_events")  # as for what was told before ids were kept: of a copy nobody knows that it is one
     await take(database, all_of_it)
     expected = await rows(database)
     assert [len(table) for table in expected] == [2, 14, 3]

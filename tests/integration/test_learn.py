@@ -245,7 +245,7 @@ async def test_a_success_without_a_playbook_drafts_one_once(scene: Scene, learn:
     incident = await scene.incident()
     first = scene.verified(scene.finished(incident=incident), cleared=None)
     await scene.handle(learn, first)
-    await scene.handle(learn, scene.verified(scene.finished(incident=incident)))
+    await scene.handle(learn, scene.verified(scene.finished(incident=incident), cleared=None))
     async with scene.database.transaction() as connection:
         (book,) = await playbooks.list_playbooks(connection)
         assert (book.status, book.version, book.alert, book.pattern) == (PlaybookStatus.DRAFT, 1, "KubePodCrashLooping", PATTERN)

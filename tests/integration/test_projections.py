@@ -71,6 +71,8 @@ async def test_any_order_any_repetition_and_any_writers_give_the_same_rows(
     events: list[Event] = []
     for target, tried in drawn:
         events += await history(scene, target, tried)  # type: ignore[arg-type]
+    if chance.random() < 0.5:
+        await cleared(database, "told_events")  # as for what was told before ids were kept: of a copy nobody knows that it is one
     async with database.connection() as connection:
         await projection.take(connection, events)
     expected = await rows(database, projection)

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
+import msgspec
 import pytest
 
+from bus.handler import Reject
 from schemas.event import Event
+from schemas.events import VerificationFinished
+from schemas.identity import new_id
+from schemas.learning import FeedbackGiven
 from schemas.words import Outcome, Verdict
 from sql.database import Database
+from sql.keys import BEGINNING
 from sql.migrate import migrations
-from sql.projections import ALL, NAMES
+from sql.projections import ALL, NAMES, named
+from sql.projections.projection import Projection
 from sql.projections.rebuild import NotArchived, rebuild
 from sql.projections.status import standings
 from sql.projections.verify import Verified, verify
 from stages.learn.stage import Learn
 from tests.integration.histories import PLACES, Attempt, history
-from tests.integration.scene import Scene
+from tests.integration.scene import KEYS, Scene
 
 TRIED = (
     Attempt(playbook="book", decided="approved", automatic=False),
@@ -37,7 +45,7 @@ async def happened(scene: Scene, incidents: int) -> list[Event]:
 
 
 async def learned(scene: Scene, events: Sequence[Event]) -> None:
-    learn = Learn(scene.database)
+    learn = Learn(scene.database, KEYS)
     for event in events:
         await scene.handle(learn, event)
 
@@ -157,3 +165,79 @@ async def test_what_was_there_before_these_ledgers_fills_them_as_the_log_would(s
     found = [await verify(scene.database, name) for name in ("repairs", "recurrence")]
     assert [one.differences for one in found] == [(), ()]
     assert all(one.rows for one in found)
+
+
+def holding_nul(scene: Scene, event: Event) -> list[Event]:
+    """The event once for each of its texts, as somebody tells it who puts a NUL into that."""
+    texts = [name for name in event.__struct_fields__ if name not in ("id", "type", "at") and type(getattr(event, name)) is str]
+    return [msgspec.structs.replace(event, id=new_id(scene.now), **{name: f"{getattr(event, name)}\0"}) for name in texts]
+
+
+@pytest.mark.parametrize("projection", ALL, ids=NAMES)
+async def test_what_holds_a_nul_stops_no_projection_and_teaches_nothing(scene: Scene, projection: Projection) -> None:
+    events = await happened(scene, 1)
+    given = FeedbackGiven(**scene.header(events[0].incident), person="ann", rating=4, origin="cli/test", note="fine")
+    events.append(KEYS.prove(given))
+    await learned(scene, events)
+    forged = [copy for event in events for copy in holding_nul(scene, event)]
+    told = next(one for one in forged if isinstance(one, VerificationFinished) and "\0" in one.operation)
+    async with scene.database.transaction() as connection:
+        kept = msgspec.json.encode([{"event": told}]).decode()
+        await connection.execute("INSERT INTO outbox (stage, input, outputs, settled) VALUES ('verify', 'none', $1, false)", kept)
+    await scene.archive(*events, *(one for one in forged if one is not told))
+    assert (await verify(scene.database, projection.name)).differing == 0
+    assert (await rebuild(scene.database, projection.name)).changed == 0
+    with pytest.raises(Reject, match="NUL"):
+        await scene.handle(Learn(scene.database, KEYS), told, backed=False)
+
+
+def relabelled(scene: Scene, event: Event) -> Event:
+    """A copy that claims to be earlier, and says something else of what the stores do not keep."""
+    said = {
+        "playbook": "other",
+        "measured": False,
+        "automatic": False,
+        "person": "eve",
+        "signers": ("eve",),
+        "summary": "no",
+        "error": "no",
+    }
+    known = {name: value for name, value in said.items() if name in event.__struct_fields__}
+    return msgspec.structs.replace(event, id=new_id(scene.now), at=event.at - timedelta(days=1), **known)
+
+
+async def test_a_copy_of_a_genuine_event_stands_in_for_none_in_a_rebuild(scene: Scene) -> None:
+    events = await happened(scene, 2)
+    await learned(scene, events)
+    copies = [relabelled(scene, event) for event in events]
+    await scene.archive(*events, *copies)
+    for name in NAMES:
+        assert (await verify(scene.database, name)).differences == (), name
+        assert (await rebuild(scene.database, name)).changed == 0, name
+
+
+async def test_what_the_stage_passed_by_is_told_where_rows_differ(scene: Scene) -> None:
+    events = await happened(scene, 1)
+    await scene.archive(*events)
+    async with scene.database.connection() as connection:
+        (lessons,) = [one for one in await standings(connection) if one.name == "lessons"]
+    assert (lessons.lag or 0.0) > 0, "it took nothing, and is behind by all that there is"
+    await scene.database.fetch("UPDATE event_log SET stored_at = now() - interval '2 hours'")
+    found = await verified(scene)
+    executions = sum(type(event).__name__ in ("ExecutionFinished", "VerificationFinished") for event in events)
+    assert (found["lessons"].overlooked, found["lessons"].differing > 0) == (executions, True)
+    await learned(scene, events)
+    assert {one.overlooked for one in (await verified(scene)).values()} == {0}
+
+
+@pytest.mark.parametrize("name", ["repairs", "recurrence"])
+async def test_a_key_of_which_nothing_is_left_has_no_row(scene: Scene, name: str) -> None:
+    await learned(scene, await happened(scene, 1))
+    projection = named(name)
+    ledger, folded = projection.tables
+    keys = [row[0] for row in await scene.database.fetch(f"SELECT DISTINCT anomaly FROM {folded}")]
+    assert keys
+    await scene.database.fetch(f"TRUNCATE {ledger}")
+    async with scene.database.transaction() as connection:
+        await projection.fold_all(connection, dict.fromkeys(keys, BEGINNING))
+    assert await scene.database.fetch(f"SELECT * FROM {folded}") == []
