@@ -11,6 +11,7 @@ from schemas.text import clean
 from schemas.words import Severity
 from sql.database import Connection
 from sql.outages import OutageRow, get_outage, note_told
+from sql.outbox import AlreadyDone
 
 
 async def tell_outage(event: GroupOutage, context: Context, connection: Connection) -> Sequence[Output]:
@@ -19,7 +20,7 @@ async def tell_outage(event: GroupOutage, context: Context, connection: Connecti
     if row is None or (row.group, row.topic, row.partition) != (event.group, event.source_topic, event.partition):
         raise Reject(f"the store knows of no outage {clean(event.id, 64)!r}: the event is not genuine")
     if (row.over_told_at if not event.stopped else row.told_at) is not None or (not event.stopped and row.over_at is None):
-        return []
+        raise AlreadyDone
     await note_told(connection, row.id, at=context.now(), over=not event.stopped)
     severity = Severity.P1 if event.stopped else Severity.P3
     reason, question = _stopped(row) if event.stopped else _over(row)
