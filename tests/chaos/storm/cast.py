@@ -7,7 +7,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from tests.bench.ground import until
 from tests.patience import PATIENCE
 from tests.ports import free_port
 
-REPLICAS = {"gate": 3, "execute": 3, "learn": 2}
+REPLICAS = {"gate": 3, "execute": 3}
 """How many processes of a stage there are; of the others there is one."""
-SPARED = tuple(f"{stage}-1" for stage in REPLICAS)
+LONG_REPLICAS = REPLICAS | {"learn": 2}
+"""The same in a long storm."""
+SPARED = tuple(f"{stage}-1" for stage in LONG_REPLICAS)
 """Who lives through a long storm, so that the memory of one and the same process is known early and late."""
 _ROOT = Path(__file__).parents[3]
 _WARM = 15.0
@@ -98,16 +100,18 @@ def _environment(port: int) -> dict[str, str]:
 class Cast:
     """Everybody who is on stage: every process of `ops.wiring.PROCESSES`, some of them several times."""
 
-    def __init__(self, settings: Path, effects: Path, logs: Path, pause: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Path, effects: Path, logs: Path, pause: Callable[[], float], replicas: Mapping[str, int] = REPLICAS
+    ) -> None:
         self.actors = [
             Actor(
-                f"{stage}-{number}" if stage in REPLICAS else stage,
+                f"{stage}-{number}" if stage in replicas else stage,
                 stage,
                 [sys.executable, "-m", "tests.chaos.storm.stage_process", str(settings), str(effects), stage],
                 logs / f"{stage}-{number}.log",
             )
             for stage in PROCESSES
-            for number in range(1, REPLICAS.get(stage, 1) + 1)
+            for number in range(1, replicas.get(stage, 1) + 1)
         ]
         self.samples: list[Sample] = []
         self._pause = pause

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from ops.wiring import PROCESSES
 from tests.bench.ground import commit, quantile
 from tests.bench.table import grid
-from tests.chaos.storm.cast import REPLICAS, growth
+from tests.chaos.storm.cast import growth
 from tests.chaos.storm.judgement import MOST_GROWTH, Judgement, told
 from tests.chaos.storm.run import Storm
 from tests.chaos.storm.stores import POSTGRES, REDIS
@@ -83,10 +84,11 @@ and no process ended but by a blow."""
 
 def _blows(storm: Storm) -> str:
     rows: list[Sequence[str]] = []
+    replicas = Counter(actor.stage for actor in storm.cast.actors)
     for victim in (*PROCESSES, REDIS, POSTGRES):
         seconds = [waited for name, waited in storm.pulse.recovered if name == victim]
         figures = [f"{quantile(seconds, 0.5):.1f} s", f"{max(seconds):.1f} s"] if seconds else ["-", "-"]
-        rows.append((victim, str(REPLICAS.get(victim, 1)), str(storm.killed.get(victim, 0)), *figures))
+        rows.append((victim, str(replicas[victim] or 1), str(storm.killed.get(victim, 0)), *figures))
     return f"""## What was killed
 
 {grid(("", "processes", "killed", "handles again p50", "worst"), rows)}

@@ -27,7 +27,7 @@ from sql.database import Database
 from sql.migrate import migrate
 from tests.bench.ground import machine, until
 from tests.chaos.storm import traffic
-from tests.chaos.storm.cast import SPARED, Cast
+from tests.chaos.storm.cast import LONG_REPLICAS, REPLICAS, SPARED, Cast
 from tests.chaos.storm.effects import Effects
 from tests.chaos.storm.fate import Blow, blows
 from tests.chaos.storm.people import People
@@ -160,7 +160,8 @@ class Storm:
             key = secrets.token_hex(32)
             storm.people = People(storm.database, storm.bus, key)
             storm.pulse = Pulse(storm.redis)
-            storm.cast = Cast(storm._settings(key), folder / "effects", folder / "logs", lambda: storm.chance.uniform(0, 2))
+            replicas = LONG_REPLICAS if plan.is_long else REPLICAS
+            storm.cast = Cast(storm._settings(key), folder / "effects", folder / "logs", lambda: storm.chance.uniform(0, 2), replicas)
             stack.push_async_callback(storm.cast.leave)
             storm.cast.enter()
             await storm.cast.until_ready(storm.http)
