@@ -5,12 +5,14 @@ The other groups of a stream, the archive among them, finish such an entry witho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 
 from bus import names
 from bus.connect import Bus
+from bus.errors import GroupMissing
 from bus.inspect import streams
 from bus.scripts import script
 
@@ -45,12 +47,38 @@ async def feed(bus: Bus, group: str, page: Sequence[Past], *, token: str) -> Non
         await bus.repeated(partition, script("replay"), keys, words)
 
 
-async def busiest(bus: Bus, fed: str) -> Backlog:
-    """Who is behind the most: what a replay makes a group tell is for the others to handle. Raises BusUnavailable."""
+async def busiest(bus: Bus, fed: str, topics: Sequence[str]) -> Backlog:
+    """Who is behind the most: what a replay makes a group tell is for the others to handle.
+
+    Raises BusUnavailable, and GroupMissing where `fed` has no group on one of the `topics`: nobody would see how much waits for it.
+    """
     waiting: dict[str, int] = {fed: 0}
+    missing = {(topic, partition) for topic in topics for partition in range(bus.partitions)}
     for row in await streams(bus):
         for group in row.groups:
+            if group.name == fed:
+                missing.discard((row.topic, row.partition))
             held = group.pending if group.name == fed else 0
             waiting[group.name] = waiting.get(group.name, 0) + max(group.lag, 0) + held
+    if missing:
+        topic, partition = min(missing)
+        raise GroupMissing(
+            f"{fed} has no consumer group on {topic}, partition {partition}: start its process once, which makes it;"
+            " `mend streams ls` shows the groups"
+        )
     most = max(waiting, key=lambda name: (waiting[name], name == fed))
     return Backlog(most, waiting[most])
+
+
+async def silence(bus: Bus, group: str, topics: Sequence[str]) -> float:
+    """Seconds since a process of the group last asked for entries of the topics or kept some; infinite where there is none.
+
+    Raises BusUnavailable, GroupMissing.
+    """
+    shortest = math.inf
+    for partition in range(bus.partitions):
+        for topic in topics:
+            for flat in await bus.channel(partition).call("XINFO", "CONSUMERS", names.stream(partition, topic), group):
+                consumer = dict(zip(flat[::2], flat[1::2], strict=True))
+                shortest = min(shortest, consumer[b"idle"] / 1000)
+    return shortest

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bus.errors import BusError
-from bus.replay import Past, busiest, feed
+from bus.replay import Past, busiest, feed, silence
 from ops.errors import CommandFailed
 from ops.wiring import ARCHIVE, topology
 from schemas.events import EVENT_TYPES, TOPICS
@@ -31,15 +31,20 @@ if TYPE_CHECKING:
 _TELLS_PEOPLE = "notify"
 _PAGE = 100  # events
 _LOOK = 0.1  # seconds
+_SILENT = 12.0  # seconds; a process that is busy keeps what it has in hand every 10 s
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """How far a replay is: `fed` of `events`, the last one with this id; `waits_for` names who is behind, where it waits."""
+    """How far a replay is: `fed` of `events`, the last one with this id; `waits_for` names who is behind, where it waits.
+
+    `silent`: that is the group that is fed, and no process of it has asked for anything for a while.
+    """
 
     events: int = 0
     fed: int = 0
     last: str = ""
     waits_for: str = ""
+    silent: bool = False
 
 
 def chosen(
@@ -90,7 +95,10 @@ async def _require_event(connection: Connection, after: str) -> None:
 
 
 class Replay:
-    """One replay. `most_behind` events may wait for any group while another page is fed; `tell` hears of every page and every wait."""
+    """One replay. `most_behind` events may wait for any group while another page is fed; `tell` hears of every page and every wait.
+
+    After `silent` seconds without a word of any process of the group it hears of that, too.
+    """
 
     def __init__(
         self,
@@ -102,6 +110,7 @@ class Replay:
         who: str,
         clock: Callable[[], datetime],
         most_behind: int = 500,
+        silent: float = _SILENT,
         tell: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._bus = bus
@@ -111,17 +120,20 @@ class Replay:
         self._who = who
         self._clock = clock
         self._most_behind = most_behind
+        self._silent = silent
         self._tell = tell
+        self._topics: list[str] = []
         self.progress = Progress(last=past.after)
         self.id = f"replay/{new_id(clock())}"
 
     async def run(self) -> Progress:
         """Feeds the slice. Interrupted, or with a store away, it says in its audit row and in `progress` how far it came.
 
-        Raises CommandFailed, BusUnavailable, BusFull, StoreUnavailable.
+        Raises CommandFailed, GroupMissing, BusUnavailable, BusFull, StoreUnavailable.
         """
         async with self._database.connection() as connection:
             await _require_event(connection, self._past.after)
+            self._topics = sorted({row.topic for row in await counted(connection, self._past)})
             about = msgspec.json.encode(self._past).decode()
             opened = {"who": self._who, "what": f"replay to {self._group}", "about": about, "incident": self._past.incident}
             await audit_open(connection, id=self.id, at=self._clock(), **opened)
@@ -154,12 +166,17 @@ class Replay:
 
     async def _keep_pace(self) -> None:
         """Waits until nobody is far behind: the group that is fed, or one that handles what it tells."""
-        while (behind := await busiest(self._bus, self._group)).waiting > self._most_behind:
-            if self.progress.waits_for != behind.group:
-                self.progress.waits_for = behind.group
-                self._tell(self.progress)
+        progress, look_at = self.progress, asyncio.get_running_loop().time() + self._silent
+        while (behind := await busiest(self._bus, self._group, self._topics)).waiting > self._most_behind:
+            if progress.waits_for != behind.group:
+                progress.waits_for, progress.silent = behind.group, False
+                self._tell(progress)
+            if behind.group == self._group and not progress.silent and asyncio.get_running_loop().time() >= look_at:
+                progress.silent = await silence(self._bus, self._group, self._topics) >= self._silent
+                if progress.silent:
+                    self._tell(progress)
             await asyncio.sleep(_LOOK)
-        self.progress.waits_for = ""
+        progress.waits_for, progress.silent = "", False
 
     async def _note(self, state: AuditState, error: str = "") -> None:
         """Closes the audit row, as far as the store is there for it."""

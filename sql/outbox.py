@@ -18,6 +18,13 @@ from sql.event_log import archived
 from sql.told import remember
 
 
+class AlreadyDone(Exception):
+    """Raised in a decision: what the event asks for is done, or nothing is left of it. `once` answers with nothing and keeps nothing.
+
+    Before an event is proven it may carry the id of another one, which is still to come and must get its own answer.
+    """
+
+
 class _Kept(msgspec.Struct, frozen=True):
     event: AnyEvent
     until: float | None = None
@@ -61,17 +68,21 @@ async def once(
     """Runs `decide` in a transaction, once for each input of a stage; afterwards returns what it decided then.
 
     `decide` gets the transaction's connection; what it changes and what it returns are committed together. Two workers
-    with the same input at the same time: the second waits for the first and returns the first one's outputs.
+    with the same input at the same time: the second waits for the first and returns the first one's outputs. Where `decide`
+    raises AlreadyDone nothing is changed and nothing is kept.
     Raises StoreUnavailable.
     """
-    async with database.transaction() as connection:
-        kept = await connection.fetchval("SELECT kept_outputs($1, $2)", stage, event.id)
-        if kept is not None:
-            return [_output(item) for item in _decode(kept)]
-        outputs = await decide(connection)
-        await connection.execute(_KEEP, stage, event.id, _encode([_kept(output) for output in outputs]).decode(), not outputs)
-        await remember(connection, stage, [output for output in outputs if isinstance(output, Event)])
-        return outputs
+    try:
+        async with database.transaction() as connection:
+            kept = await connection.fetchval("SELECT kept_outputs($1, $2)", stage, event.id)
+            if kept is not None:
+                return [_output(item) for item in _decode(kept)]
+            outputs = await decide(connection)
+            await connection.execute(_KEEP, stage, event.id, _encode([_kept(output) for output in outputs]).decode(), not outputs)
+            await remember(connection, stage, [output for output in outputs if isinstance(output, Event)])
+            return outputs
+    except AlreadyDone:
+        return []
 
 
 async def kept(database: Database, stage: str, event_id: str) -> Sequence[Output] | None:

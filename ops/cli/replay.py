@@ -158,7 +158,12 @@ def _silent(_: Progress) -> None:
 
 
 def _tell(progress: Progress) -> None:
-    if progress.waits_for:
+    if progress.silent:
+        print(
+            f"No process of {progress.waits_for} asks for entries: does its process run? `mend streams ls` shows the groups.",
+            file=sys.stderr,
+        )
+    elif progress.waits_for:
         print(f"{progress.fed} of {progress.events}: waiting for {progress.waits_for}, which is behind", file=sys.stderr)
     elif progress.fed % _TOLD_EVERY == 0:
         print(f"{progress.fed} of {progress.events}", file=sys.stderr)

@@ -13,6 +13,7 @@ from sql import switch
 from sql.causes import count_cause
 from sql.database import Connection
 from sql.incidents import IncidentRow, add_timeline, get_incident, last_activity
+from sql.outbox import AlreadyDone
 from stages.failure_watch.options import FailureWatchOptions
 from stages.failure_watch.questions import about_many
 from stages.failure_watch.repairing import TEXT_LIMIT
@@ -26,13 +27,13 @@ async def begin(event: IncidentOpened, context: Context, connection: Connection,
     """Sets the timer of an open incident. Raises Reject for one that ingest never opened."""
     incident = await get_incident(connection, event.incident)
     if incident is not None and not incident.is_open:
-        return []
+        raise AlreadyDone
     idle = timedelta(seconds=options.idle)
     try:
         await require_told(connection, "ingest", event)
     except Reject:
         if incident is not None and context.now() - event.at > idle:
-            return []  # told so long ago that nothing proves it any more: its timer was set then
+            raise AlreadyDone from None  # told so long ago that nothing proves it any more: its timer was set then
         raise
     return [_due(context, context.now() + idle)]
 
@@ -45,12 +46,12 @@ async def look(event: IncidentIdleDue, context: Context, connection: Connection,
     now, idle = context.now(), timedelta(seconds=options.idle)
     incident = await get_incident(connection, event.incident)
     if incident is not None and not incident.is_open:
-        return []
+        raise AlreadyDone
     try:
         await require_due(connection, context.stage, event, now)
     except Reject:
         if incident is not None and now - event.at >= idle:
-            return []  # it was due already, and is not proven any more: another was set then
+            raise AlreadyDone from None  # it was due already, and is not proven any more: another was set then
         raise
     if incident is None:
         return []

@@ -12,6 +12,7 @@ from schemas.words import Severity
 from sql.approvals import take_lock
 from sql.database import Connection
 from sql.outages import OutageRow, get_outage, tell_began, tell_over
+from sql.outbox import AlreadyDone
 
 
 async def tell_outage(event: GroupOutage, context: Context, connection: Connection) -> Sequence[Output]:
@@ -27,7 +28,7 @@ async def tell_outage(event: GroupOutage, context: Context, connection: Connecti
         rows = await tell_began(connection, row.group, at=context.now())
         return [_asked(row, _stopped(rows), Severity.P1, context)] if rows else []
     if row.over_told_at is not None or row.over_at is None:
-        return []
+        raise AlreadyDone
     rows = await tell_over(connection, row.group, at=context.now())
     return [_asked(row, _over(rows), Severity.P3, context)] if rows else []
 

@@ -29,6 +29,7 @@ from sql.approvals import finish_approval
 from sql.causes import Repeated
 from sql.database import Connection
 from sql.incidents import IncidentRow, add_timeline, get_incident
+from sql.outbox import AlreadyDone
 from sql.repair_attempts import RepairRow, end_repair, get_repair, repair_of_approval, repair_of_proposal, want_repair
 from stages.failure_watch.found import Failure
 from stages.failure_watch.options import FailureWatchOptions
@@ -167,7 +168,7 @@ async def repair_decided(event: Decided, connection: Connection) -> RepairRow | 
 async def decided_against(event: Decided, row: RepairRow, context: Context, connection: Connection) -> list[Event]:
     """The gate does not let a repair run. What it holds is put to people with all that was tried; of the rest they know from the gate."""
     if row.ended_at is not None:
-        return []
+        raise AlreadyDone
     await require_told(connection, "gate", event)
     match event:
         case ActionHeld():
@@ -186,7 +187,7 @@ async def not_proposed(event: RepairNotProposed, context: Context, connection: C
     """Propose looked again and puts no repair forward: people are asked. Raises Reject for one that was never wanted."""
     row = await get_repair(connection, event.repair)
     if row is not None and row.ended_at is not None:
-        return []
+        raise AlreadyDone
     await require_told(connection, "propose", event)
     if row is None:
         raise Reject(f"no repair {clean(event.repair, 64)!r} was ever wanted")

@@ -32,7 +32,7 @@ from sql.causes import Repeated, count_cause
 from sql.database import Connection, Database
 from sql.failures import FailureRow, is_known, judge_failure, record_failure
 from sql.incidents import add_timeline
-from sql.outbox import kept, once
+from sql.outbox import AlreadyDone, kept, once
 from sql.questions import may_ask
 from stages.failure_watch import idle, repairing
 from stages.failure_watch.analysis import Analyst
@@ -137,7 +137,7 @@ class FailureWatch:
     async def _tell(self, event: Event, look: _Look, context: Context, connection: Connection) -> Sequence[Output]:
         found = await look(connection)
         if await _is_known(connection, found):
-            return []
+            raise AlreadyDone
         if (teller := _TELLERS.get(type(event))) is not None:
             await require_told(connection, teller, event)
         if not await _keep(event, found, context, connection):

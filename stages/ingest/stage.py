@@ -22,7 +22,7 @@ from schemas.text import clean, clean_labels
 from schemas.words import IncidentState, SignalStatus
 from sql import incidents, signals
 from sql.database import Connection, Database
-from sql.outbox import once
+from sql.outbox import AlreadyDone, once
 from sql.signals import Joined, Left
 from stages.genuine import require_due
 from stages.ingest import rules
@@ -175,7 +175,7 @@ class Ingest:
         now = context.now()
         incident = await incidents.get_incident(connection, due.incident)
         if incident is not None and incident.state is IncidentState.CLOSED:
-            return []
+            raise AlreadyDone
         await require_due(connection, self.name, due, now)
         target = await signals.close(connection, due.incident, at=now)
         if target is None:

@@ -25,7 +25,7 @@ from schemas.text import clean
 from schemas.words import Outcome, Verdict
 from sql import declarations, diagnoses, incidents, knowledge, lessons, playbook_statistics, recurrence, repairs, trust
 from sql.database import Connection, Database
-from sql.outbox import once
+from sql.outbox import AlreadyDone, once
 from stages.genuine import require_told
 from stages.learn.drafting import draft_playbook
 from stages.learn.feedback import take_feedback
@@ -96,7 +96,7 @@ async def _from_genuine(event: Event, learn: Learning, connection: Connection) -
         await require_told(connection, _TELLERS[type(event)], event)
     except Reject:
         if await _has_learned(event, connection):
-            return []  # learned, and so long ago that nothing proves it any more
+            raise AlreadyDone from None  # learned, and so long ago that nothing proves it any more
         raise
     return await learn(connection)
 

@@ -29,7 +29,7 @@ from sql.database import Connection, Database
 from sql.evidence import get_snapshot, store_snapshot
 from sql.incidents import IncidentRow, add_timeline, get_incident
 from sql.operations import Operation, get_operation
-from sql.outbox import kept, once
+from sql.outbox import AlreadyDone, kept, once
 from sql.playbooks import get_playbook
 from sql.verifications import (
     VerificationRow,
@@ -101,7 +101,7 @@ class VerifyStage:
     async def _begin(self, event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
         """The first look is due after the time to settle. Raises Reject when execute told of no such end."""
         if await get_verification(connection, event.operation) is not None:
-            return []
+            raise AlreadyDone
         await require_told(connection, "execute", event)
         now = context.now()
         due = context.event(VerificationDue, finished=event, look=1, until=now + timedelta(seconds=self._options.limit))

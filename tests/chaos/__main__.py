@@ -11,6 +11,7 @@ import secrets
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.storm.judgement import Judgement, judge, told
@@ -29,11 +30,18 @@ async def main(plan: Plan, *, write: bool, logs: Path | None) -> Judgement:
             telling.cancel()
             if logs is not None:
                 shutil.copytree(storm.folder / "logs", logs, dirs_exist_ok=True)
-        text = page(storm, found, command=shlex.join(["python", "-m", "tests.chaos", *sys.argv[1:]]))
+        text = page(storm, found, command=command_of(sys.argv[1:]))
         if write:
             PAGE.write_text(text)
     print(text if not write else told(found.wrong) or "everything held")
     return found
+
+
+def command_of(words: Sequence[str]) -> str:
+    """The command as the page names it: without --logs, whose folder is of this machine."""
+    places = [number for number, word in enumerate(words) if word == "--logs"]
+    left = [word for number, word in enumerate(words) if number not in places and number - 1 not in places]
+    return shlex.join(["python", "-m", "tests.chaos", *(word for word in left if not word.startswith("--logs="))])
 
 
 async def _tell(storm: Storm) -> None:

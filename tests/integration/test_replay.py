@@ -14,6 +14,7 @@ import pytest
 
 from bus import names
 from bus.connect import Bus, connect
+from bus.errors import GroupMissing
 from bus.handler import Stage
 from bus.inspect import delayed, streams
 from ops.archive import Archive
@@ -238,6 +239,12 @@ class Reader:
         return []
 
 
+async def _groups_made(whole: Whole, reader: Reader) -> None:
+    """The reader ran once: there are its group and its stream in both partitions."""
+    async with running(whole.bus, reader):
+        await eventually(lambda: _has(lambda: streams(whole.bus), 2))
+
+
 async def _logged(whole: Whole, count: int) -> list[SignalReceived]:
     """Signals in the log, in the order in which they were told, and in no stream."""
     events = []
@@ -262,6 +269,7 @@ async def test_a_slice_goes_to_one_group_in_its_order_and_is_continued_where_it_
         if progress.fed == 100:
             raise KeyboardInterrupt
 
+    await _groups_made(whole, reader)
     words: dict[str, Any] = {"who": "person/ana", "clock": lambda: whole.now}
     first = Replay(whole.bus, whole.database, "ingest", past, tell=interrupt, **words)
     with pytest.raises(KeyboardInterrupt):
@@ -289,18 +297,22 @@ async def test_a_replay_waits_for_who_is_behind(whole: Whole) -> None:
 
     def tell(progress: Progress) -> None:
         heard.append(msgspec.structs.replace(progress))
-        if progress.waits_for:
+        if progress.silent:
             behind.set()
 
     past = chosen("ingest", until=whole.now + timedelta(seconds=1))
-    replay = Replay(whole.bus, whole.database, "ingest", past, who="person/ana", clock=lambda: whole.now, most_behind=50, tell=tell)
+    replay = Replay(
+        whole.bus, whole.database, "ingest", past, who="person/ana", clock=lambda: whole.now, most_behind=50, silent=0.2, tell=tell
+    )
     reader = Reader("ingest", ("signals",))
-    async with running(whole.bus, reader):
-        await whole.quiet()
+    with pytest.raises(GroupMissing, match="ingest has no consumer group on signals, partition 0: start its process once"):
+        await replay.run()
+    assert await streams(whole.bus) == [], "nothing was fed"
+    await _groups_made(whole, reader)
     feeding = asyncio.create_task(replay.run())
     async with asyncio.timeout(PATIENCE):
         await behind.wait()
-    assert (heard[-1].fed, heard[-1].waits_for) == (100, "ingest")
+    assert [(one.fed, one.waits_for, one.silent) for one in heard[-2:]] == [(100, "ingest", False), (100, "ingest", True)]
     async with running(whole.bus, reader):
         async with asyncio.timeout(PATIENCE):
             assert (await feeding).fed == 250
@@ -332,6 +344,7 @@ async def test_the_command_tells_what_it_would_do_and_does_it_when_told_to(whole
         assert "2 events for ingest" in told
         assert "Nothing was done" in told
         assert await streams(whole.bus) == []
+        await _groups_made(whole, Reader("ingest", ("signals",)))
         command = told.splitlines()[-1].split()[1:]
         done = await asyncio.to_thread(mend.json, *command, **stores)
         assert (done["events"], done["last"]) == (2, events[2].id)

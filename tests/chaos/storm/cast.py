@@ -7,7 +7,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,16 +21,20 @@ from tests.ports import free_port
 
 REPLICAS = {"gate": 3, "execute": 3}
 """How many processes of a stage there are; of the others there is one."""
+LONG_REPLICAS = REPLICAS | {"learn": 2}
+"""The same in a long storm."""
+SPARED = tuple(f"{stage}-1" for stage in LONG_REPLICAS)
+"""Who lives through a long storm, so that the memory of one and the same process is known early and late."""
 _ROOT = Path(__file__).parents[3]
 _WARM = 15.0
 """Seconds after which a process is taken to have loaded what it needs: its memory counts from then on."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """The memory of one process of a stage, in MB: `at` seconds after the beginning of the storm, `age` after its own."""
+    """The memory of a process, in MB, `age` seconds after it was started; `actor` is the place that it has in the cast."""
 
-    stage: str
-    at: float
+    actor: str
+    process: int
     age: float
     size: float
 
@@ -96,16 +100,18 @@ def _environment(port: int) -> dict[str, str]:
 class Cast:
     """Everybody who is on stage: every process of `ops.wiring.PROCESSES`, some of them several times."""
 
-    def __init__(self, settings: Path, effects: Path, logs: Path, pause: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Path, effects: Path, logs: Path, pause: Callable[[], float], replicas: Mapping[str, int] = REPLICAS
+    ) -> None:
         self.actors = [
             Actor(
-                f"{stage}-{number}" if stage in REPLICAS else stage,
+                f"{stage}-{number}" if stage in replicas else stage,
                 stage,
                 [sys.executable, "-m", "tests.chaos.storm.stage_process", str(settings), str(effects), stage],
                 logs / f"{stage}-{number}.log",
             )
             for stage in PROCESSES
-            for number in range(1, REPLICAS.get(stage, 1) + 1)
+            for number in range(1, replicas.get(stage, 1) + 1)
         ]
         self.samples: list[Sample] = []
         self._pause = pause
@@ -125,24 +131,29 @@ class Cast:
             actor.end()
         await asyncio.gather(*self._tasks)
 
-    async def weigh(self, began: float, *, every: float = 2.0) -> None:
+    async def weigh(self, *, every: float = 2.0) -> None:
         """Samples the memory of every process until it is cancelled."""
         while True:
             now = time.monotonic()
             for actor in self.actors:
                 if actor.pid is not None and (size := memory_of(actor.pid)):
-                    self.samples.append(Sample(actor.stage, now - began, now - actor.started_at, size))
+                    self.samples.append(Sample(actor.name, actor.pid, now - actor.started_at, size))
             await asyncio.sleep(every)
 
-    def growth(self) -> dict[str, tuple[float, float]]:
-        """Of each stage the median memory of its warm processes in the first and in the last third of its samples, in MB."""
-        found = {}
-        for stage in dict.fromkeys(actor.stage for actor in self.actors):
-            warm = [sample.size for sample in self.samples if sample.stage == stage and sample.age >= _WARM]
-            third = len(warm) // 3
-            if third:
-                found[stage] = (statistics.median(warm[:third]), statistics.median(warm[-third:]))
-        return found
+
+def growth(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
+    """The memory of those who are spared, in MB: the median of the first third of the samples of one warm process, and of the last.
+
+    Somebody who was killed after all, and has a second process, is left out.
+    """
+    found = {}
+    for name in SPARED:
+        own = [sample for sample in samples if sample.actor == name]
+        warm = [sample.size for sample in own if sample.age >= _WARM]
+        third = len(warm) // 3
+        if third and len({sample.process for sample in own}) == 1:
+            found[name] = (statistics.median(warm[:third]), statistics.median(warm[-third:]))
+    return found
 
 
 async def _is_ready(http: aiohttp.ClientSession, port: int) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from bus.inspect import streams
 from schemas.action import is_observation
 from schemas.codec import decode
 from schemas.events import ExecutionFinished, PeopleAsked, SignalReceived
@@ -16,14 +17,13 @@ from sql.database import Database
 from sql.operations import Operation, get_operation
 from sql.projections import NAMES
 from sql.projections.verify import verify
+from tests.chaos.storm.cast import SPARED, growth
 from tests.chaos.storm.plane import CLUSTER
 from tests.chaos.storm.run import Storm
 from tests.chaos.storm.traffic import time_of
 
 MOST_GROWTH = (1.25, 15.0)
-"""A stage may be so many times as large late as it was early, and so many MB more: what is above both is a leak."""
-_LONG = 300.0
-"""Seconds; in less, a process may still load what it needs, such as a client."""
+"""A process may be so many times as large late as it was early, and so many MB more: what is above both is a leak."""
 
 
 class Judgement(msgspec.Struct, kw_only=True):
@@ -40,6 +40,10 @@ class Judgement(msgspec.Struct, kw_only=True):
     unknown: int = 0
     escalated: int = 0
     dead: int = 0
+    repairs: int = 0
+    outages: int = 0
+    redis_size: float = 0.0
+    redis_entries: int = 0
     executions: dict[str, int] = {}
     wrong: list[str] = []
 
@@ -47,7 +51,7 @@ class Judgement(msgspec.Struct, kw_only=True):
 async def judge(storm: Storm) -> Judgement:
     """Judges a storm that is over."""
     found = Judgement()
-    for question in (_ended, _nothing_lost, _outputs_told, _once, _rebuilt, _lived, _sized):
+    for question in (_ended, _nothing_lost, _outputs_told, _once, _repaired, _outages_told, _rebuilt, _lived, _sized):
         found.wrong += await question(storm, found)
     return found
 
@@ -151,6 +155,48 @@ async def _approved_and_never_begun(database: Database) -> list[str]:
     return [f"approval {row['id']} is approved, and no operation was ever begun" for row in await database.fetch(query)]
 
 
+async def _repaired(storm: Storm, found: Judgement) -> list[str]:
+    found.repairs = await _count(storm.database, "SELECT count(*) FROM repair_attempts")
+    return await wrong_repairs(storm.database)
+
+
+async def wrong_repairs(database: Database) -> list[str]:
+    """Repairs beyond one for each cause of each incident, in the store, the event log or among the approvals; and those without an end."""
+    wrong = [
+        f"{row['count']} repairs were wanted of the cause {row['cause']} in incident {row['incident']}"
+        for row in await database.fetch("SELECT incident, cause, count(*) FROM repair_attempts GROUP BY 1, 2 HAVING count(*) > 1")
+    ]
+    told = "SELECT id FROM event_log e WHERE type = 'RepairWanted' AND NOT EXISTS (SELECT FROM repair_attempts r WHERE r.id = e.id)"
+    wrong += [f"the repair {row['id']} was told and is not in the store" for row in await database.fetch(told)]
+    approved = """
+        SELECT incident, count(*) AS approved, (SELECT count(*) FROM repair_attempts r WHERE r.incident = a.incident) AS wanted
+          FROM approvals a WHERE inputs::jsonb ->> 'source' = 'repair' GROUP BY incident
+    """
+    wrong += [
+        f"incident {row['incident']} has {row['approved']} approvals of repairs, of which {row['wanted']} were wanted"
+        for row in await database.fetch(approved)
+        if row["approved"] > row["wanted"]
+    ]
+    endless = "SELECT id, cause FROM repair_attempts WHERE ended_at IS NULL"
+    return wrong + [f"the repair {row['id']} of {row['cause']} has no end" for row in await database.fetch(endless)]
+
+
+async def _outages_told(storm: Storm, found: Judgement) -> list[str]:
+    found.outages = await _count(storm.database, "SELECT count(*) FROM group_outages")
+    return await untold(storm.database)
+
+
+async def untold(database: Database) -> list[str]:
+    """Outages of groups about which nobody was ever asked."""
+    asked = await _asked(database)
+    rows = await database.fetch("SELECT id, group_name, topic, since FROM group_outages")
+    return [
+        f"{row['group_name']} settled nothing of {row['topic']} since {row['since']:%H:%M:%S}, and nobody was asked"
+        for row in rows
+        if row["id"] not in asked
+    ]
+
+
 async def _asked(database: Database) -> set[str]:
     """The events about which people were asked."""
     events = [decode(row["body"].encode()) for row in await database.fetch("SELECT body FROM event_log WHERE type = 'PeopleAsked'")]
@@ -183,13 +229,15 @@ async def _lived(storm: Storm, found: Judgement) -> list[str]:
 
 
 async def _sized(storm: Storm, found: Judgement) -> list[str]:
-    """No stage is much larger late than it was early, where the storm was long enough to tell."""
-    if storm.plan.seconds < _LONG:
+    """No process that lived through the storm is much larger late than it was early, where that was long enough to tell."""
+    found.redis_size = (await storm.redis.info("memory"))["used_memory"] / 2**20
+    found.redis_entries = sum(row.length for row in await streams(storm.bus))
+    if not storm.plan.is_long:
         return []
-    times, more = MOST_GROWTH
-    return [
-        f"{stage} grew from {early:.0f} to {late:.0f} MB"
-        for stage, (early, late) in storm.cast.growth().items()
+    grown, (times, more) = growth(storm.cast.samples), MOST_GROWTH
+    return [f"the memory of {name} is not known early and late" for name in SPARED if name not in grown] + [
+        f"{name} grew from {early:.0f} to {late:.0f} MB"
+        for name, (early, late) in grown.items()
         if late > early * times and late > early + more
     ]
 

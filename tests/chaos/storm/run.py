@@ -27,7 +27,7 @@ from sql.database import Database
 from sql.migrate import migrate
 from tests.bench.ground import machine, until
 from tests.chaos.storm import traffic
-from tests.chaos.storm.cast import Cast
+from tests.chaos.storm.cast import LONG_REPLICAS, REPLICAS, SPARED, Cast
 from tests.chaos.storm.effects import Effects
 from tests.chaos.storm.fate import Blow, blows
 from tests.chaos.storm.people import People
@@ -87,6 +87,7 @@ backoff_limit = 2.0
 _PACKAGES = ("redis", "hiredis", "msgspec", "asyncpg", "litestar", "uvicorn")
 _SENDERS = 3
 _GROUP = 20
+_LONG = 300.0  # seconds
 _UNHANDLED = 40  # alerts for each entry that is no alert
 
 
@@ -103,6 +104,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     every: float
     drain: float = 900.0
     plane: int = 3
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is long enough to tell growth: in less, a process may still load what it needs, such as a client."""
+        return self.seconds >= _LONG
 
 
 class Storm:
@@ -154,7 +160,8 @@ class Storm:
             key = secrets.token_hex(32)
             storm.people = People(storm.database, storm.bus, key)
             storm.pulse = Pulse(storm.redis)
-            storm.cast = Cast(storm._settings(key), folder / "effects", folder / "logs", lambda: storm.chance.uniform(0, 2))
+            replicas = LONG_REPLICAS if plan.is_long else REPLICAS
+            storm.cast = Cast(storm._settings(key), folder / "effects", folder / "logs", lambda: storm.chance.uniform(0, 2), replicas)
             stack.push_async_callback(storm.cast.leave)
             storm.cast.enter()
             await storm.cast.until_ready(storm.http)
@@ -180,12 +187,12 @@ class Storm:
             told = sorted([*told, *self.plane.tellings(random.Random(self.plan.seed), self.plan.seconds)], key=lambda telling: telling.at)
         fate = blows(
             random.Random(self.plan.seed + 1),
-            [actor.name for actor in self.cast.actors] + [REDIS, POSTGRES],
+            [actor.name for actor in self.cast.actors if not (self.plan.is_long and actor.name in SPARED)] + [REDIS, POSTGRES],
             self.plan.seconds,
             self.plan.every,
         )
         self.began, self.began_at = time.monotonic(), datetime.now(UTC)
-        async with _beside(self.people.sign(), self.pulse.feel(), self.cast.weigh(self.began)):
+        async with _beside(self.people.sign(), self.pulse.feel(), self.cast.weigh()):
             async with asyncio.TaskGroup() as together:
                 together.create_task(self._tell(told))
                 together.create_task(self._litter(len(told) // _UNHANDLED))
