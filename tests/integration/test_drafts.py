@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.action import DeletePod
+from schemas.action import DeletePod, ScaleWorkload
 from schemas.learning import FeedbackGiven, FeedbackKept, PlaybookChanged
 from schemas.target import Kind, Target
 from schemas.words import Severity, Verdict
@@ -180,7 +180,8 @@ async def test_a_rule_misses_nothing_that_is_told_at_the_same_time(scene: Scene,
     await rate(scene, learn, incident, 1, operation, "ann")
     scene.later(1)
     given = FeedbackGiven(**scene.header(incident), person="cat", rating=1, origin="cli/test", operations=(operation,))
-    failed = scene.verified(scene.finished(incident=await scene.incident()), Verdict.FAILED, playbook=row.name)
+    other = scene.finished(incident=await scene.incident(), action=ScaleWorkload(target=TARGET, replicas=3))
+    failed = scene.verified(other, Verdict.FAILED, playbook=row.name)
     await scene.back(failed)
     async with crowded(postgres_url, "LOCK TABLE outbox IN SHARE MODE") as crowd:
         both = [asyncio.create_task(scene.handle(learn, one, backed=False)) for one in (KEYS.prove(given), failed)]
