@@ -18,6 +18,7 @@ from ops.policy import policy_of, valves_of
 from ops.settings import Settings
 from schemas.events import TOPICS
 from schemas.secret import Secret
+from stages.reads import READS
 
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient
@@ -262,18 +263,8 @@ def _usual() -> Forecast:
 
 
 def topology() -> dict[str, tuple[str, ...]]:
-    """Which group reads which topics, from the stages themselves: nothing is trimmed that one of them has not finished."""
-    from stages.execute.stage import ExecuteStage
-    from stages.failure_watch.stage import FailureWatch
-    from stages.gate.stage import Gate
-    from stages.ingest.stage import Ingest
-    from stages.learn.stage import Learn
-    from stages.notify.stage import Notify
-    from stages.propose.stage import ProposeStage
-    from stages.verify.stage import VerifyStage
-
-    kinds = (Ingest, ProposeStage, Gate, ExecuteStage, VerifyStage, Learn, FailureWatch, Notify)
-    return {**{kind.name: tuple(kind.topics) for kind in kinds}, ARCHIVE: TOPICS}
+    """Which group reads which topics: nothing is trimmed that one of them has not finished."""
+    return {**READS, ARCHIVE: TOPICS}
 
 
 def groups_of_topics() -> dict[str, tuple[str, ...]]:

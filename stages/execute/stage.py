@@ -42,6 +42,7 @@ from stages.execute.ending import Ending
 from stages.execute.holding import holding
 from stages.execute.options import ExecuteOptions
 from stages.genuine import require_due
+from stages.reads import READS
 
 _OUTPUT_LIMIT = 2_000  # characters of what an event carries; the audit log keeps more
 
@@ -58,7 +59,7 @@ class ExecuteStage:
     """
 
     name = "execute"
-    topics = ("decisions", "timers")
+    topics = READS["execute"]
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ from stages.failure_watch.repairing import TEXT_LIMIT, Decided, Ruling
 from stages.failure_watch.tried import with_tried
 from stages.failure_watch.valves import Valves
 from stages.genuine import require_told
+from stages.reads import READS
 
 _ABOUT_LIMIT = 500
 _BAD_OUTCOMES = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.REFUSED, Outcome.DRY_RUN_BLOCKED)
@@ -58,7 +59,7 @@ class FailureWatch:
     """Classifies, wants one repair at most, and asks people."""
 
     name: ClassVar[str] = "failure_watch"
-    topics: ClassVar[tuple[str, ...]] = ("executions", "verifications", "dead", "decisions", "failures", "incidents", "timers")
+    topics: ClassVar[tuple[str, ...]] = READS["failure_watch"]
 
     def __init__(
         self,

@@ -18,13 +18,14 @@ from stages.gate.proposals import decide_proposal
 from stages.gate.rules import Policy
 from stages.gate.signing import count_vote
 from stages.gate.votes import VoteKeys
+from stages.reads import READS
 
 
 class Gate:
     """Decides proposals and counts votes. While the store is away nothing is decided: StoreUnavailable passes through."""
 
     name: ClassVar[str] = "gate"
-    topics: ClassVar[tuple[str, ...]] = ("proposals", "votes", "timers", "incidents", "executions")
+    topics: ClassVar[tuple[str, ...]] = READS["gate"]
 
     def __init__(
         self,

@@ -31,13 +31,14 @@ from stages.ingest.options import IngestOptions
 from stages.ingest.owners import OwnerLookup, Owners
 from stages.ingest.rules import Firing
 from stages.ingest.targets import target_of
+from stages.reads import READS
 
 
 class Ingest:
     """The stage `ingest`. `owners` tells who owns a pod; without it, or an answer from it, the pod's name does."""
 
     name = "ingest"
-    topics = ("signals", "timers")
+    topics = READS["ingest"]
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ from stages.learn.outcome import effectiveness_of, notes_of
 from stages.learn.standing import judge_playbooks
 from stages.learn.telling import TEXT_LIMIT, trust_moved
 from stages.proofs import ProofKeys
+from stages.reads import READS
 
 _TELLERS: dict[type[Event], str] = {
     VerificationFinished: "verify",
@@ -54,7 +55,7 @@ class Learn:
     before the action began move nothing: it was not tried, so nothing was seen of what it does. Without `keys` no feedback is proven."""
 
     name: ClassVar[str] = "learn"
-    topics: ClassVar[tuple[str, ...]] = ("verifications", "executions", "decisions", "incidents", "feedback")
+    topics: ClassVar[tuple[str, ...]] = READS["learn"]
 
     def __init__(self, database: Database, keys: ProofKeys | None = None) -> None:
         self.database = database

@@ -38,6 +38,7 @@ from stages.notify.cards import REDRAWN, Cards, Taken
 from stages.notify.facts import facts_of, way_back_of
 from stages.notify.options import NotifyOptions
 from stages.notify.text import lines_of
+from stages.reads import READS
 
 _REMEMBERED = 10_000  # deliveries
 _ASKS = "failure_watch"
@@ -127,7 +128,7 @@ class Notify:
     """Tells people. Every channel gets each message at its own pace: one that is down is not asked again before its time."""
 
     name: ClassVar[str] = "notify"
-    topics: ClassVar[tuple[str, ...]] = ("incidents", "decisions", "executions", "verifications", "failures", "lessons", "dead")
+    topics: ClassVar[tuple[str, ...]] = READS["notify"]
 
     def __init__(self, database: Database, channels: Sequence[Channel], options: NotifyOptions | None = None) -> None:
         self.database = database

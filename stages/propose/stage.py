@@ -47,6 +47,7 @@ from stages.propose.options import ProposeOptions
 from stages.propose.outdated import outranked, why_outdated
 from stages.propose.outside import gone, look
 from stages.propose.repair import Suggest, put_forward
+from stages.reads import READS
 from stages.stopped import wait_while_stopped
 
 _TELLERS: dict[type[Event], str] = {IncidentOpened: "ingest", IncidentUpdated: "ingest", VerificationFinished: "verify"}
@@ -70,7 +71,7 @@ class ProposeStage:
     """
 
     name = "propose"
-    topics = ("incidents", "verifications", "failures")
+    topics = READS["propose"]
 
     def __init__(
         self,

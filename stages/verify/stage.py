@@ -40,6 +40,7 @@ from sql.verifications import (
     hold_verification,
 )
 from stages.genuine import require_due, require_told
+from stages.reads import READS
 from stages.verify.demands import demands_of, look_at_demands, unless_met, unmet
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import VerifyOptions
@@ -83,7 +84,7 @@ class VerifyStage:
     """The consumer group `verify`. Without `metrics` only the state of the target is judged, and what was told of the alert."""
 
     name = "verify"
-    topics = ("executions", "timers")
+    topics = READS["verify"]
 
     def __init__(self, database: Database, world: World, options: VerifyOptions | None = None, *, metrics: Metrics | None = None) -> None:
         self._database = database
