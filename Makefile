@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check scenarios bench install clean constraints
+.PHONY: demo test check scenarios chaos bench install clean constraints
 
 demo: $(STAMP)
 	$(BIN)/mend demo
@@ -20,6 +20,10 @@ check: $(STAMP)
 
 scenarios: $(STAMP)
 	$(BIN)/python -m tests.scenarios
+
+# Half an hour in which everything is killed again and again, and docs/reliability.md. ARGUMENTS="--minutes 2 --alerts 500" for less.
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --page $(ARGUMENTS)
 
 bench: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-bench.txt

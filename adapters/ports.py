@@ -9,7 +9,8 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from schemas.action import Action
-from schemas.evidence import AlertView, Band, BlastRadius, Check, GitOps, MetricView, Sensor, Snapshot
+from schemas.evidence import AlertView, Band, GitOps, MetricView, Sensor, Snapshot
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Target
 from schemas.words import Choice, Language
 

@@ -12,7 +12,7 @@ from bus.channel import Channel
 from bus.errors import BusError, BusUnavailable, UnsupportedServer, WrongEvictionPolicy
 from bus.redis_transport import RedisTransport
 from bus.route import Address, ClusterRoute, Route, SingleRoute
-from bus.scripts import script
+from bus.scripts import Script, script
 from schemas.codec import encode
 from schemas.event import Event
 
@@ -65,20 +65,23 @@ class Bus:
         for event in events:
             words += (names.POSITION[event.topic], encode(event))
         keys = [names.once(partition, token), *names.streams(partition)]
-        answer = await self._repeated(partition, keys, words)
+        answer = await self.repeated(partition, script("append"), keys, words)
         entries: list[str] = answer.decode().split()
         if len(entries) != len(events):
             raise BusError("this token was used for an append of other events, or Redis cut that one short: use a new token")
         return entries
 
-    async def _repeated(self, partition: int, keys: Sequence[bytes], words: Sequence[bytes | str | int]) -> Any:
-        """The append script, again after a lost reply, until `patience` is over."""
+    async def repeated(self, partition: int, what: Script, keys: Sequence[bytes], words: Sequence[bytes | str | int]) -> Any:
+        """A script that happens once however often it is run: again after a lost reply, until `patience` is over.
+
+        Raises BusUnavailable, BusFull.
+        """
         deadline = asyncio.get_running_loop().time() + self._patience
         pause = 0.05
         while True:
             left = deadline - asyncio.get_running_loop().time()
             try:
-                return await self.channel(partition).run(script("append"), keys, words, timeout=min(self.timeout, max(left, 0.05)))
+                return await self.channel(partition).run(what, keys, words, timeout=min(self.timeout, max(left, 0.05)))
             except BusUnavailable:
                 if left <= pause:
                     raise

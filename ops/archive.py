@@ -15,7 +15,7 @@ from bus.sweeper import Append, Sweeper
 from bus.trim import trim
 from ops.settings.model import ArchiveSettings
 from schemas.text import clean
-from sql import event_log, notifications, outbox
+from sql import causes, event_log, notifications, outbox
 from sql.database import Database
 from sql.errors import StoreError, StoreUnavailable
 
@@ -141,6 +141,7 @@ class Archive:
             before = now - timedelta(seconds=self._options.outputs_kept)
             await outbox.forget(connection, before=before)
             await notifications.prune_notifications(connection, before=before)
+            await causes.forget_causes(connection, before=before)
 
     async def _trim(self) -> None:
         await trim(self._bus, self._topics, self._clock())

@@ -45,6 +45,14 @@ class NoSuchIncident(CommandFailed):
     """No incident has this id: `mend incidents ls` lists them."""
 
 
+class NoSuchProblem(CommandFailed):
+    """No incident was ever about this anomaly key or incident key: `mend incidents show ID` tells of what one is."""
+
+
+class NoSuchEntry(CommandFailed):
+    """The knowledge base has no entry with this id: `mend knowledge search WORDS` lists those that there are."""
+
+
 class NotAllowed(OpsError):
     """This person may not do this, or has not proved to be that person; the message says what would."""
 

@@ -9,6 +9,7 @@ from ops.errors import SettingsWrong
 
 if TYPE_CHECKING:
     from ops.settings import Settings
+    from stages.failure_watch.valves import Valves
     from stages.gate.rules import Policy
 
 
@@ -31,3 +32,12 @@ def read_file(file: Path) -> Policy:
         raise SettingsWrong([f"gate.policy: {file} is not UTF-8 text"]) from None
     except OSError as error:
         raise SettingsWrong([f"gate.policy: {file} cannot be read: {error.strerror}"]) from None
+
+
+def valves_of(settings: Settings) -> Valves:
+    """The cooldowns of the gate, for whoever asks them before the gate does."""
+    from stages.failure_watch.valves import Limit, Valves
+
+    gate = settings.gate
+    anywhere, target = (Limit(actions=one.actions, seconds=one.seconds) for one in (gate.cooldown, gate.target_cooldown))
+    return Valves(anywhere=anywhere, target=target)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ops.clock import now
+from ops.clusters import cluster_names, default_cluster, open_worlds, require_files_of_hosts, require_something_to_heal
 from ops.errors import NoCluster, SettingsWrong, StoppedEarly
 from ops.logging import configure_logging, hide_secrets
 from ops.partitions import require_partitions
@@ -31,17 +33,12 @@ from ops.wiring import (
     NEEDS_WORLD,
     PROCESSES,
     Parts,
-    cluster_names,
-    default_cluster,
+    asks_model,
     groups_of_topics,
     make_stage,
-    now,
     open_channels,
     open_metrics,
     open_model,
-    open_worlds,
-    require_files_of_hosts,
-    require_something_to_heal,
     stages_named,
     votes_keys,
 )
@@ -57,6 +54,7 @@ if TYPE_CHECKING:
     from adapters.worlds import Worlds
     from bus.connect import Bus
     from bus.loop import StageLoop
+    from ops.group_watch import GroupWatch
     from ops.owners import LateOwners
     from ops.watch import StoreWatch
     from sql.database import Database
@@ -123,6 +121,7 @@ class Machine:
         self.loops: list[StageLoop] = []
         self.store_watch: StoreWatch | None = None
         self.model: ModelClient | None = None
+        self.group_watch: GroupWatch | None = None
 
     async def run(self) -> None:
         """Builds everything, says where it is, runs it until `stop`. Raises StageCrashed when a stage ends by itself."""
@@ -168,7 +167,7 @@ class Machine:
             require_files_of_hosts(self.settings)
 
     async def _sandbox(self, place: Place) -> str:
-        """The URL of the sandbox cluster, started where the command line asks for it, or that of the `mend up` that was joined."""
+        """The URL of the sandbox cluster, started where that was chosen, or that of the `mend up` that was joined."""
         if not self.choices.sandbox:
             return place.run.sandbox
         from ops.sandbox import Sandbox
@@ -185,7 +184,7 @@ class Machine:
             metrics = open_metrics(self.settings, sandbox=bool(sandbox), baseline="verify" in self.stages)
         if metrics is not None:
             self.stack.push_async_callback(metrics.close)
-        self.model = open_model(self.settings) if "propose" in self.stages else None
+        self.model = open_model(self.settings) if asks_model(self.settings, self.stages) else None
         if self.model is not None:
             self.stack.push_async_callback(self.model.close)
         key = votes_key(self.settings.votes.key, self.settings.data.path)
@@ -237,9 +236,17 @@ class Machine:
             if name == ARCHIVE:
                 self._start_archive(bus, parts)
                 continue
+            if name == "failure_watch":
+                self._start_group_watch(bus, parts)
             loop = StageLoop(bus, make_stage(name, parts), self.settings.bus, parts.clock, (StoreUnavailable,))
             self.loops.append(loop)
             self.tasks.start(name, loop.run(self.stop))
+
+    def _start_group_watch(self, bus: Bus, parts: Parts) -> None:
+        from ops.group_watch import group_watch
+
+        self.group_watch = group_watch(bus, parts)
+        self.tasks.start("group-watch", self.group_watch.run(self.stop))
 
     def _start_archive(self, bus: Bus, parts: Parts) -> None:
         from ops.archive import Archive
@@ -344,6 +351,8 @@ class Machine:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         registry.register(BusCollector(self.loops))
+        if self.group_watch is not None:
+            registry.register(self.group_watch.heartbeat)
         if self.model is not None:
             from adapters.model.metrics import ModelCollector
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.errors import BusError
+from ops.answers import hear_answers
 from ops.errors import NoSuchApproval
 from ops.partitions import NAME, refuse_other
 from schemas.action import describe
@@ -28,9 +26,7 @@ if TYPE_CHECKING:
     from sql.database import Database
     from stages.gate.votes import VoteKeys
 
-_log = logging.getLogger("mend.votes")
 _PATIENCE = 5.0  # seconds that the gate gets to answer
-_RECENT = 200  # decisions that are looked at, so that an answer which came before the look is found
 _COMMENT_LIMIT = 1000  # characters
 
 
@@ -106,21 +102,14 @@ class Ballots:
         )
 
     async def _answer(self, vote: VoteCast, row: ApprovalRow) -> Answer:
-        from bus.inspect import tail
-
         told = Answer(approval=vote.approval, vote=vote.id, person=vote.person, said="the vote is cast; the gate has not answered yet")
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                async for entry in tail(self._bus, "decisions", last=_RECENT, follow=True):
-                    if entry.event is None or entry.event.cause != vote.id:
-                        continue
-                    told = _told(told, entry.event, row)
-                    if told.missing != 0 or told.approved or told.refused:
-                        break
-        except TimeoutError:
-            return told
-        except BusError as error:  # the vote is in the stream: whoever looks away now does not undo it
-            _log.warning("the gate's answer to the vote %s could not be read: %s", vote.id, error)
+
+        def hear(event: Event) -> bool:
+            nonlocal told
+            told = _told(told, event, row)
+            return told.missing != 0 or told.approved or told.refused
+
+        await hear_answers(self._bus, vote.id, "decisions", hear, seconds=_PATIENCE)
         return told
 
 

@@ -5,22 +5,20 @@ Nothing here imports a driver of the world before a stage that needs one is made
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ops.errors import NoCluster, SettingsWrong
-from ops.policy import policy_of
-from ops.settings import ClusterSettings, Settings
-from ops.settings.environment import variable_of
+from ops.clock import now
+from ops.clusters import cluster_names, default_cluster
+from ops.errors import SettingsWrong
+from ops.policy import policy_of, valves_of
+from ops.settings import Settings
 from schemas.events import TOPICS
 from schemas.secret import Secret
+from stages.reads import READS
 
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient
@@ -32,10 +30,10 @@ if TYPE_CHECKING:
     from bus.handler import Stage
     from ops.owners import LateOwners
     from sql.database import Database
+    from stages.failure_watch.analysis import Analyst
     from stages.gate.votes import VoteKeys
     from stages.propose.case import SuggestionSource
 
-_log = logging.getLogger("mend.wiring")
 ARCHIVE = "archive"
 STAGES = ("ingest", "propose", "gate", "execute", "verify", "learn", "failure_watch", "notify", ARCHIVE)
 """The consumer groups, in the order in which an alert meets them."""
@@ -46,15 +44,6 @@ PROCESSES = (*STAGES, API)
 
 NEEDS_WORLD = frozenset({"ingest", "propose", "execute", "verify"})
 NEEDS_METRICS = frozenset({"propose", "verify"})
-UNNAMED = "default"
-"""The name of the one cluster that is not named in the settings."""
-
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-
-
-def now() -> datetime:
-    """The clock of every process."""
-    return datetime.now(UTC)
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,13 +140,22 @@ def _verify(parts: Parts) -> Stage:
 def _learn(parts: Parts) -> Stage:
     from stages.learn.stage import Learn
 
-    return Learn(parts.database)
+    return Learn(parts.database, votes_keys(parts))
 
 
 def _failure_watch(parts: Parts) -> Stage:
     from stages.failure_watch.stage import FailureWatch
 
-    return FailureWatch(parts.database, parts.settings.failure_watch)
+    return FailureWatch(parts.database, parts.settings.failure_watch, valves=valves_of(parts.settings), analyst=_analyst(parts))
+
+
+def _analyst(parts: Parts) -> Analyst | None:
+    """What asks the language model for root causes, where the settings want that."""
+    if parts.model is None or not parts.settings.failure_watch.analysis:
+        return None
+    from stages.failure_watch.analysis import Analyst
+
+    return Analyst(parts.database, parts.model, clock=parts.clock)
 
 
 def _notify(parts: Parts) -> Stage:
@@ -209,133 +207,6 @@ _MAKERS: Mapping[str, Callable[[Parts], Stage]] = {
 }
 
 
-def cluster_names(settings: Settings, *, sandbox: bool = False) -> tuple[str, ...]:
-    """The names of the Kubernetes clusters that targets may be in."""
-    if sandbox:
-        return tuple(dict.fromkeys((settings.default_cluster or UNNAMED, "sandbox")))
-    if settings.clusters:
-        return tuple(settings.clusters)
-    return (settings.default_cluster or UNNAMED,) if _way_to_unnamed() is not None else ()
-
-
-def default_cluster(settings: Settings) -> str:
-    """The cluster of an alert that names none; empty where there are several and the settings choose none."""
-    if settings.default_cluster:
-        return settings.default_cluster
-    if not settings.clusters:
-        return UNNAMED
-    return next(iter(settings.clusters)) if len(settings.clusters) == 1 else ""
-
-
-def _way_to_unnamed() -> ClusterSettings | None:
-    """How to reach the cluster that is not in the settings: KUBECONFIG, ~/.kube/config, or the pod's service account."""
-    named = os.environ.get("KUBECONFIG", "")
-    if named:
-        return ClusterSettings(kubeconfig=named)
-    usual = Path("~/.kube/config").expanduser()
-    if usual.exists():
-        return ClusterSettings(kubeconfig=str(usual))
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and _SERVICE_ACCOUNT.exists():
-        return ClusterSettings()
-    return None
-
-
-def ways_to_clusters(settings: Settings) -> dict[str, ClusterSettings]:
-    """How to reach each cluster: one without kubeconfig and server is the one of this machine. Raises SettingsWrong."""
-    if not settings.clusters:
-        way = _way_to_unnamed()
-        return {settings.default_cluster or UNNAMED: way} if way else {}
-    unnamed = _way_to_unnamed()
-    ways = {}
-    for name, cluster in settings.clusters.items():
-        if cluster.kubeconfig or cluster.server:
-            ways[name] = cluster
-        elif unnamed is not None:
-            ways[name] = msgspec.structs.replace(unnamed, context=cluster.context)
-        else:
-            raise SettingsWrong([f"clusters.{name} says neither kubeconfig nor server, and this machine has no KUBECONFIG"])
-    return ways
-
-
-async def open_worlds(settings: Settings, *, sandbox: str = "", clock: Callable[[], datetime] = now) -> Worlds:
-    """The worlds of the settings, or the sandbox at this URL and nothing else. No request is made yet.
-
-    A cluster whose credentials are not to be had now is asked for them again whenever something is wanted of it.
-    Raises NoCluster, SettingsWrong, and adapters.errors.WrongSettings for a kubeconfig that cannot be used.
-    """
-    from adapters.worlds import Worlds
-
-    if sandbox:
-        names = cluster_names(settings, sandbox=True)
-        world = await _cluster("sandbox", ClusterSettings(server=sandbox), clock)
-        return Worlds(clusters=dict.fromkeys(names, world), groups={}, cluster=names[0])
-    ways = require_something_to_heal(settings)
-    clusters = await _clusters(ways, clock)
-    return Worlds(clusters=clusters, groups=_host_groups(settings, clock), cluster=default_cluster(settings) if clusters else "")
-
-
-def require_something_to_heal(settings: Settings) -> dict[str, ClusterSettings]:
-    """How to reach each cluster, checked as far as that goes without reaching it. Raises NoCluster and SettingsWrong."""
-    ways = ways_to_clusters(settings)
-    if not ways and not settings.hosts:
-        raise NoCluster(
-            "there is nothing to heal: set KUBECONFIG, or name a cluster under [clusters.NAME] or a host under [hosts.NAME] in mend.toml;"
-            " `mend up --sandbox` heals a small simulated cluster"
-        )
-    chosen = default_cluster(settings)
-    if ways and chosen and chosen not in ways:
-        raise SettingsWrong([f"default_cluster is {chosen!r}, and [clusters] has only {', '.join(sorted(ways))}"])
-    return ways
-
-
-def require_files_of_hosts(settings: Settings) -> None:
-    """Lets only hosts pass whose key and known_hosts can be read here; no host is asked. Raises SettingsWrong."""
-    wrong = []
-    for host, options in settings.hosts.items():
-        for field, reason in options.unusable_files():
-            path = ("hosts", host, field)
-            wrong.append(f"{'.'.join(path)} ({variable_of(path)}): {reason}")
-    if wrong:
-        raise SettingsWrong(wrong)
-
-
-async def _clusters(ways: Mapping[str, ClusterSettings], clock: Callable[[], datetime]) -> dict[str, World]:
-    """All at once, for each may take seconds. When one is wrong, those that were opened are closed, and its error is raised."""
-    opened = await asyncio.gather(*(_cluster(name, way, clock) for name, way in ways.items()), return_exceptions=True)
-    wrong = [one for one in opened if isinstance(one, BaseException)]
-    worlds = [one for one in opened if not isinstance(one, BaseException)]
-    if wrong:
-        for world in worlds:
-            await world.close()
-        raise wrong[0]
-    return dict(zip(ways, worlds, strict=True))
-
-
-async def _cluster(name: str, way: ClusterSettings, clock: Callable[[], datetime]) -> World:
-    from adapters.errors import Transient
-    from adapters.kubernetes import connect
-    from adapters.late import LateWorld
-
-    kubeconfig = os.path.expanduser(way.kubeconfig)  # noqa: PTH111, ASYNC240 - may be a list of paths; nothing is read
-
-    async def opened() -> World:
-        return await connect(kubeconfig=kubeconfig, context=way.context, server=way.server, clock=clock)
-
-    try:
-        return await opened()
-    except Transient as error:
-        _log.warning("cluster %s is tried again when it is asked something: %s", name, error)
-        return LateWorld(opened)
-
-
-def _host_groups(settings: Settings, clock: Callable[[], datetime]) -> Mapping[str, World]:
-    if not settings.hosts:
-        return {}
-    from adapters.ssh.world import host_groups
-
-    return host_groups(settings.hosts, clock=clock)
-
-
 def open_metrics(
     settings: Settings, *, sandbox: bool = False, clock: Callable[[], datetime] = now, baseline: bool = True
 ) -> PrometheusMetrics | None:
@@ -357,6 +228,11 @@ def open_metrics(
         )
     alertmanagers = tuple(alertmanagers_of(settings).values())
     return PrometheusMetrics(settings.prometheus, clock=clock, alertmanagers=alertmanagers, forecast=_usual() if baseline else None)
+
+
+def asks_model(settings: Settings, stages: Sequence[str]) -> bool:
+    """Whether one of these stages asks a language model."""
+    return "propose" in stages or ("failure_watch" in stages and settings.failure_watch.analysis)
 
 
 def open_model(settings: Settings, *, clock: Callable[[], datetime] = now) -> ModelClient | None:
@@ -387,18 +263,8 @@ def _usual() -> Forecast:
 
 
 def topology() -> dict[str, tuple[str, ...]]:
-    """Which group reads which topics, from the stages themselves: nothing is trimmed that one of them has not finished."""
-    from stages.execute.stage import ExecuteStage
-    from stages.failure_watch.stage import FailureWatch
-    from stages.gate.stage import Gate
-    from stages.ingest.stage import Ingest
-    from stages.learn.stage import Learn
-    from stages.notify.stage import Notify
-    from stages.propose.stage import ProposeStage
-    from stages.verify.stage import VerifyStage
-
-    kinds = (Ingest, ProposeStage, Gate, ExecuteStage, VerifyStage, Learn, FailureWatch, Notify)
-    return {**{kind.name: tuple(kind.topics) for kind in kinds}, ARCHIVE: TOPICS}
+    """Which group reads which topics: nothing is trimmed that one of them has not finished."""
+    return {**READS, ARCHIVE: TOPICS}
 
 
 def groups_of_topics() -> dict[str, tuple[str, ...]]:

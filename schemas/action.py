@@ -289,6 +289,11 @@ def pattern_of(action: Action) -> str:
     return f"{action.verb}:" + "/".join(word for word in (target.cluster, target.namespace, name, part_of(action)) if word)
 
 
+def without_hash(name: str) -> str:
+    """The name of a pod without what its controller appended to it: a hash, or a number."""
+    return _POD_HASH.sub("", name)
+
+
 def action_hash(action: Action, target_uid: str) -> str:
     """SHA-256, in hex, of the action with sorted fields and the UID of the very object that it was approved for."""
     body = msgspec.json.encode(action, order="sorted")

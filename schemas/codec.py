@@ -5,6 +5,8 @@ Unknown fields are accepted; an unknown type or a newer version is an error of i
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from schemas.errors import UndecodableEvent, UnknownEventType
@@ -23,6 +25,7 @@ class _Tag(msgspec.Struct):
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AnyEvent).decode
 _peek = msgspec.json.Decoder(_Tag).decode
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def decode(data: bytes) -> AnyEvent:
@@ -56,6 +59,11 @@ def peek(data: bytes) -> tuple[str, str, str]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", "", ""
     return tag.type, tag.id, tag.incident
+
+
+def holds_nul(data: bytes) -> bool:
+    """Whether a text in these bytes of JSON has the character NUL, which Postgres cannot hold: no stage tells such an event."""
+    return b"\\u0000" in data and _NUL.search(data) is not None
 
 
 def topic_of(event: Event) -> str:

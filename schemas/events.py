@@ -1,6 +1,7 @@
 """Every event that flows, by the topic it flows on.
 
-Changing one without a new version fails the golden-file test in `tests/fundamentals/test_events.py`.
+Changing one without a new version fails the golden-file test in `tests/fundamentals/test_events.py`. They are in one file, a long one, for
+they are the vocabulary that everything else is read by.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import msgspec
 
 from schemas.action import Action
 from schemas.event import Event
-from schemas.evidence import BlastRadius, Check, GitOps, Judgement
+from schemas.evidence import GitOps
+from schemas.judgement import Demand, Judgement
+from schemas.learning import FeedbackGiven, FeedbackKept, PlaybookChanged
 from schemas.playbook import NearMiss, Share
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Target
 from schemas.words import (
     Choice,
     DeadReason,
+    Debate,
     Disposition,
     FailureClass,
     Ground,
@@ -107,9 +112,9 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     `evidence` is the id of the snapshot it rests on; `risk` is set only where the source names one; `inverse` would undo it;
     `basis` is a short hash of what the action changes, as it was when it was proposed (see `adapters.ports.Preflight`); `gitops` what
     would revert it; `proof` shows that this person proposes it, where a person does (see `stages.gate.votes`);
-    `objection` is what a critic says against it, and is not written where there is none.
+    `objection` is what a critic says against it, and is not written where there is none; `debate` how a critic that was asked answered.
     `playbook` is the name of the playbook that it is from; its version, what made its `similarity`, and the playbooks that nearly
-    fitted are not written where there are none.
+    fitted are not written where there are none; nor is the failed operation that it `repairs`, where it is no repair of one.
     """
 
     topic: ClassVar[str] = "proposals"
@@ -138,6 +143,8 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     playbook_version: int | msgspec.UnsetType = msgspec.UNSET
     similarity: tuple[Share, ...] | msgspec.UnsetType = msgspec.UNSET
     near: tuple[NearMiss, ...] | msgspec.UnsetType = msgspec.UNSET
+    repairs: str | msgspec.UnsetType = msgspec.UNSET
+    debate: Debate | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProposalOutdated(Event, frozen=True, kw_only=True):
@@ -306,7 +313,8 @@ class VerificationFinished(Event, frozen=True, kw_only=True):
 
     `score` is the self-healing score, 0 to 1, and `parts` what it is made of: they add up to it, as far as it stays in its bounds.
     `cleared` is whether the alert itself is gone, or None when that is not known; `ground` what the verdict rests on; `held` for how
-    many seconds a success was held before it was told, and `relapse` whether it was healed until then.
+    many seconds a success was held before it was told, and `relapse` whether it was healed until then. `demands` are what its playbook
+    asks for besides, and `touched` how many pods from before were gone or replaced; neither is written where it is not known.
     """
 
     topic: ClassVar[str] = "verifications"
@@ -331,13 +339,18 @@ class VerificationFinished(Event, frozen=True, kw_only=True):
     ground: Ground | None = None
     parts: dict[str, float] = {}
     held: float = 0.0
+    demands: tuple[Demand, ...] | msgspec.UnsetType = msgspec.UNSET
+    touched: int | msgspec.UnsetType = msgspec.UNSET
 
 
 # failures --------------------------------------------------------------------------------------------------------
 
 
 class FailureClassified(Event, frozen=True, kw_only=True):
-    """A failed execution, a failed verification or a dead letter, put in its class by rule. `subject` is that event's id."""
+    """A failed execution, a failed verification or a dead letter, put in its class by rule. `subject` is that event's id.
+
+    `root_cause` is what a language model suspects, and is not written where none was asked; `confidence` is then its own.
+    """
 
     topic: ClassVar[str] = "failures"
 
@@ -347,6 +360,7 @@ class FailureClassified(Event, frozen=True, kw_only=True):
     confidence: float
     summary: str
     operation: str = ""
+    root_cause: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class PeopleAsked(Event, frozen=True, kw_only=True):
@@ -362,6 +376,49 @@ class PeopleAsked(Event, frozen=True, kw_only=True):
     question: str
     severity: Severity = Severity.P2
     proposed: Action | None = None
+
+
+class RepairWanted(Event, frozen=True, kw_only=True):
+    """One automatic repair is wanted for a failed operation: propose looks again and tries it without doing it, then the gate decides.
+
+    `subject` is the id of the event that told of the failure; the event's own id is that of the attempt in the store.
+    """
+
+    topic: ClassVar[str] = "failures"
+
+    subject: str
+    operation: str
+    action: Action
+    failure: FailureClass
+    reason: str
+
+
+class RepairNotProposed(Event, frozen=True, kw_only=True):
+    """A repair that was wanted is not put forward, and why: its dry run stopped it, or what it is about is not there or well by now."""
+
+    topic: ClassVar[str] = "failures"
+
+    repair: str
+    operation: str
+    action: Action
+    reason: str
+
+
+class GroupOutage(Event, frozen=True, kw_only=True):
+    """A consumer group has settled nothing of a topic for too long, although entries wait; or, not `stopped`, it does so again.
+
+    The id is that of the outage in the store, or its cause where it is over. `waiting` entries wait, the oldest for `oldest` seconds.
+    """
+
+    topic: ClassVar[str] = "failures"
+
+    group: str
+    source_topic: str
+    partition: int
+    stopped: bool
+    since: datetime
+    waiting: int
+    oldest: float
 
 
 # lessons ---------------------------------------------------------------------------------------------------------
@@ -424,6 +481,12 @@ class IncidentCloseDue(Event, frozen=True, kw_only=True):
     topic: ClassVar[str] = "timers"
 
 
+class IncidentIdleDue(Event, frozen=True, kw_only=True):
+    """Nothing may have happened in an incident for too long: look when something last did."""
+
+    topic: ClassVar[str] = "timers"
+
+
 # dead letters ----------------------------------------------------------------------------------------------------
 
 
@@ -464,17 +527,24 @@ AnyEvent = (
     | ApprovalWithdrawn
     | ActionHeld
     | VoteCast
+    | FeedbackGiven
     | ExecutionStarted
     | ExecutionFinished
     | VerificationFinished
     | FailureClassified
     | PeopleAsked
+    | RepairWanted
+    | RepairNotProposed
+    | GroupOutage
     | TrustChanged
     | LessonLearned
+    | FeedbackKept
+    | PlaybookChanged
     | ApprovalDue
     | ExecutionRetryDue
     | VerificationDue
     | IncidentCloseDue
+    | IncidentIdleDue
     | DeadLettered
 )
 EVENT_TYPES: dict[str, type[Event]] = {kind.__name__: kind for kind in AnyEvent.__args__}

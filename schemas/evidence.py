@@ -8,36 +8,7 @@ import msgspec
 
 from schemas.target import Target
 from schemas.usage import UsageView
-from schemas.words import CheckResult, Health, Tier, Worse
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One preflight check, really run or said not to have been. `missing` names what is lacking, such as a permission.
-
-    `warning` is set on one that passed, and found what whoever signs must know nevertheless, which `detail` says.
-    `subject` tells checks of one name apart, such as the permission that was asked for; it is not written where there is none.
-    """
-
-    name: str
-    result: CheckResult
-    detail: str = ""
-    missing: str = ""
-    warning: bool | msgspec.UnsetType = msgspec.UNSET
-    subject: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
-    """What an action would touch, measured. `score` is 0 to 100; `downtime` in seconds; `services` five at most."""
-
-    score: int
-    tier: Tier
-    pods: int = 0
-    replicas: int = 0
-    services: tuple[str, ...] = ()
-    budget_headroom: int | None = None
-    data_impact: str = "none"
-    downtime: float = 0.0
-    unmeasured: tuple[str, ...] = ()
+from schemas.words import Worse
 
 
 class ContainerView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -411,16 +382,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     def measured(self) -> bool:
         """Whether any sensor of the target itself succeeded; Prometheus and Alertmanager alone do not tell its state."""
         return any(not sensor.error for sensor in self.sensors if not sensor.name.startswith((METRIC_SENSOR, ALERT_SENSOR)))
-
-
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was judged: what was expected of it, what was seen before and after, and what that means."""
-
-    about: str
-    health: Health
-    reason: str
-    before: str = ""
-    after: str = ""
 
 
 def amount(value: float, unit: str) -> str:

@@ -57,6 +57,23 @@ class Source(StrEnum):
     MODEL = "model"
     TEMPLATE = "template"
     PERSON = "person"
+    REPAIR = "repair"
+
+
+class Debate(StrEnum):
+    """What a critic said of what a language model suggests: `unheard` is a critic that gave no answer that could be read."""
+
+    AGREED = "agreed"
+    OBJECTED = "objected"
+    UNHEARD = "unheard"
+
+
+class Bearing(StrEnum):
+    """Whether what followed bears out what somebody said: `unknown` where it says nothing for it and nothing against it."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
 
 
 class CheckResult(StrEnum):
@@ -110,6 +127,21 @@ class Verdict(StrEnum):
     DEGRADED = "degraded"
     FAILED = "failed"
     TIMEOUT = "timeout"
+
+
+class Result(StrEnum):
+    """What came of an execution: the verdict on it, or, where there is none, how it ended."""
+
+    SUCCESS = "success"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    SUCCEEDED = "succeeded"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    DRY_RUN_BLOCKED = "dry_run_blocked"
+    SHADOWED = "shadowed"
+    WITHDRAWN = "withdrawn"
 
 
 class Ground(StrEnum):

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from schemas.action import Action, is_observation
-from schemas.evidence import BlastRadius, Check
+from schemas.events import VoteCast
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Target
 from schemas.words import ApprovalState, Choice, Mode, Risk, Severity
 from sql.database import Connection, Row
@@ -131,6 +132,9 @@ ON CONFLICT (approval, signer) DO UPDATE
     SET person = $3, choice = $4, vote = $5, at = $6, origin = $7, comment = $8, told_by = $9, roles = $10
     WHERE approval_signatures.choice = 'sign' AND excluded.choice = 'reject'
 RETURNING vote
+"""
+_COUNTED = """
+SELECT EXISTS (SELECT FROM approval_signatures WHERE vote = $1 OR (approval = $2 AND signer = $3 AND choice = 'reject' AND at > $4))
 """
 _SETTLE = """
 UPDATE approvals SET state = $2, decided_at = $3, expires_at = coalesce($4, expires_at)
@@ -269,6 +273,11 @@ async def add_signature(connection: Connection, signature: SignatureRow) -> bool
         *(signature.at, signature.origin, signature.comment, signature.told_by, list(signature.roles)),
     )
     return kept is not None
+
+
+async def is_counted(connection: Connection, vote: VoteCast) -> bool:
+    """Whether this very vote was counted, or the rejection by which the same person took its place."""
+    return bool(await connection.fetchval(_COUNTED, vote.id, vote.approval, fold_name(vote.person), vote.at))
 
 
 async def signatures_of(connection: Connection, approval: str) -> list[SignatureRow]:

@@ -30,6 +30,9 @@ _CLASSIFY = """
 UPDATE audit_log SET failure = $2, repair = CASE WHEN $3 = '' THEN repair ELSE $3 END
 WHERE id = (SELECT id FROM audit_log WHERE id LIKE $1 || '#%' ORDER BY at DESC, id DESC LIMIT 1)
 """
+_REPAIRED = """
+UPDATE audit_log SET repair = $2 WHERE id = (SELECT id FROM audit_log WHERE id LIKE $1 || '#%' ORDER BY at DESC, id DESC LIMIT 1)
+"""
 
 
 _DEALT_WITH = """
@@ -92,6 +95,16 @@ async def audit_close(
 async def audit_classify(connection: Connection, *, operation: str, failure: str, repair: str = "") -> None:
     """Writes the class of a failure, and what came of a repair, to the newest row of an operation."""
     await connection.execute(_CLASSIFY, operation, clean(failure, 128), clean(repair, 512))
+
+
+async def audit_repair(connection: Connection, *, operation: str, repair: str) -> None:
+    """Writes what came of a repair to the newest row of the operation that it repairs."""
+    await connection.execute(_REPAIRED, operation, clean(repair, 512))
+
+
+async def was_refused(connection: Connection, id: str) -> bool:  # noqa: A002
+    """Whether there is a row of this id that ended as refused."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM audit_log WHERE id = $1 AND state = 'refused')", id))
 
 
 async def dealt_with(connection: Connection, ids: Sequence[str]) -> set[str]:

@@ -11,11 +11,13 @@ from schemas.events import ExecutionFinished, PeopleAsked, VerificationFinished
 from schemas.evidence import Snapshot
 from schemas.words import ApprovalState, OperationState
 from sql.approvals import ApprovalRow, SignatureRow, list_approvals, signatures_of
+from sql.attempts import AttemptRow, attempts_of
 from sql.database import Connection
 from sql.evidence import get_snapshot
-from sql.incidents import IncidentRow, RecurrenceRow, get_incident
+from sql.incidents import IncidentRow, get_incident
 from sql.operations import get_operation
 from sql.past import Past, last_times, recurrence_of
+from sql.recurrence import RecurrenceRow
 from sql.repairs import Recommendation, recommend, repairs_of
 
 News = ExecutionFinished | VerificationFinished | PeopleAsked
@@ -43,7 +45,8 @@ class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One incident, its newest approval with its votes, what became of that, and what happened the last times.
 
     `running` is whether its action is being run; `question` what people were asked, `held` what the gate held;
-    `evidence` the snapshot that the approval rests on, `recommended` what has mended this problem before.
+    `attempts` everything that was tried in the incident, oldest first; `evidence` the snapshot that
+    the approval rests on, `recommended` what has mended this problem before.
     """
 
     incident: IncidentRow
@@ -58,6 +61,7 @@ class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     recommended: Recommendation = Recommendation()
     past: Past = Past()
     recurrence: RecurrenceRow | None = None
+    attempts: tuple[AttemptRow, ...] = ()
 
 
 async def note_news(connection: Connection, event: News) -> None:
@@ -89,6 +93,7 @@ async def card_facts(connection: Connection, incident: str) -> CardFacts | None:
         recommended=recommend(await repairs_of(connection, incident)) if approval else Recommendation(),
         past=await last_times(connection, approval) if approval else Past(),
         recurrence=await recurrence_of(connection, incident),
+        attempts=tuple((await attempts_of(connection, incident))[0]),
     )
 
 

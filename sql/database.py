@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 import asyncpg.pool
@@ -24,6 +24,7 @@ Row = asyncpg.Record
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,
@@ -42,13 +43,24 @@ async def _leave(_: object) -> None:
     """Nothing in a session outlives its transaction here (locks, settings), so the round trip that would reset it is saved."""
 
 
+@contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """Errors of asyncpg that say that Postgres is away, or its URL of no use, as those of this package."""
+    try:
+        yield
+    except asyncpg.ClientConfigurationError as error:
+        raise InvalidAddress(f"the URL of Postgres cannot be used: {error}; {FORM}") from None
+    except _AWAY as error:
+        raise StoreUnavailable(f"Postgres cannot be reached: {error or type(error).__name__}") from error
+
+
 class Database:
     """A pool of connections to one Postgres database. `wait` is the time in seconds to get one or to connect."""
 
     def __init__(self, url: str, *, name: str = "mend", size: int = 4, wait: float = 5.0) -> None:
         """Nothing is asked yet. Raises InvalidAddress."""
         require_url(url)
-        self._wait = wait
+        self._url, self._name, self._wait = url, name, wait
         self._pool = asyncpg.create_pool(
             url,
             min_size=0,
@@ -77,13 +89,24 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit; raises StoreUnavailable, InvalidAddress."""
-        try:
+        with _told_as_ours():
             async with self._pool.acquire(timeout=self._wait) as connection:
-                yield connection
-        except asyncpg.ClientConfigurationError as error:
-            raise InvalidAddress(f"the URL of Postgres cannot be used: {error}; {FORM}") from None
-        except _AWAY as error:
-            raise StoreUnavailable(f"Postgres cannot be reached: {error or type(error).__name__}") from error
+                try:
+                    yield connection
+                except asyncpg.InternalClientError:  # it was told of the server's end, and has not seen its line end yet
+                    connection.terminate()
+                    raise
+
+    @asynccontextmanager
+    async def patient(self, seconds: float) -> AsyncIterator[Connection]:
+        """A connection beside the pool, of which every statement may take so many seconds; raises StoreUnavailable, InvalidAddress."""
+        with _told_as_ours():
+            settings = {"application_name": self._name}
+            connection = await asyncpg.connect(self._url, timeout=self._wait, command_timeout=seconds, server_settings=settings)
+            try:
+                yield cast("Connection", connection)  # a proxy of the pool has the same methods
+            finally:
+                await connection.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -55,6 +55,11 @@ async def record_decision(connection: Connection, row: DecisionRow) -> None:
     )
 
 
+async def is_decided(connection: Connection, proposal: str) -> bool:
+    """Whether the gate has decided this proposal."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM decisions WHERE proposal = $1)", proposal))
+
+
 async def get_decision(connection: Connection, proposal: str) -> DecisionRow | None:
     """The decision of one proposal, or None."""
     row = await connection.fetchrow("SELECT * FROM decisions WHERE proposal = $1", proposal)

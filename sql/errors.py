@@ -17,3 +17,7 @@ class InvalidAddress(StoreError):
 
 class MigrationChanged(StoreError):
     """A migration that was applied has another checksum than its file: restore the file, or start a new database."""
+
+
+class QueryTooLong(ValueError):
+    """There are more words to search for than anybody would write: name fewer."""

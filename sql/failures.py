@@ -36,11 +36,21 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (about) DO NOTHING 
 """
 
 
+async def is_known(connection: Connection, about: str) -> bool:
+    """Whether this thing's failure is known already."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM failures WHERE about = $1)", about))
+
+
 async def record_failure(connection: Connection, row: FailureRow) -> bool:
     """Keeps a failure; False when this thing's failure is known already."""
     values = (row.about, row.event, row.incident, row.operation, row.failure.value, row.risk.value, row.confidence, row.summary, row.at)
     proposed = msgspec.json.encode(row.proposed).decode() if row.proposed is not None else None
     return await connection.fetchval(_KEEP, *values, proposed) is not None
+
+
+async def judge_failure(connection: Connection, about: str, *, risk: Risk) -> None:
+    """The risk that a failure has by what else was going on."""
+    await connection.execute("UPDATE failures SET risk = $2 WHERE about = $1", about, risk.value)
 
 
 async def way_back_of(connection: Connection, operation: str) -> Action | None:

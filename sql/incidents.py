@@ -63,13 +63,11 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
     what: str
 
 
-class RecurrenceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """How often one problem came, and how often each disposition ended it."""
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
+    """When something last happened in an incident, None where nothing is known of; `busy` while people or an executor have it in hand."""
 
-    anomaly: str
-    count: int
-    dispositions: dict[Disposition, int]
-    last_at: datetime
+    at: datetime | None
+    busy: bool
 
 
 _INCIDENT = """
@@ -86,6 +84,12 @@ SELECT * FROM (
 ) AS numbered
  WHERE line <= $2 OR line > lines - $3 ORDER BY line
 """
+_ACTIVITY = """
+SELECT (SELECT max(at) FROM incident_timeline WHERE incident = $1) AS at,
+       EXISTS (SELECT FROM operations WHERE incident = $1 AND state = 'running') OR EXISTS (
+           SELECT FROM approvals WHERE incident = $1 AND (state = 'waiting'
+               OR (state = 'approved' AND finished_at IS NULL AND expires_at > $2))) AS busy
+"""
 _MITIGATING = """
 UPDATE incidents SET state = 'MITIGATING', executed = true, automatic = automatic AND $2, succeeded = NULL
  WHERE id = $1 AND state IN ('INVESTIGATING', 'MITIGATING') RETURNING id
@@ -94,19 +98,9 @@ _OUTCOME = """
 UPDATE incidents SET succeeded = $2, effectiveness = coalesce($3, effectiveness), notes = CASE WHEN $4 = '' THEN notes ELSE $4 END
  WHERE id = $1
 """
-
-
 _REPAIRED = """
-WITH before AS (
-    SELECT id, disposition FROM incidents WHERE id = $1 AND executed AND disposition IN ('self_resolved', 'rejected') FOR UPDATE
-), incident AS (
-    UPDATE incidents i SET disposition = CASE WHEN automatic THEN 'auto_repaired' ELSE 'human_approved' END
-      FROM before WHERE i.id = before.id RETURNING i.id, before.disposition AS before, i.disposition AS after
-)
-UPDATE recurrences r
-   SET self_resolved = self_resolved - (before = 'self_resolved')::int, rejected = rejected - (before = 'rejected')::int,
-       auto_repaired = auto_repaired + (after = 'auto_repaired')::int, human_approved = human_approved + (after = 'human_approved')::int
-  FROM incident WHERE r.anomaly IN (SELECT anomaly FROM incident_alerts a WHERE a.incident = incident.id)
+UPDATE incidents SET disposition = CASE WHEN automatic THEN 'auto_repaired' ELSE 'human_approved' END
+ WHERE id = $1 AND executed AND disposition IN ('self_resolved', 'rejected')
 """
 
 
@@ -165,7 +159,7 @@ async def mark_rejected(connection: Connection, incident: str) -> None:
 async def record_outcome(connection: Connection, incident: str, *, succeeded: bool, effectiveness: int | None, notes: str) -> None:
     """How it went: whether the execution succeeded, its effectiveness from 1 to 5 where known, and what was learned.
 
-    A success makes the disposition of an incident that has resolved meanwhile a repair, and counts it as that where it recurs.
+    A success makes the disposition of an incident that has resolved meanwhile a repair.
     """
     await connection.execute(_OUTCOME, incident, succeeded, effectiveness, clean(notes))
     if succeeded:
@@ -189,13 +183,11 @@ async def timeline(connection: Connection, incident: str, limit: int = 1000) -> 
     return lines
 
 
-async def get_recurrence(connection: Connection, anomaly: str) -> RecurrenceRow | None:
-    """How often the problem of this anomaly key came, or None when it never did."""
-    row = await connection.fetchrow("SELECT * FROM recurrences WHERE anomaly = $1", anomaly)
-    if row is None:
-        return None
-    dispositions = {disposition: row[disposition.value] for disposition in Disposition}
-    return RecurrenceRow(anomaly=anomaly, count=row["count"], dispositions=dispositions, last_at=row["last_at"])
+async def last_activity(connection: Connection, incident: str, *, now: datetime) -> Activity:
+    """When something last happened in an incident, and whether something waits for a signature or is being done."""
+    row = await connection.fetchrow(_ACTIVITY, incident, now)
+    assert row is not None
+    return Activity(at=row["at"], busy=row["busy"])
 
 
 def target_in(row: Row) -> Target:

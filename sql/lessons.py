@@ -1,4 +1,4 @@
-"""The knowledge base: one entry for every execution, found again by search.
+"""Lessons: one entry for every execution, which learn and those who sign look back on; `sql.knowledge` is where it is searched.
 
 An entry is a fold of two events, the execution and its verification: each fills its own part, in any order, any number of
 times, with the same row in the end. What neither event says comes from the approval and the incident.
@@ -6,19 +6,19 @@ times, with the same row in the end. What neither event says comes from the appr
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
 
 from schemas.action import Action, describe, pattern_of
+from schemas.event import Event
 from schemas.events import ExecutionFinished, VerificationFinished
 from schemas.text import clean
 from schemas.words import Outcome, Verdict
-from sql.approvals import ApprovalRow, get_approval
 from sql.database import Connection, Row
-from sql.incidents import IncidentRow, get_incident
+from sql.keys import Touched, hold_keys
+from sql.proof import borne_out
 
 _CATEGORIES = (
     ("crash", ("crash", "restart", "oom", "backoff")),
@@ -26,7 +26,6 @@ _CATEGORIES = (
     ("latency", ("latency", "slow", "timeout")),
     ("resource", ("cpu", "memory", "resource", "disk", "filesystem", "quota")),
 )
-_SPLIT = re.compile(r"[\W_]+")
 _TEXT_LIMIT = 2000  # characters
 
 
@@ -67,31 +66,50 @@ class LessonRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _action = msgspec.json.Decoder(Action)
-COLUMNS: tuple[str, ...] = (
-    *("id", "incident", "approval", "alert", "category", "target", "services", "pattern", "action", "what", "risk", "path", "playbook"),
-    *("tags", "words", "outcome", "seconds", "error", "executed_at", "execution"),
-    *("verdict", "summary", "score", "verified_at", "verification"),
-)
-"""Every column that is written."""
-EXECUTED_COLUMNS: tuple[str, ...] = ("outcome", "seconds", "error", "executed_at", "execution")
-"""The part of an entry that its execution fills."""
-VERIFIED_COLUMNS: tuple[str, ...] = ("verdict", "summary", "score", "verified_at", "verification")
-"""The part of an entry that its verification fills."""
+TYPES: tuple[str, ...] = ("ExecutionFinished", "VerificationFinished")
+TABLES: tuple[str, ...] = ("lessons",)
 _PLAIN = ("id", "incident", "approval", "alert", "category", "target", "pattern", "what", "risk", "path", "playbook")
 _PARTS = ("seconds", "error", "executed_at", "summary", "score", "verified_at")
-_OPEN = """
-INSERT INTO {table} (
-    id, incident, approval, alert, category, target, services, pattern, action, what, risk, path, playbook, tags, words, outcome
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (id) DO NOTHING
+_FACTS = ("incident", "approval", "alert", "category", "target", "services", "pattern", "action", "what", "risk", "path", "playbook")
+_ALL = (*_FACTS, "tags", "outcome")
+_PLACES = ", ".join(f"${number}" for number in range(2, 2 + len(_ALL)))
+# What both events say is taken from the execution, where it is there: so the order in which they come makes no difference.
+_EXECUTED = f"""
+INSERT INTO lessons AS l (id, {", ".join(_ALL)}, seconds, error, executed_at, execution) VALUES ($1, {_PLACES}, $16, $17, $18, $19)
+ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _ALL)}, seconds = excluded.seconds,
+       error = excluded.error, executed_at = excluded.executed_at, execution = excluded.execution
+ WHERE l.execution = '' OR (excluded.executed_at, excluded.execution) < (l.executed_at, l.execution)
 """
-_EXECUTED = """
-UPDATE {table} SET outcome = $2, seconds = $3, error = $4, executed_at = $5, execution = $6
-WHERE id = $1 AND (executed_at IS NULL OR (executed_at, execution) < ($5, $6))
+_VERIFIED = f"""
+INSERT INTO lessons AS l (id, {", ".join(_ALL)}, verdict, summary, score, verified_at, verification)
+VALUES ($1, {_PLACES}, $16, $17, $18, $19, $20)
+ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = CASE l.execution WHEN '' THEN excluded.{name} ELSE l.{name} END" for name in _ALL)},
+       verdict = excluded.verdict, summary = excluded.summary, score = excluded.score, verified_at = excluded.verified_at,
+       verification = excluded.verification
+ WHERE l.verification = '' OR (excluded.verified_at, excluded.verification) < (l.verified_at, l.verification)
 """
-_VERIFIED = """
-UPDATE {table} SET verdict = $2, summary = $3, score = $4, verified_at = $5, verification = $6
-WHERE id = $1 AND (verified_at IS NULL OR (verified_at, verification) < ($5, $6))
-"""
+_APPROVALS = "SELECT id, risk, blast, inputs FROM approvals WHERE id = ANY($1)"
+_ALERTS = "SELECT DISTINCT ON (incident) incident, alert FROM incident_alerts WHERE incident = ANY($1) ORDER BY incident, place"
+
+
+class _Blast(msgspec.Struct):
+    services: tuple[str, ...] = ()
+
+
+class _Inputs(msgspec.Struct):
+    source: str = ""
+
+
+class _Approval(msgspec.Struct, frozen=True):
+    """What an entry has from its approval."""
+
+    risk: str = ""
+    services: tuple[str, ...] = ()
+    source: str = ""
+
+
+_blast = msgspec.json.Decoder(_Blast)
+_inputs = msgspec.json.Decoder(_Inputs)
 
 
 def category_of(alert: str) -> str:
@@ -100,30 +118,55 @@ def category_of(alert: str) -> str:
     return next((category for category, words in _CATEGORIES if any(word in low for word in words)), "other")
 
 
-async def apply(connection: Connection, event: ExecutionFinished | VerificationFinished, *, table: str = "lessons") -> None:
-    """Takes one event into its entry: any order, any repetition, the same row. `table` is another one during a rebuild."""
-    approval = await get_approval(connection, event.approval)
-    incident = await get_incident(connection, event.incident)
-    await connection.execute(_OPEN.format(table=table), *_facts(event, approval, incident))
-    if isinstance(event, ExecutionFinished):
-        parts: tuple[object, ...] = (event.outcome.value, event.seconds, clean(event.error, _TEXT_LIMIT), event.at, event.id)
-        await connection.execute(_EXECUTED.format(table=table), event.operation, *parts)
-    else:
-        parts = (event.verdict.value, clean(event.summary, _TEXT_LIMIT), event.score, event.at, event.id)
-        await connection.execute(_VERIFIED.format(table=table), event.operation, *parts)
+async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+    """Takes the executions and verifications that the store bears out into their entries; there is nothing to fold afterwards."""
+    told = [event for event in events if isinstance(event, ExecutionFinished | VerificationFinished)]
+    proven = await borne_out(connection, told) if told else []
+    if not proven:
+        return {}
+    approvals = await _approvals(connection, {event.approval for event in proven})
+    rows = await connection.fetch(_ALERTS, list({event.incident for event in proven}))
+    alerts = {row["incident"]: row["alert"] for row in rows}
+    await hold_keys(connection, "lessons", {event.operation for event in proven})
+    executed, verified = [], []
+    for event in proven:
+        facts = _facts(event, approvals.get(event.approval, _Approval()), alerts.get(event.incident, ""))
+        if isinstance(event, ExecutionFinished):
+            executed.append((*facts, event.seconds, clean(event.error, _TEXT_LIMIT), event.at, event.id))
+        else:
+            verified.append((*facts, event.verdict.value, clean(event.summary, _TEXT_LIMIT), event.score, event.at, event.id))
+    await connection.executemany(_EXECUTED, executed)
+    await connection.executemany(_VERIFIED, verified)
+    return {}
 
 
-def _facts(
-    event: ExecutionFinished | VerificationFinished, approval: ApprovalRow | None, incident: IncidentRow | None
-) -> tuple[object, ...]:
+async def _approvals(connection: Connection, ids: Iterable[str]) -> dict[str, _Approval]:
+    rows = await connection.fetch(_APPROVALS, [one for one in ids if "\0" not in one])
+    return {
+        row["id"]: _Approval(
+            risk=row["risk"],
+            services=_blast.decode(row["blast"]).services if row["blast"] else (),
+            source=_inputs.decode(row["inputs"]).source,
+        )
+        for row in rows
+    }
+
+
+async def take(connection: Connection, events: Sequence[Event]) -> None:
+    """Takes events into their entries: any order, any repetition, the same rows. In a transaction."""
+    await keep(connection, events)
+
+
+async def apply(connection: Connection, event: ExecutionFinished | VerificationFinished) -> None:
+    """Takes one event."""
+    await take(connection, [event])
+
+
+def _facts(event: ExecutionFinished | VerificationFinished, approval: _Approval, alert: str) -> tuple[object, ...]:
     action = event.action
     target = action.target
-    alert = incident.alerts[0] if incident and incident.alerts else ""
     category = category_of(alert)
-    services = approval.blast.services if approval and approval.blast else ()
-    risk = approval.risk.value if approval else ""
     path = "automatic" if event.automatic else "approved"
-    source = str(approval.inputs.get("source", "")) if approval else ""
     named = (
         action.verb,
         target.kind.lower(),
@@ -132,37 +175,29 @@ def _facts(
         event.severity.value,
         category,
         path,
-        source,
+        approval.source,
         event.playbook,
     )
     tags = tuple(dict.fromkeys(tag for tag in named if tag))
     what = clean(describe(action), 500)
-    words = _words((alert, str(target), pattern_of(action), what, risk, *services, *tags))
-    place = (event.operation, event.incident, event.approval, alert, category, target.key, list(services), pattern_of(action))
-    return (*place, msgspec.json.encode(action).decode(), what, risk, path, event.playbook, list(tags), words, event.outcome.value)
+    pattern = pattern_of(action)
+    place = (event.operation, event.incident, event.approval, alert, category, target.key, list(approval.services), pattern)
+    body = msgspec.json.encode(action).decode()
+    return (*place, body, what, approval.risk, path, event.playbook, list(tags), event.outcome.value)
 
 
-def _words(texts: Iterable[str]) -> str:
-    """The words of some texts, each once: whole, and what is between its punctuation."""
-    parts = (part for text in texts for whole in text.split() for part in (whole, *_SPLIT.split(whole)))
-    return " ".join(dict.fromkeys(part.lower() for part in parts if part))
+async def has_taken(connection: Connection, event: Event) -> bool:
+    """Whether this event is in the entry of its operation."""
+    if not isinstance(event, ExecutionFinished | VerificationFinished):
+        return False
+    query = "SELECT EXISTS (SELECT FROM lessons WHERE id = $1 AND $2 IN (execution, verification))"
+    return bool(await connection.fetchval(query, event.operation, event.id))
 
 
 async def get_lesson(connection: Connection, id: str) -> LessonRow | None:  # noqa: A002
     """The entry of one operation, or None."""
     row = await connection.fetchrow("SELECT * FROM lessons WHERE id = $1", id)
     return _row(row) if row else None
-
-
-async def search_lessons(connection: Connection, text: str, *, limit: int = 50) -> list[LessonRow]:
-    """The entries that have all words of `text`, best match first and newest first among equals; all of them when it is empty."""
-    rows = await connection.fetch(
-        "SELECT * FROM lessons, to_tsquery('simple', $1) query WHERE $1 = '' OR search @@ query"
-        " ORDER BY ts_rank(search, query) DESC, coalesce(verified_at, executed_at) DESC, id LIMIT $2",
-        " & ".join(f"{word}:*" for word in _words([text]).split() if _SPLIT.fullmatch(word) is None and _SPLIT.search(word) is None),
-        limit,
-    )
-    return [_row(row) for row in rows]
 
 
 def _row(row: Row) -> LessonRow:

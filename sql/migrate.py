@@ -9,6 +9,7 @@ from sql.database import Database
 from sql.errors import MigrationChanged
 
 _LOCK = 0x6D656E64  # "mend"
+_LONG = 3600.0  # seconds: a migration may have years of rows to go through
 _TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     name       text PRIMARY KEY,
@@ -44,7 +45,7 @@ async def migrate(database: Database) -> list[str]:
             if known.get(name, checksum) != checksum:
                 raise MigrationChanged(f"the migration {name} has changed since it was applied: restore the file, or start a new database")
             if name not in known:
-                await connection.execute(text)
+                await connection.execute(text, timeout=_LONG)
                 await connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum)
                 applied.append(name)
         return applied

@@ -15,6 +15,14 @@ from schemas.event import Delayed, Event, Output
 from schemas.events import AnyEvent
 from sql.database import Connection, Database
 from sql.event_log import archived
+from sql.told import remember
+
+
+class AlreadyDone(Exception):
+    """Raised in a decision: what the event asks for is done, or nothing is left of it. `once` answers with nothing and keeps nothing.
+
+    Before an event is proven it may carry the id of another one, which is still to come and must get its own answer.
+    """
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -46,6 +54,7 @@ _KEEP = "INSERT INTO outbox (stage, input, outputs, settled) VALUES ($1, $2, $3,
 _OVERDUE = """
 SELECT stage, input, outputs FROM outbox WHERE NOT settled AND check_at <= $1 ORDER BY check_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
+_UNSETTLED = "SELECT outputs FROM outbox WHERE NOT settled"
 _SETTLE = """
 UPDATE outbox o SET settled = v.again_at IS NULL, check_at = coalesce(v.again_at, o.check_at)
   FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS v(stage, input, again_at)
@@ -59,16 +68,21 @@ async def once(
     """Runs `decide` in a transaction, once for each input of a stage; afterwards returns what it decided then.
 
     `decide` gets the transaction's connection; what it changes and what it returns are committed together. Two workers
-    with the same input at the same time: the second waits for the first and returns the first one's outputs.
+    with the same input at the same time: the second waits for the first and returns the first one's outputs. Where `decide`
+    raises AlreadyDone nothing is changed and nothing is kept.
     Raises StoreUnavailable.
     """
-    async with database.transaction() as connection:
-        kept = await connection.fetchval("SELECT kept_outputs($1, $2)", stage, event.id)
-        if kept is not None:
-            return [_output(item) for item in _decode(kept)]
-        outputs = await decide(connection)
-        await connection.execute(_KEEP, stage, event.id, _encode([_kept(output) for output in outputs]).decode(), not outputs)
-        return outputs
+    try:
+        async with database.transaction() as connection:
+            kept = await connection.fetchval("SELECT kept_outputs($1, $2)", stage, event.id)
+            if kept is not None:
+                return [_output(item) for item in _decode(kept)]
+            outputs = await decide(connection)
+            await connection.execute(_KEEP, stage, event.id, _encode([_kept(output) for output in outputs]).decode(), not outputs)
+            await remember(connection, stage, [output for output in outputs if isinstance(output, Event)])
+            return outputs
+    except AlreadyDone:
+        return []
 
 
 async def kept(database: Database, stage: str, event_id: str) -> Sequence[Output] | None:
@@ -127,6 +141,15 @@ def _look(stage: str, event_id: str, items: Sequence[_Kept], seen: set[str], *, 
     lost = tuple(item.event for item, time in zip(missing, times, strict=True) if time is None or time <= before)
     later = [time for time in times if time is not None and time > before]
     return Overdue(stage=stage, input=event_id, lost=lost, again_at=now if lost else min(later, default=None))
+
+
+async def unsettled(connection: Connection) -> list[Event]:
+    """What stages have told and the archive was not seen to have; what is delayed is not told yet. In a transaction."""
+    events: list[Event] = []
+    async for row in connection.cursor(_UNSETTLED, prefetch=500):
+        kept, _ = _read(row["outputs"])
+        events += [item.event for item in kept if item.until is None]
+    return events
 
 
 async def settle(connection: Connection, rows: Sequence[Overdue]) -> None:

@@ -7,9 +7,10 @@ from datetime import datetime
 import msgspec
 
 from schemas.action import pattern_of
+from schemas.words import Disposition
 from sql.approvals import ApprovalRow
 from sql.database import Connection
-from sql.incidents import RecurrenceRow, get_recurrence
+from sql.recurrence import RecurrenceRow, get_recurrence
 
 _PAST = """
 SELECT what, outcome, verdict, coalesce(verified_at, executed_at) AS at FROM lessons
@@ -20,7 +21,11 @@ SELECT count(*) AS tried, count(*) FILTER (WHERE verdict = 'success') AS healed,
        count(*) FILTER (WHERE outcome = 'failed' OR verdict IN ('failed', 'degraded')) AS failed
 FROM lessons WHERE pattern = $1 AND approval <> $2 AND outcome IN ('succeeded', 'failed', 'unknown')
 """
-_ANOMALY = "SELECT anomaly FROM incident_alerts WHERE incident = $1 ORDER BY place LIMIT 1"
+_CAME = """
+WITH first AS (SELECT anomaly FROM incident_alerts WHERE incident = $1 ORDER BY place LIMIT 1)
+SELECT anomaly, max(i.opened_at) AS last_at, count(*) AS count
+  FROM first JOIN incident_alerts a USING (anomaly) JOIN incidents i ON i.id = a.incident GROUP BY anomaly
+"""
 
 
 class PastRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +56,9 @@ async def last_times(connection: Connection, approval: ApprovalRow, *, limit: in
 
 
 async def recurrence_of(connection: Connection, incident: str) -> RecurrenceRow | None:
-    """How often the first problem of an incident came; None where it is not known."""
-    anomaly = await connection.fetchval(_ANOMALY, incident)
-    return await get_recurrence(connection, anomaly) if anomaly else None
+    """How often the first problem of an incident came, this time included, and how it ended; None where it is not known."""
+    came = await connection.fetchrow(_CAME, incident)
+    if came is None:
+        return None
+    known = await get_recurrence(connection, came["anomaly"])
+    return RecurrenceRow(**dict(came), dispositions=known.dispositions if known else dict.fromkeys(Disposition, 0))

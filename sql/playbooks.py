@@ -2,26 +2,25 @@
 
 A version is never changed: what its file says stays, and only its status moves, from draft to approved to deprecated, and back. Of a
 playbook the approved version proposes; to approve one, newer or older, deprecates the other. Trust is kept by name, for all versions
-together: an exponentially weighted mean of outcomes, 0 to 1, in which a failure weighs twice. It is the fold of a ledger with one row
-for each verification, in the order of event times.
+together (`sql.playbook_statistics`). Confidence is what people's ratings make of the one that a version began with
+(`sql.playbook_confidence`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
-from schemas.events import VerificationFinished
 from schemas.playbook import Limits, Playbook
-from schemas.words import Mode, Source, Verdict
+from schemas.words import Mode, Source
+from sql.approvals import take_lock
 from sql.database import Connection, Row
-
-START = 0.5
-WEIGHT = 0.2  # of one outcome in the mean; a failure counts as two outcomes
+from sql.playbook_confidence import RATINGS_OF, fold_confidence
+from sql.playbook_statistics import START
 
 
 class PlaybookStatus(StrEnum):
@@ -34,6 +33,8 @@ class PlaybookRow(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a playbook. `trust` is the weighted mean of its outcomes (0.5 without any); `last_at` the time of the newest one.
 
     `alert` and `pattern` say what it was learned from, where it was: a second success of the same kind drafts no second one.
+    `confidence` is `started`, the one that the version began with, and what people's ratings made of it; `decided_at` is when a person
+    last decided about the version.
     """
 
     name: str
@@ -52,6 +53,8 @@ class PlaybookRow(msgspec.Struct, frozen=True, kw_only=True):
     successes: int = 0
     failures: int = 0
     last_at: datetime | None = None
+    started: float = START
+    decided_at: datetime | None = None
 
     @property
     def owner(self) -> str:
@@ -66,18 +69,10 @@ class PlaybookRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.playbook.limits
 
 
-class PlaybookTrust(msgspec.Struct, frozen=True, kw_only=True):
-    """The fold of a playbook's ledger."""
-
-    trust: float = START
-    successes: int = 0
-    failures: int = 0
-    last_at: datetime | None = None
-
-
 _body = msgspec.json.Decoder(Playbook)
-_READ = """
-SELECT p.*, coalesce(t.trust, $1) AS trust, coalesce(t.successes, 0) AS successes, coalesce(t.failures, 0) AS failures, t.last_at
+_READ = f"""
+SELECT p.*, coalesce(t.trust, $1) AS trust, coalesce(t.successes, 0) AS successes, coalesce(t.failures, 0) AS failures, t.last_at,
+    ARRAY({RATINGS_OF.format(name="p.name")} ORDER BY f.at, f.event) AS ratings
 FROM playbooks p LEFT JOIN playbook_trust t ON t.playbook = p.name
 """
 _ADD = """
@@ -85,61 +80,22 @@ INSERT INTO playbooks (name, version, status, body, alert, pattern, source, conf
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9, $10) ON CONFLICT DO NOTHING RETURNING name
 """
 _NEWEST = "SELECT DISTINCT ON (name) name, version FROM playbooks WHERE status = ANY($2) ORDER BY name, version DESC"
-_SET = "UPDATE playbooks SET status = $3, changed_by = $4, changed_at = $5 WHERE name = $1 AND version = $2 RETURNING name"
+_SET = """
+UPDATE playbooks SET status = $3, changed_by = $4, changed_at = $5, decided_at = $5 WHERE name = $1 AND version = $2 RETURNING name
+"""
+_BY_RULE = """
+UPDATE playbooks SET status = $4, changed_by = $5, changed_at = $6 WHERE name = $1 AND version = $2 AND status = $3 RETURNING name
+"""
+_LEARNED = f"{_READ} WHERE p.alert = $2 AND p.pattern = $3 AND p.version = 1 ORDER BY p.created_at, p.name"
 _OTHERS = """
-UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4 WHERE name = $1 AND version <> $2 AND status = 'approved'
+UPDATE playbooks SET status = 'deprecated', changed_by = $3, changed_at = $4, decided_at = $4
+ WHERE name = $1 AND version <> $2 AND status = 'approved'
 """
 _USED = """
 SELECT count(*) FROM approvals
 WHERE playbook = $1 AND (place = $2 OR target_key = $3) AND requested_at > $4
   AND automatic AND NOT observation AND state = 'approved'
 """
-_STORE = """
-INSERT INTO playbook_trust (playbook, trust, successes, failures, last_at) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (playbook) DO UPDATE SET trust = $2, successes = $3, failures = $4, last_at = $5
-"""
-
-
-def outcome_of(event: VerificationFinished) -> bool | None:
-    """What a verification says of its playbook: success, failure, or None when it says nothing."""
-    if not event.playbook or not event.measured:
-        return None
-    return {Verdict.SUCCESS: True, Verdict.FAILED: False}.get(event.verdict)
-
-
-def fold(outcomes: Iterable[tuple[datetime, bool]]) -> PlaybookTrust:
-    """trust = 0.5, then for each outcome, oldest first: trust += 0.2 * (outcome - trust), twice for a failure."""
-    trust, successes, failures, last = START, 0, 0, None
-    for at, success in outcomes:
-        for _ in range(1 if success else 2):
-            trust += WEIGHT * (float(success) - trust)
-        successes, failures, last = successes + success, failures + (not success), at
-    return PlaybookTrust(trust=trust, successes=successes, failures=failures, last_at=last)
-
-
-async def apply(connection: Connection, event: VerificationFinished) -> None:
-    """Takes a verification into its playbook's ledger and trust: any order, any repetition, the same rows."""
-    success = outcome_of(event)
-    if success is None:
-        return
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('playbook/' || $1, 0))", event.playbook)
-    ledger = "INSERT INTO playbook_ledger (event, playbook, at, success) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
-    await connection.execute(ledger, event.id, event.playbook, event.at, success)
-    await _fold_one(connection, event.playbook)
-
-
-async def fold_all(connection: Connection) -> int:
-    """Fills the empty table `playbook_trust` from the whole ledger; returns how many playbooks have outcomes."""
-    rows = await connection.fetch("SELECT DISTINCT playbook FROM playbook_ledger ORDER BY playbook")
-    for row in rows:
-        await _fold_one(connection, row["playbook"])
-    return len(rows)
-
-
-async def _fold_one(connection: Connection, playbook: str) -> None:
-    rows = await connection.fetch("SELECT at, success FROM playbook_ledger WHERE playbook = $1 ORDER BY at, event", playbook)
-    trust = fold((row["at"], row["success"]) for row in rows)
-    await connection.execute(_STORE, playbook, trust.trust, trust.successes, trust.failures, trust.last_at)
 
 
 def learned_name(alert: str, pattern: str) -> str:
@@ -148,8 +104,17 @@ def learned_name(alert: str, pattern: str) -> str:
 
 
 async def draft_playbook(connection: Connection, row: PlaybookRow) -> bool:
-    """Keeps what was learned as a first version; False when something was learned from that before: it is left as it is."""
+    """Keeps what was learned as a first version; False when there is a playbook of that name: it is left as it is."""
     return await _add(connection, row)
+
+
+async def learned_from(connection: Connection, alert: str, pattern: str) -> list[PlaybookRow]:
+    """The first versions of what was learned from this action against this alert, oldest first.
+
+    Whoever is about to learn from the same waits until the transaction ends.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('learned/' || $1 || ' ' || $2, 0))", alert, pattern)
+    return [_row(row) for row in await connection.fetch(_LEARNED, START, alert, pattern)]
 
 
 async def add_version(
@@ -214,12 +179,28 @@ async def list_playbooks(
 
 async def set_status(connection: Connection, name: str, version: int, status: PlaybookStatus, *, by: str, at: datetime) -> bool:
     """A person approves or deprecates a version; False when there is none. Approved, it takes the place of any other."""
+    await take_lock(connection, f"playbook/{name}")
     if await connection.fetchval(_SET, name, version, status.value, by, at) is None:
         return False
     if status is PlaybookStatus.APPROVED:
         await connection.execute(_OTHERS, name, version, by, at)
     await _changed(connection)
     return True
+
+
+async def set_by_rule(
+    connection: Connection, name: str, version: int, before: PlaybookStatus, after: PlaybookStatus, *, by: str, at: datetime
+) -> bool:
+    """A rule moves a version that is `before`; False when it is that no more. What people decided about it stays known."""
+    if await connection.fetchval(_BY_RULE, name, version, before.value, after.value, by, at) is None:
+        return False
+    await _changed(connection)
+    return True
+
+
+async def rated_anew(connection: Connection) -> None:
+    """Ratings have moved confidences: whoever holds playbooks in memory reads them again."""
+    await _changed(connection)
 
 
 async def used_alone(connection: Connection, name: str, *, place: str, target: str, since: datetime) -> int:
@@ -239,11 +220,13 @@ async def _changed(connection: Connection) -> None:
 
 
 def _row(row: Row) -> PlaybookRow:
-    plain = ("name", "version", "confidence", "created_at", "created_by", "changed_at", "changed_by", "alert", "pattern")
+    plain = ("name", "version", "created_at", "created_by", "changed_at", "changed_by", "alert", "pattern", "decided_at")
     trust = ("trust", "successes", "failures", "last_at")
     return PlaybookRow(
         **{name: row[name] for name in (*plain, *trust)},
         status=PlaybookStatus(row["status"]),
         playbook=_body.decode(row["body"]),
         source=Source(row["source"]),
+        started=row["confidence"],
+        confidence=fold_confidence(row["confidence"], row["ratings"]),
     )

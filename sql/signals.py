@@ -85,11 +85,9 @@ UPDATE incidents SET firing = firing - 1 WHERE id = $1 AND state IN ('INVESTIGAT
 """
 _ALERT = """
 WITH fresh AS (
-    INSERT INTO incident_alerts (incident, alert, anomaly, labels) VALUES ($1, $2, $3, $5) ON CONFLICT DO NOTHING RETURNING anomaly
+    INSERT INTO incident_alerts (incident, alert, anomaly, labels) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING anomaly
 )
-INSERT INTO recurrences (anomaly, count, last_at) SELECT anomaly, 1, $4 FROM fresh
-ON CONFLICT (anomaly) DO UPDATE SET count = recurrences.count + 1, last_at = greatest(recurrences.last_at, EXCLUDED.last_at)
-RETURNING count
+SELECT 1 + (SELECT count(*) FROM incident_alerts a WHERE a.anomaly = fresh.anomaly) FROM fresh
 """
 _RESOLVE = "UPDATE incidents SET state = 'RESOLVED', resolved_at = $2, disposition = $3 WHERE id = $1"
 _CLOSE = "UPDATE incidents SET state = 'CLOSED', closed_at = $2 WHERE id = $1 AND state = 'RESOLVED' RETURNING *"
@@ -174,23 +172,18 @@ async def leave(connection: Connection, incident: str) -> Left | None:
     )
 
 
-async def count_alert(connection: Connection, incident: str, *, alert: str, anomaly: str, labels: dict[str, str], at: datetime) -> int:
+async def count_alert(connection: Connection, incident: str, *, alert: str, anomaly: str, labels: dict[str, str]) -> int:
     """Notes that the incident is about this problem; how often it came, this time included, or 0 when that was noted before.
 
     The labels of its first signal are kept, by which others can be asked about it.
     """
     body = msgspec.json.encode(labels).decode()
-    return int(await connection.fetchval(_ALERT, incident, alert, anomaly, at, body) or 0)
+    return int(await connection.fetchval(_ALERT, incident, alert, anomaly, body) or 0)
 
 
 async def resolve(connection: Connection, incident: str, *, disposition: Disposition, at: datetime) -> None:
-    """The last signal ended: the incident is resolved, and each of its problems remembers how."""
+    """The last signal ended: the incident is resolved."""
     await connection.execute(_RESOLVE, incident, at, str(disposition))
-    await connection.execute(
-        f"UPDATE recurrences SET {disposition.value} = {disposition.value} + 1"
-        " WHERE anomaly IN (SELECT anomaly FROM incident_alerts WHERE incident = $1)",
-        incident,
-    )
 
 
 async def close(connection: Connection, incident: str, *, at: datetime) -> Target | None:

@@ -1,8 +1,9 @@
 """Trust: a ledger with one row for each event that moves it, and its fold in the order of event times.
 
-A verified success counts one more; a failed execution, a failed verification or a person's rejection begins again at 0. What was
-not measured, only looked at, refused or failed before it began, or left unknown and then found well moves nothing. Nor does an event that
-the approvals, operations and verifications in the store do not bear out, or a second one about the same.
+A verified success and a person's praise count one more; a failed execution, a failed verification, a person's rejection or blame begins
+again at 0. Of the ratings of one person about one incident the newest counts, and an older one as if it had never been. What was not
+measured, only looked at, refused or failed before it began, or left unknown and then found well moves nothing. Nor does an event that the
+approvals, operations, verifications and feedback in the store do not bear out, or a second one about the same.
 """
 
 from __future__ import annotations
@@ -14,26 +15,38 @@ from enum import StrEnum
 
 import msgspec
 
-from schemas.action import Action, is_observation, pattern_of
+from schemas.action import is_observation, pattern_of
 from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, VerificationFinished
-from schemas.words import ApprovalState, Outcome, Verdict
+from schemas.words import Outcome, Verdict
 from sql.database import Connection, Row
+from sql.keys import BEGINNING, Since, Touched, hold_keys, touch
+from sql.proof import borne_out, deeds
 
 
 class Move(StrEnum):
-    """What one event does to trust: success +1, failure and rejection back to 0, approval is counted only."""
+    """What one event does to trust: success and praise +1, failure, rejection and blame back to 0, approval is counted only.
+
+    Praise, blame and indifference are the ratings of people; indifference moves nothing but takes the place of an older rating.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
     REJECTION = "rejection"
     APPROVAL = "approval"
+    PRAISE = "praise"
+    BLAME = "blame"
+    INDIFFERENCE = "indifference"
+
+
+RATINGS = frozenset({Move.PRAISE, Move.BLAME, Move.INDIFFERENCE})
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One event's move of one pattern's trust; `told_by` is the person, or the stage that told it.
 
-    `about` is the operation that was verified or failed, or the approval that people decided: each moves trust once in each way.
+    `about` is the operation that was verified or failed, or the approval that people decided: each moves trust once in each way. Of a
+    rating it is the incident and the person: the newest counts.
     """
 
     event: str
@@ -69,14 +82,31 @@ class TrustMove(msgspec.Struct, frozen=True, kw_only=True):
 
 TYPES: tuple[str, ...] = ("VerificationFinished", "ExecutionFinished", "ActionRejected", "ActionApproved")
 """The event types that `entry_of` can answer."""
-COLUMNS: tuple[str, ...] = ("event", "pattern", "at", "kind", "told_by", "about")
-"""The columns of the ledger."""
-_action = msgspec.json.Decoder(Action)
+TABLES: tuple[str, ...] = ("trust_ledger", "trust")
+"""The ledger, and its fold."""
 
-_KEEP = """
-INSERT INTO trust_ledger (event, pattern, at, kind, told_by, about) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT DO NOTHING RETURNING event
+_LATER = """
+DELETE FROM trust_ledger l USING unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) AS n(about, kind, at, event)
+ WHERE l.about = n.about AND l.kind = n.kind AND (l.at, l.event) > (n.at, n.event) RETURNING l.pattern
 """
+_KEEP = """
+INSERT INTO trust_ledger (event, pattern, at, kind, told_by, about)
+SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[])
+ON CONFLICT DO NOTHING RETURNING pattern, at, event
+"""
+_KNOWN = "SELECT * FROM trust WHERE pattern = ANY($1)"
+_LEDGER = """
+SELECT l.*
+  FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS since(pattern, at, event)
+  JOIN trust_ledger l ON l.pattern = since.pattern AND (l.at, l.event) > (since.at, since.event)
+ ORDER BY l.pattern, l.at, l.event
+"""
+_EMPTY = "DELETE FROM trust WHERE pattern = ANY($1)"
+_OLDER = """
+SELECT l.event, l.pattern FROM trust_ledger l JOIN unnest($1::text[], $2::timestamptz[], $3::text[]) AS n(about, at, event)
+    ON l.about = n.about AND l.kind IN ('praise', 'blame', 'indifference') AND (l.at, l.event) < (n.at, n.event)
+"""
+_REPLACE = "DELETE FROM trust_ledger WHERE event = ANY($1) AND kind IN ('praise', 'blame', 'indifference')"
 _STORE = """
 INSERT INTO trust (pattern, score, approvals, rejections, successes, failures, last_by, last_at, last_event)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -86,15 +116,10 @@ ON CONFLICT (pattern) DO UPDATE SET score = $2, approvals = $3, rejections = $4,
 _AGED = """
 SELECT coalesce(sum(power(2::float8, -least(greatest(extract(epoch FROM $2::timestamptz - s.at), 0)::float8 / $3::float8, 60))), 0)
 FROM trust_ledger s
-WHERE s.pattern = $1 AND s.kind = 'success' AND NOT EXISTS (
+WHERE s.pattern = $1 AND s.kind IN ('success', 'praise') AND NOT EXISTS (
     SELECT FROM trust_ledger r
-    WHERE r.pattern = $1 AND r.kind IN ('failure', 'rejection') AND (r.at, r.event) > (s.at, s.event))
+    WHERE r.pattern = $1 AND r.kind IN ('failure', 'rejection', 'blame') AND (r.at, r.event) > (s.at, s.event))
 """
-_VERIFIED = "SELECT o.action FROM verifications v JOIN operations o ON o.id = v.operation WHERE v.operation = $1 AND v.verdict = $2"
-_EXECUTED = "SELECT action FROM operations WHERE id = $1 AND outcome = $2"
-_BEGUN = "SELECT started_at IS NOT NULL FROM operations WHERE id = $1"
-_DECIDED = "SELECT action FROM approvals WHERE id = $1 AND state = $2 AND (state = 'rejected' OR NOT automatic)"
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('trust/' || $1, 0))"
 
 
 def entry_of(event: Event) -> LedgerRow | None:
@@ -132,7 +157,7 @@ def step(trust: TrustRow, entry: LedgerRow) -> TrustRow:
     """`trust` after one more entry, which must be the newest by (time, event id)."""
     return TrustRow(
         pattern=trust.pattern,
-        score={Move.SUCCESS: trust.score + 1, Move.APPROVAL: trust.score}.get(entry.kind, 0),
+        score=_score_after(trust.score, entry.kind),
         approvals=trust.approvals + (entry.kind is Move.APPROVAL),
         rejections=trust.rejections + (entry.kind is Move.REJECTION),
         successes=trust.successes + (entry.kind is Move.SUCCESS),
@@ -143,6 +168,12 @@ def step(trust: TrustRow, entry: LedgerRow) -> TrustRow:
     )
 
 
+def _score_after(score: int, kind: Move) -> int:
+    if kind in (Move.FAILURE, Move.REJECTION, Move.BLAME):
+        return 0
+    return score + 1 if kind in (Move.SUCCESS, Move.PRAISE) else score
+
+
 def fold(pattern: str, entries: Iterable[LedgerRow]) -> TrustRow:
     """The trust that the entries of one pattern come to, in whatever order and however often they are given."""
     trust = TrustRow(pattern=pattern)
@@ -150,6 +181,11 @@ def fold(pattern: str, entries: Iterable[LedgerRow]) -> TrustRow:
     for entry in sorted(once.values(), key=lambda item: (item.at, item.event)):
         trust = step(trust, entry)
     return trust
+
+
+async def has_taken(connection: Connection, event: str) -> bool:
+    """Whether this event has moved trust."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM trust_ledger WHERE event = $1)", event))
 
 
 async def score(connection: Connection, pattern: str, *, at: datetime, half_life: float) -> int:
@@ -188,62 +224,102 @@ async def ledger(connection: Connection, pattern: str) -> list[LedgerRow]:
 
 async def is_borne_out(connection: Connection, event: Event) -> bool:
     """Whether the store bears out what moves trust: this very action was verified so, failed so, or was decided so by people."""
-    match event:
-        case VerificationFinished():
-            action = await connection.fetchval(_VERIFIED, event.operation, event.verdict.value)
-        case ExecutionFinished():
-            action = await connection.fetchval(_EXECUTED, event.operation, event.outcome.value)
-        case ActionRejected():
-            action = await connection.fetchval(_DECIDED, event.approval, ApprovalState.REJECTED.value)
-        case ActionApproved():
-            action = await connection.fetchval(_DECIDED, event.approval, ApprovalState.APPROVED.value)
-        case _:
-            return False
-    return action is not None and bool(_action.decode(action) == event.action)
+    return bool(await borne_out(connection, [event]))
 
 
-async def proven_entry(connection: Connection, event: Event) -> LedgerRow | None:
-    """The ledger row of an event that moves trust and that the store bears out, else None.
+async def proven_entries(connection: Connection, events: Sequence[Event]) -> list[LedgerRow]:
+    """The ledger rows of those events that move trust and that the store bears out.
 
     An execution that failed before the action began, such as for want of credentials, says nothing of the action: none either.
     """
-    entry = entry_of(event)
-    if entry is None or not await is_borne_out(connection, event):
-        return None
-    if isinstance(event, ExecutionFinished) and not await connection.fetchval(_BEGUN, event.operation):
-        return None
-    return entry
+    moving = {id(event): entry for event in events if (entry := entry_of(event)) is not None}
+    proven = await borne_out(connection, [event for event in events if id(event) in moving]) if moving else []
+    failed = [event.operation for event in proven if isinstance(event, ExecutionFinished)]
+    known = await deeds(connection, failed) if failed else {}
+    return [moving[id(event)] for event in proven if not isinstance(event, ExecutionFinished) or known[event.operation].begun]
+
+
+async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+    """Takes the events that move trust and that the store bears out into the ledger."""
+    return await keep_entries(connection, await proven_entries(connection, events))
+
+
+async def keep_entries(connection: Connection, entries: Sequence[LedgerRow], rated: Touched | None = None) -> Touched:
+    """Takes proven entries into the ledger.
+
+    Of two that say the same about the same the earlier one counts; of the ratings of one person about one incident the newest, whatever
+    patterns they are about. `rated` are the places of ratings, also of those that are about no pattern.
+    """
+    newest = dict(rated or {})
+    for one in entries:
+        if one.kind in RATINGS:
+            newest[one.about] = max(newest.get(one.about, BEGINNING), (one.at, one.event))
+    marks = ([at for at, _ in newest.values()], [event for _, event in newest.values()])
+    older = await connection.fetch(_OLDER, list(newest), *marks) if newest else []
+    if not entries and not older:
+        return {}
+    await hold_keys(connection, "trust_ledger", {entry.pattern for entry in entries} | {row["pattern"] for row in older})
+    ordered = sorted(entries, key=lambda entry: (entry.at, entry.event))
+    first = {(one.about, one.kind): one for one in reversed(ordered) if one.kind not in RATINGS}
+    kept = [*first.values(), *(one for one in ordered if one.kind in RATINGS and newest[one.about] == (one.at, one.event))]
+    touched: Touched = {row["pattern"]: BEGINNING for row in older}
+    await connection.execute(_REPLACE, [row["event"] for row in older])
+    for row in await connection.fetch(_LATER, *_columns(first.values(), "about", "kind", "at", "event")):
+        touch(touched, row["pattern"], BEGINNING)
+    for row in await connection.fetch(_KEEP, *_columns(kept, "event", "pattern", "at", "kind", "told_by", "about")):
+        touch(touched, row["pattern"], (row["at"], row["event"]))
+    return touched
+
+
+def _columns(entries: Iterable[LedgerRow], *names: str) -> list[list[object]]:
+    rows = list(entries)
+    return [[getattr(row, name) for row in rows] for name in names]
+
+
+async def fold_keys(connection: Connection, touched: Touched) -> list[TrustMove]:
+    """Folds the ledgers of these patterns, each from its last fold on where all that is new came after it; what moved."""
+    known = {row["pattern"]: _trust(row) for row in await connection.fetch(_KNOWN, list(touched))}
+    folds = {pattern: _before(known.get(pattern), pattern, since) for pattern, since in touched.items()}
+    since = [_place(trust) for trust in folds.values()]
+    kinds: dict[str, Move] = {}
+    async for row in connection.cursor(_LEDGER, list(folds), [at for at, _ in since], [event for _, event in since], prefetch=1000):
+        entry = _entry(row)
+        folds[entry.pattern] = step(folds[entry.pattern], entry)
+        kinds[entry.pattern] = entry.kind
+    await connection.executemany(_STORE, [_values(trust) for trust in folds.values() if trust.last_at])
+    await connection.execute(_EMPTY, [pattern for pattern, trust in folds.items() if trust.last_at is None])
+    before = {pattern: known[pattern].score if pattern in known else 0 for pattern in kinds}
+    return [TrustMove(pattern=pattern, before=before[pattern], after=folds[pattern].score, kind=kind) for pattern, kind in kinds.items()]
+
+
+def _before(known: TrustRow | None, pattern: str, first: Since) -> TrustRow:
+    """The fold to go on from: the one that is known where everything new came after it, else none."""
+    return known if known is not None and _place(known) < first else TrustRow(pattern=pattern)
+
+
+def _place(trust: TrustRow) -> Since:
+    return (trust.last_at, trust.last_event) if trust.last_at else BEGINNING
+
+
+async def take(connection: Connection, events: Sequence[Event]) -> list[TrustMove]:
+    """Takes events into the ledger and the fold: any order, any repetition, the same rows. In a transaction; what moved."""
+    touched = await keep(connection, events)
+    return await fold_keys(connection, touched) if touched else []
+
+
+async def take_entries(connection: Connection, entries: Sequence[LedgerRow], rated: Touched | None = None) -> list[TrustMove]:
+    """Takes proven entries into the ledger and the fold. In a transaction; what moved."""
+    touched = await keep_entries(connection, entries, rated)
+    return await fold_keys(connection, touched) if touched else []
 
 
 async def apply(connection: Connection, event: Event) -> TrustMove | None:
-    """Takes one event into the ledger and the fold: any order, any repetition, the same rows.
-
-    None when the event moves nothing, was taken before, or is not borne out by the store.
-    """
-    entry = await proven_entry(connection, event)
+    """Takes one event; None when it moves nothing, was taken before, or is not borne out by the store."""
+    moves = await take(connection, [event])
+    entry = entry_of(event)
     if entry is None:
         return None
-    await connection.execute(_LOCK, entry.pattern)
-    if await connection.fetchval(_KEEP, *entry_values(entry)) is None:
-        return None
-    known = await get_trust(connection, entry.pattern) or TrustRow(pattern=entry.pattern)
-    newest = known.last_at is None or (entry.at, entry.event) > (known.last_at, known.last_event)
-    now = step(known, entry) if newest else fold(entry.pattern, await ledger(connection, entry.pattern))
-    await connection.execute(_STORE, *_values(now))
-    return TrustMove(pattern=entry.pattern, before=known.score, after=now.score, kind=entry.kind)
-
-
-async def fold_all(connection: Connection) -> int:
-    """Fills the empty table `trust` from the whole ledger; returns how many patterns there are."""
-    patterns = [row["pattern"] for row in await connection.fetch("SELECT DISTINCT pattern FROM trust_ledger ORDER BY pattern")]
-    for pattern in patterns:
-        await connection.execute(_STORE, *_values(fold(pattern, await ledger(connection, pattern))))
-    return len(patterns)
-
-
-def entry_values(entry: LedgerRow) -> tuple[object, ...]:
-    """The values of a ledger row in the order of COLUMNS."""
-    return entry.event, entry.pattern, entry.at, entry.kind.value, entry.told_by, entry.about
+    return next((msgspec.structs.replace(move, kind=entry.kind) for move in moves if move.pattern == entry.pattern), None)
 
 
 def _values(trust: TrustRow) -> Sequence[object]:

@@ -33,6 +33,10 @@ class VerificationRow(msgspec.Struct, frozen=True, kw_only=True):
     held_at: datetime | None = None
     held_gone: tuple[str, ...] = ()
 
+    @property
+    def has_ended(self) -> bool:
+        return not self.awaits
+
 
 async def begin_verification(connection: Connection, operation: str, *, awaits: str) -> bool:
     """Begins the verification, to be brought on by the event `awaits`; False when there is one already."""

@@ -19,7 +19,7 @@ from schemas.action import (
     SetMemoryLimit,
     UncordonNode,
 )
-from schemas.evidence import BlastRadius
+from schemas.preflight import BlastRadius
 from schemas.target import Kind
 from schemas.words import Tier
 

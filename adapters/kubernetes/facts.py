@@ -33,7 +33,7 @@ from schemas.action import (
     SetMemoryLimit,
     UncordonNode,
 )
-from schemas.evidence import Check
+from schemas.preflight import Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from adapters.kubernetes.objects import Metadata
 from schemas.action import Action, is_in_repository
-from schemas.evidence import Check, GitOps
+from schemas.evidence import GitOps
+from schemas.preflight import Check
 from schemas.text import clean
 from schemas.words import CheckResult
 

@@ -37,7 +37,8 @@ from schemas.action import (
     SetMemoryLimit,
     UncordonNode,
 )
-from schemas.evidence import BlastRadius, Check, GitOps
+from schemas.evidence import GitOps
+from schemas.preflight import BlastRadius, Check
 from schemas.text import clean
 from schemas.words import CheckResult, Tier
 

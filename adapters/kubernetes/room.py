@@ -11,7 +11,7 @@ import msgspec
 from adapters.kubernetes.objects import ContainerSpec, Node, Pod, Template
 from adapters.kubernetes.quantities import exact
 from schemas.action import ScaleWorkload, SetMemoryLimit
-from schemas.evidence import Check
+from schemas.preflight import Check
 from schemas.words import CheckResult
 
 _GIBIBYTE = 2**30

@@ -12,7 +12,7 @@ from adapters.ssh.remote import Remote
 from adapters.ssh.subject import State, Subject
 from adapters.ssh.sudo import without_password
 from schemas.action import Action
-from schemas.evidence import BlastRadius, Check
+from schemas.preflight import BlastRadius, Check
 from schemas.text import clean
 from schemas.words import CheckResult, Tier
 

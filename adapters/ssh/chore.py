@@ -17,7 +17,7 @@ from adapters.ssh.completed import Completed
 from adapters.ssh.marks import End, Marks, fence
 from adapters.ssh.remote import Remote
 from schemas.action import Action
-from schemas.evidence import BlastRadius, Check
+from schemas.preflight import BlastRadius, Check
 from schemas.text import clean
 from schemas.words import CheckResult, Tier
 

@@ -15,7 +15,7 @@ from adapters.ssh.completed import ToolMissing
 from adapters.ssh.remote import Remote
 from adapters.ssh.subject import Container, State, Unit, no_container, unanswered
 from schemas.action import NGINX, PruneImages, PruneSystem, PruneVolumes
-from schemas.evidence import BlastRadius, Check
+from schemas.preflight import BlastRadius, Check
 from schemas.text import clean
 from schemas.words import Tier
 

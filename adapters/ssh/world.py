@@ -36,7 +36,8 @@ from schemas.action import (
     TruncateContainerLog,
     is_observation,
 )
-from schemas.evidence import BlastRadius, Check, Sensor, Snapshot
+from schemas.evidence import Sensor, Snapshot
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.text import clean
 from schemas.words import Tier

@@ -28,12 +28,10 @@ async def read(request: Request[Any, Any, Any], kind: type[S]) -> S:
         raise ProblemFound(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {MAX_BODY} bytes") from error
     except TimeoutError as error:
         raise ProblemFound(HTTPStatus.BAD_REQUEST, f"the body did not arrive within {_SECONDS:g} s") from error
-    if not body:
-        return kind()
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if body and request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ProblemFound(HTTPStatus.BAD_REQUEST, "the header Content-Type must be application/json", field="Content-Type")
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         path = _PATH.search(str(error))
         raise ProblemFound(HTTPStatus.BAD_REQUEST, f"the body is wrong: {error}", field=path["path"] if path else "") from error

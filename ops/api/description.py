@@ -81,7 +81,8 @@ def described(
     class Described(Operation):
         def __post_init__(self) -> None:
             if body is not None:
-                self.request_body = RequestBody(required=False, content={"application/json": _media(body)})
+                needed = any(one.required for one in msgspec.structs.fields(body))
+                self.request_body = RequestBody(required=needed, content={"application/json": _media(body)})
             found = {str(status): OpenAPIResponse(text, content={media: _media(kind)}) for status, (text, kind) in answers.items()}
             problem = {"application/problem+json": _media(Problem)}
             wrong = {str(int(status)): OpenAPIResponse(_WRONG[status], content=problem) for status in (*_ALWAYS, *problems, *_ALWAYS_LATER)}

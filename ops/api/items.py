@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from ops.facts.rates import rate_in
 from schemas.action import Action
+from schemas.intervals import Interval
 from schemas.target import Target
-from schemas.words import ApprovalState, Disposition, IncidentState, Mode, Risk, Severity
+from schemas.words import ApprovalState, Disposition, IncidentState, Mode, Result, Risk, Severity
+from sql.knowledge_search import Found
+from sql.playbooks import PlaybookRow
+from sql.trust import TrustRow
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -57,6 +62,59 @@ class ApprovalItem(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     decided_at: datetime | None
     finished_at: datetime | None
+
+
+class KnowledgeItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a list of the knowledge base; `excerpt` is the part of it that fits best, what was searched for in « and »."""
+
+    id: str
+    at: datetime
+    incident: str
+    approval: str
+    alert: str
+    category: str
+    target: str
+    services: tuple[str, ...]
+    pattern: str
+    what: str
+    result: Result
+    risk: str
+    path: str
+    playbook: str
+    tags: tuple[str, ...]
+    excerpt: str
+
+
+class TrustItem(TrustRow, frozen=True, kw_only=True):
+    """How far one kind of action is trusted; `rate` is how often it succeeded, None without any, `interval` (95 %) how sure that is."""
+
+    rate: float | None
+    interval: Interval
+
+
+class PlaybookItem(PlaybookRow, frozen=True, kw_only=True):
+    """One playbook; `rate` is how often what it proposed succeeded, None without any, `interval` (95 %) how sure that is."""
+
+    rate: float | None
+    interval: Interval
+
+
+R = TypeVar("R", TrustItem, PlaybookItem)
+
+
+def knowledge_items(found: Iterable[Found]) -> list[KnowledgeItem]:
+    """What was found, as items of a list."""
+    names = [name for name in KnowledgeItem.__struct_fields__ if name != "excerpt"]
+    return [KnowledgeItem(**{name: getattr(one.entry, name) for name in names}, excerpt=one.excerpt) for one in found]
+
+
+def with_rates(rows: Iterable[TrustRow] | Iterable[PlaybookRow], kind: type[R]) -> list[R]:
+    """The rows as items of a list, with the rate of each."""
+    return [kind(**_fields(row), **rate_in(row.successes, row.failures, as_text=False)) for row in rows]
+
+
+def _fields(row: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__struct_fields__}
 
 
 def items_of(rows: Iterable[object], kind: type[S]) -> list[S]:

@@ -11,14 +11,14 @@ from litestar.params import FromQuery, QueryParameter
 
 from ops.api.answers import PAGE, After, Limit, Named, Page, known_text, no_such, page_of, told
 from ops.api.description import described
-from ops.api.items import ApprovalItem, IncidentItem, items_of
+from ops.api.items import ApprovalItem, IncidentItem, PlaybookItem, TrustItem, items_of, with_rates
 from ops.facts.dossier import Dossier, Story, dossier_of, story_of
 from ops.tokens import Role
 from schemas.words import ApprovalState, IncidentState
 from sql.approvals import get_approval, list_approvals
 from sql.incidents import get_incident, list_incidents
-from sql.playbooks import PlaybookRow, PlaybookStatus, get_playbook, list_playbooks
-from sql.trust import TrustRow, get_trust, list_trust
+from sql.playbooks import PlaybookStatus, get_playbook, list_playbooks
+from sql.trust import get_trust, list_trust
 
 if TYPE_CHECKING:
     from sql.database import Database
@@ -96,7 +96,7 @@ def _trust(database: Database) -> HTTPRouteHandler:
     @get(
         "/v1/trust",
         role=Role.VIEWER,
-        operation_class=described({200: ("The highest score first.", Page[TrustRow])}, problems=_NOT_FOUND),
+        operation_class=described({200: ("The highest score first.", Page[TrustItem])}, problems=_NOT_FOUND),
         summary="How far each kind of action is trusted",
     )
     async def trust(limit: Limit = PAGE, after: After = "") -> Response[bytes]:
@@ -104,7 +104,7 @@ def _trust(database: Database) -> HTTPRouteHandler:
             if known_text(after, "pattern") and await get_trust(connection, after) is None:
                 raise no_such("pattern to go on after")
             rows = await list_trust(connection, limit=limit + 1, after=after)
-        return await page_of(rows, limit, "pattern")
+        return await page_of(with_rates(rows, TrustItem), limit, "pattern")
 
     return trust
 
@@ -113,7 +113,7 @@ def _playbooks(database: Database) -> HTTPRouteHandler:
     @get(
         "/v1/playbooks",
         role=Role.VIEWER,
-        operation_class=described({200: ("The most trusted first.", Page[PlaybookRow])}, problems=_NOT_FOUND),
+        operation_class=described({200: ("The most trusted first.", Page[PlaybookItem])}, problems=_NOT_FOUND),
         summary="Known remedies by their newest version, and how much each is trusted",
     )
     async def playbooks(status: FromQuery[PlaybookStatus | None] = None, limit: Limit = PAGE, after: After = "") -> Response[bytes]:
@@ -121,6 +121,6 @@ def _playbooks(database: Database) -> HTTPRouteHandler:
             if known_text(after, "playbook") and await get_playbook(connection, after) is None:
                 raise no_such("playbook to go on after")
             rows = await list_playbooks(connection, statuses=(status,) if status else (), limit=limit + 1, after=after)
-        return await page_of(rows, limit, "name")
+        return await page_of(with_rates(rows, PlaybookItem), limit, "name")
 
     return playbooks

@@ -19,13 +19,16 @@ from ops.api.application import health_routes
 from ops.api.body import MAX_BODY
 from ops.api.callers import Callers
 from ops.api.events import Readers, events_route
+from ops.api.feedback import feedback_route
+from ops.api.learned import learned_routes
 from ops.api.problems import ProblemFound, answer_any, answer_problem, away
 from ops.api.reading import reading_routes
 from ops.api.refusals import Refusals
 from ops.api.switch import switch_routes
 from ops.api.voting import Booth, voting_routes
 from ops.channels.doors import open_doors
-from ops.errors import NoSuchApproval, NoSuchIncident
+from ops.errors import NoSuchApproval, NoSuchEntry, NoSuchIncident, NoSuchProblem
+from ops.feedback import SuggestionBox
 from ops.votes import Ballots
 from sql.errors import StoreError
 
@@ -57,7 +60,9 @@ def build_rest(
     return Litestar(
         [
             *reading_routes(database),
+            *learned_routes(database),
             *voting_routes(Booth(ballots, settings.people, refusals)),
+            feedback_route(SuggestionBox(database, bus, keys, by=by, clock=clock), settings.people),
             events_route(readers),
             *switch_routes(database, settings.people, clock),
             *doors.routers,
@@ -70,6 +75,8 @@ def build_rest(
             ProblemFound: answer_problem,
             NoSuchIncident: _answer_not_found,
             NoSuchApproval: _answer_not_found,
+            NoSuchEntry: _answer_not_found,
+            NoSuchProblem: _answer_not_found,
             StoreError: _answer_away,
             BusError: _answer_away,
             Exception: answer_any,

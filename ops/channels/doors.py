@@ -13,8 +13,9 @@ from ops.channels.accounts import accounts
 from ops.channels.presses import Ballot, Presses
 from ops.channels.slack import slack_router
 from ops.channels.telegram import telegram_router
+from ops.clock import now
 from ops.settings import Settings
-from ops.wiring import now, open_slack, open_telegram
+from ops.wiring import open_slack, open_telegram
 from sql.database import Database
 
 if TYPE_CHECKING:

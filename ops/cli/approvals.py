@@ -72,7 +72,7 @@ def line_of(row: ApprovalRow) -> dict[str, Any]:
 def show(context: typer.Context, approval: Approval, as_json: Json = False) -> None:
     """Shows what would be done, why, what it rests on and what would undo it."""
     from ops.cli.dossier import pages
-    from ops.wiring import now
+    from ops.clock import now
 
     dossier = run_now(_dossier(session_of(context), approval))
     if as_json:

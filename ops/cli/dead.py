@@ -168,7 +168,7 @@ async def _audited(database: Database, bus: Bus, verb: str, row: DeadRow, *, for
     """Does it between the opening and the closing of its audit row."""
     from bus.dead import Outcome, drop, replay
     from ops.cli.people import user_of_system
-    from ops.wiring import now
+    from ops.clock import now
     from schemas.identity import new_id
     from sql.audit import audit_close, audit_open
 

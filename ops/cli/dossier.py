@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from ops.cli.advice import recommended
 from ops.cli.console import duration, shown
 from ops.facts.dossier import Dossier
 from ops.facts.way_back import Now, Origin, WayBack
 from schemas.action import describe, is_observation
-from schemas.evidence import BlastRadius, Check
-from schemas.target import Kind, Target
+from schemas.preflight import BlastRadius, Check
 from schemas.words import ApprovalState, Source
 from sql.approvals import ApprovalRow, SignatureRow
-from sql.incidents import RecurrenceRow
 from sql.past import Past
-from sql.repairs import LEAST_RATE, LEAST_SAMPLES, Recommendation
+from sql.recurrence import RecurrenceRow
 
 _AS = "as somebody else than the user of this machine: --as NAME, with the token of [people.NAME] (MEND_PERSON_TOKEN, or asked for)"
 
@@ -41,7 +40,7 @@ def pages(dossier: Dossier, now: datetime) -> Iterator[tuple[str, Any]]:
     yield "source", _source(row)
     yield "fits", _lines(_share(one) for one in _part(inputs, "playbook").get("similarity", ()))
     yield "nearly fits", _lines(_near_miss(one) for one in _part(inputs, "playbook").get("near", ()))
-    yield "recommended", _lines(_recommended(dossier.recommended, row.target))
+    yield "recommended", _lines(recommended(dossier.recommended))
     yield "risk", row.risk.value
     yield "decided by", f"rule {row.rule}, mode {row.mode.value}, trust {row.trust_score}"
     yield "because", _lines(ruling.get("reasons"))
@@ -119,17 +118,6 @@ def _source(row: ApprovalRow) -> str:
     if isinstance(confidence := inputs.get("confidence"), int | float):
         words.append(f"confidence {confidence:.2f}")
     return ", ".join([*words, *(["from cache"] if inputs.get("cached") else [])])
-
-
-def _recommended(found: Recommendation, target: Target) -> Iterator[str]:
-    """What has mended this problem before: figures only, or that there are too few of them."""
-    if not found.tried and (target.kind.is_workload or target.kind is Kind.POD):
-        yield "nothing is known yet; as a rule a restart, else the deletion of a pod"
-    if not found.repairs and found.tried:
-        yield f"nothing: {found.tried} were tried for this problem, and none {LEAST_SAMPLES} times with {LEAST_RATE:.0%} success"
-    for place, one in enumerate(found.repairs):
-        took = f", {duration(one.seconds)} on average" if one.seconds is not None else ""
-        yield f"{'else ' if place else ''}{one.verb}: {one.successes} of {one.samples} healed it before{took}"
 
 
 def _share(one: Mapping[str, Any]) -> str:

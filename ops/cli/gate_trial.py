@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ops.cli.words import choice_of, known_word
 from ops.errors import CommandFailed
 from schemas import action as actions
-from schemas.evidence import BlastRadius, Check
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, IncidentState, Mode, SignalStatus, Tier
 
@@ -42,7 +42,8 @@ def trials(
 def _of_alert(
     policy: Policy, labels: dict[str, str], settings: Settings, verbs: Sequence[str], *, tier: Tier | None, trust: int, mode: Mode | None
 ) -> Iterator[dict[str, Any]]:
-    from ops.wiring import default_cluster, now
+    from ops.clock import now
+    from ops.clusters import default_cluster
     from stages.gate.policy import Situation, rule_on
     from stages.ingest.rules import alert_of, severity_of
     from stages.ingest.targets import target_of, workload_by_name

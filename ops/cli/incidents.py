@@ -84,6 +84,7 @@ def show(context: typer.Context, incident: Incident, as_json: Json = False) -> N
             ("effectiveness", f"{row.effectiveness} of 5" if row.effectiveness else ""),
             ("notes", row.notes),
             ("closed", row.closed_at),
+            *_learned(story),
             *_evidence(story.evidence),
         ]
     )
@@ -102,6 +103,17 @@ async def _story(session: Session, incident: str) -> Story:
 
     async with session.database() as database:
         return await story_of(database, incident)
+
+
+def _learned(story: Story) -> list[tuple[str, str]]:
+    """What was taken to be wrong and what a critic said, what was declared to follow, and what people said of it all."""
+    from ops.cli.learned import declared_line, diagnosis_line, feedback_line
+
+    return [
+        ("diagnoses", "\n".join(diagnosis_line(one) for one in story.diagnoses)),
+        ("declared", "\n".join(line for one in story.declarations for line in declared_line(one))),
+        ("feedback", "\n".join(feedback_line(one) for one in story.feedback)),
+    ]
 
 
 def _evidence(rows: Sequence[EvidenceRow]) -> list[tuple[str, str]]:

@@ -10,9 +10,10 @@ import msgspec
 
 from adapters.alertmanager.webhook import Alert, InvalidPayload, parse
 from ops.catalogue import read_all, texts_of
+from ops.clock import now
+from ops.clusters import default_cluster
 from ops.errors import CommandFailed
 from ops.settings import Settings
-from ops.wiring import default_cluster, now
 from schemas.action import describe
 from schemas.evidence import Snapshot
 from schemas.playbook import Share

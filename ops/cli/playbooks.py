@@ -11,13 +11,14 @@ from ops.cli.console import Json, Limit, print_json, print_pairs, print_rows
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
+    from sql.playbook_sources import SourceRow
     from sql.playbooks import PlaybookRow, PlaybookStatus
 
 Name = Annotated[str, typer.Argument(help="The name of the playbook.", show_default=False)]
 Files = Annotated[list[Path], typer.Argument(help="YAML files, or folders of them.", show_default=False)]
 Version = Annotated[int, typer.Option("--version", min=0, help="The version; else the newest.", show_default=False)]
 As = Annotated[str | None, typer.Option("--as", help="Do it as this person; the token comes from MEND_PERSON_TOKEN or is asked for.")]
-_COLUMNS = ("name", "version", "status", "mode", "owner", "trust", "successes", "failures", "title")
+_COLUMNS = ("name", "version", "status", "mode", "owner", "trust", "successes", "failures", "rate", "title")
 
 commands = typer.Typer(help="Known remedies: files, versions, and which may propose.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -40,7 +41,10 @@ def list_(
     statuses = () if status == "all" else (choice_of(PlaybookStatus, status),)
     rows = run_now(_listed(session_of(context), statuses, limit))
     print_rows(
-        [line_of(row) for row in rows], _COLUMNS, as_json=as_json, empty="There is none: `mend playbooks import --builtin` brings some."
+        [line_of(row, as_text=not as_json) for row in rows],
+        _COLUMNS,
+        as_json=as_json,
+        empty="There is none: `mend playbooks import --builtin` brings some.",
     )
 
 
@@ -51,8 +55,10 @@ async def _listed(session: Session, statuses: Any, limit: int) -> list[PlaybookR
         return await list_playbooks(connection, statuses=statuses, limit=limit)
 
 
-def line_of(row: PlaybookRow) -> dict[str, Any]:
-    """One playbook as a row of a table."""
+def line_of(row: PlaybookRow, *, as_text: bool = False) -> dict[str, Any]:
+    """One playbook as a row of a table: `rate` is how often what it proposed succeeded, and in which interval (95 %) the true rate lies."""
+    from ops.facts.rates import rate_in
+
     return {
         "name": row.name,
         "version": row.version,
@@ -60,8 +66,10 @@ def line_of(row: PlaybookRow) -> dict[str, Any]:
         "mode": row.mode.value if row.mode else "",
         "owner": row.owner,
         "trust": row.trust,
+        "confidence": row.confidence,
         "successes": row.successes,
         "failures": row.failures,
+        **rate_in(row.successes, row.failures, as_text=as_text),
         "title": row.playbook.title,
         "changed_at": row.changed_at,
         "changed_by": row.changed_by,
@@ -73,12 +81,29 @@ def show(context: typer.Context, name: Name, version: Version = 0, as_json: Json
     """Shows one version, how it did, and what other versions there are."""
     from schemas.playbook_file import write_playbook
 
-    row, versions = run_now(_found(session_of(context), name, version))
+    row, versions, behind = run_now(_shown(session_of(context), name, version))
     if as_json:
-        print_json({**line_of(row), "playbook": row.playbook, "versions": [line_of(one) for one in versions]})
+        print_json({**line_of(row), "playbook": row.playbook, "versions": [line_of(one) for one in versions], "behind": behind})
         return
     others = [f"{one.version} {one.status.value}, by {one.changed_by} at {one.changed_at:%Y-%m-%d %H:%M}Z" for one in versions]
-    print_pairs([*line_of(row).items(), ("last use", row.last_at), ("versions", "\n".join(others)), ("file", write_playbook(row.playbook))])
+    print_pairs(
+        [
+            *line_of(row, as_text=True).items(),
+            ("last use", row.last_at),
+            ("versions", "\n".join(others)),
+            ("learned from", "\n".join(f"{one.incident} at {one.at:%Y-%m-%d %H:%M}Z: {one.what or one.title}" for one in behind)),
+            ("file", write_playbook(row.playbook)),
+        ]
+    )
+
+
+async def _shown(session: Session, name: str, version: int) -> tuple[PlaybookRow, list[PlaybookRow], list[SourceRow]]:
+    """One version, all versions, and the successes that it was learned from."""
+    from sql.playbook_sources import sources_of
+
+    row, versions = await _found(session, name, version)
+    async with session.database() as database, database.connection() as connection:
+        return row, versions, await sources_of(connection, name)
 
 
 async def _found(session: Session, name: str, version: int) -> tuple[PlaybookRow, list[PlaybookRow]]:
@@ -129,7 +154,7 @@ def import_(
 
 async def _imported(session: Session, playbooks: Any, *, approve: bool, by: str) -> list[PlaybookRow]:
     from ops.catalogue import import_one, move
-    from ops.wiring import now
+    from ops.clock import now
     from sql.playbooks import PlaybookStatus
 
     rows = []
@@ -170,7 +195,7 @@ def _move(session: Session, name: str, version: int, status: PlaybookStatus, per
 
 async def _moved(session: Session, name: str, version: int, status: PlaybookStatus, *, by: str) -> PlaybookRow:
     from ops.catalogue import move
-    from ops.wiring import now
+    from ops.clock import now
 
     async with session.database() as database, database.transaction() as connection:
         return await move(connection, name, version, status, by=by, at=now())

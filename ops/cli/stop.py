@@ -75,7 +75,7 @@ def lines_of(rest: InFlight) -> Iterator[str]:
 
 
 async def _stopped(session: Session, by: str, reason: str) -> tuple[SwitchState, InFlight]:
-    from ops.wiring import now
+    from ops.clock import now
     from sql.switch import in_flight, stop
 
     async with session.database() as database:
@@ -86,7 +86,7 @@ async def _stopped(session: Session, by: str, reason: str) -> tuple[SwitchState,
 
 
 async def _resumed(session: Session, by: str) -> tuple[SwitchState, SwitchState]:
-    from ops.wiring import now
+    from ops.clock import now
     from sql.switch import resume, state
 
     async with session.database() as database, database.transaction() as connection:

@@ -15,6 +15,7 @@ from schemas.codec import decode, peek
 from schemas.errors import SchemaError
 from schemas.event import Event
 from schemas.events import TrustChanged
+from schemas.learning import FeedbackGiven, PlaybookChanged
 
 if TYPE_CHECKING:
     from sql.event_log import LoggedEvent
@@ -110,8 +111,13 @@ def summary_of(event: Event | None) -> str:
     """What an event says, in a few words."""
     if event is None:
         return ""
-    if isinstance(event, TrustChanged):
-        return f"{event.pattern}: {event.before} → {event.after}, {event.reason}"
+    match event:
+        case TrustChanged():
+            return f"{event.pattern}: {event.before} → {event.after}, {event.reason}"
+        case PlaybookChanged():
+            return f"{event.playbook} version {event.playbook_version}: {event.before or 'new'} → {event.after}, {event.why}"
+        case FeedbackGiven():
+            return ", ".join([f"{event.person}: {event.rating} of 5", *([event.note] if event.note else [])])
     words = []
     action = getattr(event, "action", None)
     if action is not None:

@@ -69,9 +69,9 @@ def revoke(
 
 async def _added(session: Session, name: str, roles: Sequence[Role]) -> Token:
     from ops.cli.people import user_of_system
+    from ops.clock import now
     from ops.errors import CommandFailed
     from ops.tokens import new_token, require_listed
-    from ops.wiring import now
     from sql.people import add_token
 
     require_listed(session.settings, name, roles)
@@ -94,7 +94,7 @@ async def _listed(session: Session, revoked: bool) -> list[TokenRow]:
 
 async def _revoked(session: Session, named: str) -> Sequence[str]:
     from ops.cli.people import user_of_system
-    from ops.wiring import now
+    from ops.clock import now
     from sql.people import revoke_tokens
 
     async with session.database() as database, database.transaction() as connection:
@@ -106,7 +106,7 @@ async def _revoked(session: Session, named: str) -> Sequence[str]:
 
 async def _audited(connection: Connection, what: str, name: str, which: str) -> None:
     from ops.cli.people import user_of_system
-    from ops.wiring import now
+    from ops.clock import now
     from schemas.identity import new_id
     from sql.audit import audit_close, audit_open
 

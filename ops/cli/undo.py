@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from bus.connect import Bus
     from schemas.action import Action
     from schemas.events import ActionProposed
-    from schemas.evidence import Check, Snapshot
+    from schemas.evidence import Snapshot
+    from schemas.preflight import Check
     from sql.approvals import ApprovalRow
     from sql.incidents import IncidentRow
 
@@ -95,7 +96,8 @@ async def _done(session: Session, approval: str) -> Deed:
 
 async def looked_at(session: Session, deed: Deed) -> tuple[Snapshot, Preflight]:
     """What is seen of the target, with its metrics and alerts as before any proposal, and then the checks of the way back."""
-    from ops.wiring import open_metrics, open_worlds
+    from ops.clusters import open_worlds
+    from ops.wiring import open_metrics
 
     settings, sandbox = session.settings, session.place.sandbox
     worlds = await open_worlds(settings, sandbox=sandbox)
@@ -112,7 +114,7 @@ async def looked_at(session: Session, deed: Deed) -> tuple[Snapshot, Preflight]:
 
 async def _seen(world: World, metrics: Metrics | None, deed: Deed, limit: float) -> Snapshot:
     """The snapshot within `limit` seconds. Raises CommandFailed where nothing of the target was seen."""
-    from ops.wiring import now
+    from ops.clock import now
     from stages.propose.outside import look
 
     target, until = deed.back.target, asyncio.get_running_loop().time() + limit
@@ -135,7 +137,7 @@ async def _keep(session: Session, proposal: ActionProposed, seen: Snapshot) -> N
 
 
 def _proposal(deed: Deed, preflight: Preflight, *, person: str, comment: str) -> ActionProposed:
-    from ops.wiring import now
+    from ops.clock import now
     from schemas.action import describe
     from schemas.events import ActionProposed
     from schemas.identity import new_id

@@ -23,7 +23,7 @@ async def cast(session: Session, approval: str, choice: Choice, *, person: str, 
 
     Raises CommandFailed where there is no key here to prove votes with, and what Ballots raises.
     """
-    from ops.wiring import now
+    from ops.clock import now
     from stages.gate.votes import VoteKeys
 
     keys = VoteKeys(votes_key_of(session).reveal().encode())

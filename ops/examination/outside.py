@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from adapters.errors import AdapterError
+from ops.clock import now
 from ops.errors import SettingsWrong
 from ops.examination.finding import Finding, failed, fine, warning
 from ops.settings import Settings
-from ops.wiring import alertmanagers_of, now, open_metrics, open_model
+from ops.wiring import alertmanagers_of, open_metrics, open_model
 
 if TYPE_CHECKING:
     from adapters.alertmanager.client import AlertmanagerClient

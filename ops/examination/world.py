@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from adapters.errors import AdapterError
+from ops.clusters import cluster_names, ways_to_clusters
 from ops.errors import SettingsWrong
 from ops.examination.finding import Finding, Level, failed, fine, note, warning
 from ops.settings import ClusterSettings, Settings
-from ops.wiring import cluster_names, ways_to_clusters
 from schemas.action import Investigate
 from schemas.target import Kind, Target
 from schemas.words import CheckResult
@@ -96,7 +96,7 @@ async def of_hosts(settings: Settings) -> AsyncIterator[Finding]:
     if not settings.hosts:
         return
     from adapters.ssh.world import host_groups
-    from ops.wiring import now
+    from ops.clock import now
 
     worlds = host_groups(settings.hosts, clock=now)
     try:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import msgspec
 
 from ops.errors import NoSuchApproval, NoSuchIncident
+from ops.facts.learning import Advice, advice_of
 from ops.facts.way_back import WayBack, find_way_back
 from schemas.evidence import Snapshot
 from schemas.in_short import in_short
 from sql.approvals import ApprovalRow, SignatureRow, get_approval, list_approvals, signatures_of
 from sql.database import Database
+from sql.declarations import DeclarationRow, declarations_of
+from sql.diagnoses import DiagnosisRow, diagnoses_of
 from sql.evidence import EvidenceRow, evidence_of, get_snapshot
-from sql.incidents import IncidentRow, RecurrenceRow, TimelineRow, get_incident, timeline
+from sql.feedback import FeedbackRow, feedback_of
+from sql.incidents import IncidentRow, TimelineRow, get_incident, timeline
 from sql.past import Past, last_times, recurrence_of
-from sql.repairs import Recommendation, recommend, repairs_of
+from sql.recurrence import RecurrenceRow
+from sql.repairs import recommend, repairs_of
 
 
 class Dossier(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +35,7 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     incident: IncidentRow | None
     evidence: Snapshot | None
     evidence_in_short: list[str] = []
-    recommended: Recommendation = Recommendation()
+    recommended: Advice = Advice()
     past: Past = Past()
     recurrence: RecurrenceRow | None = None
 
@@ -38,13 +43,18 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """One incident with what was asked of people about it (newest first), what was seen and what was done (oldest first).
 
-    Of what was seen, these are the newest five looks of each kind: for the proposal, before the action, after it.
+    Of what was seen, these are the newest five looks of each kind: for the proposal, before the action, after it. `diagnoses` are what was
+    taken to be wrong and whether that was borne out, `declarations` what was declared to follow and what of it did, `feedback` what
+    people said of how it was handled; each oldest first.
     """
 
     incident: IncidentRow
     approvals: list[ApprovalRow]
     evidence: list[EvidenceRow]
     timeline: list[TimelineRow]
+    diagnoses: list[DiagnosisRow] = []
+    declarations: list[DeclarationRow] = []
+    feedback: list[FeedbackRow] = []
 
 
 async def story_of(database: Database, incident: str) -> Story:
@@ -58,6 +68,9 @@ async def story_of(database: Database, incident: str) -> Story:
             approvals=await list_approvals(connection, incident=incident),
             evidence=await evidence_of(connection, incident),
             timeline=await timeline(connection, incident),
+            diagnoses=await diagnoses_of(connection, incident),
+            declarations=await declarations_of(connection, incident),
+            feedback=await feedback_of(connection, incident),
         )
 
 
@@ -75,7 +88,7 @@ async def dossier_of(database: Database, approval: str) -> Dossier:
             incident=await get_incident(connection, row.incident) if row.incident else None,
             evidence=evidence,
             evidence_in_short=in_short(evidence) if evidence else [],
-            recommended=recommend(await repairs_of(connection, row.incident)),
+            recommended=advice_of(recommend(await repairs_of(connection, row.incident)), row.target.kind),
             past=await last_times(connection, row),
             recurrence=await recurrence_of(connection, row.incident),
         )

@@ -24,8 +24,9 @@ from adapters.errors import AdapterError, OutcomeUnknown, Refused, TargetMissing
 from adapters.ports import Preflight, World
 from bus.handler import Clock, Retry
 from schemas.action import EvictPod, describe, is_observation, parts_of
-from schemas.evidence import Check, Snapshot
+from schemas.evidence import Snapshot
 from schemas.identity import derived_id
+from schemas.preflight import Check
 from schemas.target import Kind
 from schemas.text import clean
 from schemas.words import CheckResult, Mode, OperationState, Outcome

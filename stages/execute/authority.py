@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from schemas.action import action_hash, is_observation, needs_grant
-from schemas.evidence import BlastRadius
+from schemas.preflight import BlastRadius
 from schemas.words import ApprovalState, Choice, Mode, Tier
 from sql.approvals import ApprovalRow, SignatureRow, fold_name
 from sql.incidents import IncidentRow

@@ -42,6 +42,7 @@ from stages.execute.ending import Ending
 from stages.execute.holding import holding
 from stages.execute.options import ExecuteOptions
 from stages.genuine import require_due
+from stages.reads import READS
 
 _OUTPUT_LIMIT = 2_000  # characters of what an event carries; the audit log keeps more
 
@@ -58,7 +59,7 @@ class ExecuteStage:
     """
 
     name = "execute"
-    topics = ("decisions", "timers")
+    topics = READS["execute"]
 
     def __init__(
         self,
@@ -95,6 +96,9 @@ class ExecuteStage:
         """
         async with self._database.transaction() as connection:
             if isinstance(event, ExecutionRetryDue):
+                known = await get_operation(connection, event.approval)
+                if known is not None and known.ended:
+                    return None
                 await require_due(connection, self.name, event, context.now())
             approval = await get_approval(connection, event.approval)
             operation = None if approval is None else await self._operation(connection, approval, event, context)

@@ -8,6 +8,7 @@ from schemas.action import Action, CordonNode, EvictPod, RerunJob, RollBackWorkl
 from schemas.events import DeadLettered, ExecutionFinished, VerificationFinished
 from schemas.evidence import Snapshot
 from schemas.words import DeadReason, FailureClass, Ground, Outcome, Verdict
+from sql.causes import Repeated
 
 _NO_WAY_BACK = (CordonNode, EvictPod, RerunJob)
 """What is not to be undone when it has not healed: a node that is down should stay cordoned, and nothing else has a way back."""
@@ -137,3 +138,33 @@ def with_held_back(question: str, held_back: int, quiet: float) -> str:
     """The question of one kind that is asked once in `quiet` seconds, with how many of its kind were held back since the last time."""
     more = f" {held_back} more of this kind since people were last asked: `mend dead ls` lists all." if held_back else ""
     return f"{question}{more} Others of this kind in the next {quiet / 60:.3g} min are not told one by one: `mend dead ls` has them."
+
+
+def with_why_not(question: str, why: str) -> str:
+    """The question with why nothing is tried by itself."""
+    return f"{question} No repair is tried: {why}." if why else question
+
+
+def about_many(repeated: Repeated, cause: str, reason: str, question: str, window: float) -> tuple[str, str]:
+    """Reason and question for incidents that fail of one cause, in the words of the newest of them."""
+    named, minutes = ", ".join(repeated.incidents), f"{window / 60:.3g} min"
+    more = f" and {repeated.count - len(repeated.incidents)} more" if repeated.count > len(repeated.incidents) else ""
+    many = f"{repeated.count} incidents in {minutes} fail of one cause ({cause}); the newest: {reason}"
+    quiet = f"Others of this cause in the next {minutes} are not told one by one: `mend incidents ls` has them."
+    return many, f"What do they have in common? Incidents {named}{more}. {quiet} Of the newest: {question}"
+
+
+def asked_how(repeated: Repeated | None) -> str:
+    """What a timeline says of how people were asked: by itself, with all of its cause, or not, as they know of the cause."""
+    match repeated.told if repeated is not None else "each":
+        case "quiet":
+            return "people were not asked again, for they know that incidents fail of this cause"
+        case "group":
+            return "people were asked, about all incidents of this cause at once"
+        case _:
+            return "people were asked"
+
+
+def with_suspicion(question: str, root_cause: str) -> str:
+    """The question with what a language model suspects, called so."""
+    return f"{question} A language model, which decides nothing, suspects: {root_cause}" if root_cause else question

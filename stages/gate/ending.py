@@ -23,6 +23,7 @@ from sql import approvals, incidents
 from sql.approvals import ApprovalRow
 from sql.database import Connection
 from sql.operations import get_operation
+from sql.outbox import AlreadyDone
 from stages.gate.options import GateOptions
 from stages.gate.people import People
 from stages.gate.proposals import due, half, note
@@ -34,11 +35,12 @@ async def due_to_sign(
 ) -> Sequence[Output]:
     """Half of the time to sign is over: people are reminded, once. All of it is: those of the next role are asked, or it expires.
 
-    A timer that comes early is set again.
+    A timer that comes early is set again. Raises Reject for one that was never set.
     """
     row = await approvals.get_approval(connection, event.approval, lock=True)
     if row is None or row.state is not ApprovalState.WAITING:
-        return []
+        raise AlreadyDone
+    await require_told(connection, context.stage, event)
     now, middle = context.now(), half(row.expires_at, options.expiry)
     if now >= row.expires_at:
         if row.escalated < len(options.escalation):
@@ -92,10 +94,11 @@ async def withdraw(event: IncidentResolved, context: Context, connection: Connec
     """The problem is gone: what still waits for a signature is not needed. The incident's row says so, not the event."""
     await approvals.take_lock(connection, f"incident/{event.incident}")
     incident = await incidents.get_incident(connection, event.incident)
-    if incident is not None and incident.is_open:
-        return []
+    waiting = await approvals.waiting_of(connection, event.incident)
+    if (incident is not None and incident.is_open) or not waiting:
+        raise AlreadyDone
     outputs: list[Output] = []
-    for row in await approvals.waiting_of(connection, event.incident):
+    for row in waiting:
         await approvals.settle_approval(connection, row.id, ApprovalState.WITHDRAWN, at=context.now())
         await note(connection, context, row.incident, f"withdrawn, for the incident is resolved: {describe(row.action)}")
         outputs.append(context.event(ApprovalWithdrawn, approval=row.id, action=row.action, reason="the incident is resolved"))
@@ -104,21 +107,20 @@ async def withdraw(event: IncidentResolved, context: Context, connection: Connec
 
 async def take_back(event: ProposalOutdated, context: Context, connection: Connection) -> Sequence[Output]:
     """Its target is not what it was: what waits for signatures is withdrawn. Raises Reject when propose never told so."""
-    await require_told(connection, "propose", event)
     found = await approvals.get_by_proposal(connection, event.proposal)
     row = await approvals.get_approval(connection, found, lock=True) if found else None
     if row is None or row.state is not ApprovalState.WAITING:
-        return []
+        raise AlreadyDone
+    await require_told(connection, "propose", event)
     await approvals.settle_approval(connection, row.id, ApprovalState.WITHDRAWN, at=context.now())
     reason = clean(event.reason, 500)
     await note(connection, context, row.incident, f"withdrawn, for {reason}: {describe(row.action)}")
     return [context.event(ApprovalWithdrawn, incident=row.incident, approval=row.id, action=row.action, reason=reason)]
 
 
-async def finish(event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
+async def finish(event: ExecutionFinished, context: Context, connection: Connection) -> None:
     """The approved action has ended, however it did: its target is free for another. Raises Reject when the ledger knows no such end."""
     operation = await get_operation(connection, event.approval)
     if operation is None or operation.id != event.operation or operation.outcome is not event.outcome:
         raise Reject(f"the ledger has no operation {clean(event.operation, 64)!r} that ended as {event.outcome}: the event is not genuine")
     await approvals.finish_approval(connection, event.approval, at=context.now())
-    return []

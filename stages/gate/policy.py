@@ -8,7 +8,8 @@ from datetime import datetime
 import msgspec
 
 from schemas.action import Action, describe, is_in_repository, is_observation
-from schemas.evidence import BlastRadius, Check, GitOps, Snapshot
+from schemas.evidence import GitOps, Snapshot
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.text import clean
 from schemas.words import CheckResult, IncidentState, Mode, Risk, Severity, Source, Tier

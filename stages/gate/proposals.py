@@ -31,7 +31,7 @@ _PROPOSER = "propose"  # the stage whose kept outputs prove a proposal
 _REASON_LIMIT = 1000  # characters
 _DIFF_LIMIT = 16_000
 _SHORT_DIFF = 4_000
-_RAISE_ONLY = (Source.MODEL, Source.PLAYBOOK)
+_RAISE_ONLY = (Source.MODEL, Source.PLAYBOOK, Source.REPAIR)
 _PARTS = 10  # of a similarity, and near misses, that are kept
 
 
@@ -39,6 +39,8 @@ async def decide_proposal(
     event: ActionProposed, context: Context, connection: Connection, *, options: GateOptions, keys: VoteKeys, policy: Policy
 ) -> Sequence[Output]:
     """The events that tell what was decided; the rows are in the transaction of `connection`. Raises Retry while Mendstream is stopped."""
+    if await decisions.is_decided(connection, event.id):
+        return []  # decided, and so long ago that what was told of it is forgotten
     switch = await wait_while_stopped(connection)
     person = event.source is Source.PERSON and keys.verify_proposal(event)
     place, situation = await _measure(event, context, connection, options, person=person)
@@ -201,9 +203,19 @@ def _approval(
 def _inputs(event: ActionProposed, situation: Situation, ruling: Ruling) -> dict[str, object]:
     """What the decision rested on, as plain values."""
     source = {"source": event.source, "provider": clean(event.provider, 128), "confidence": event.confidence, "cached": event.cached}
+    source |= {"repairs": clean(event.repairs, 128)} if event.repairs else {}
     why = {"reasons": [clean(reason, _REASON_LIMIT) for reason in event.reasons], "root_cause": clean(event.root_cause, _REASON_LIMIT)}
     would = {"target_uid": event.target_uid, "basis": event.basis, "diff": clean(event.diff, _DIFF_LIMIT), "inverse": event.inverse}
-    parts = {"situation": situation, "ruling": ruling, **source, "proposal": why, "would": would, "playbook": _playbook(event)}
+    parts: dict[str, object] = {
+        "situation": situation,
+        "ruling": ruling,
+        **source,
+        "proposal": why,
+        "would": would,
+        "playbook": _playbook(event),
+    }
+    if event.debate:
+        parts["debate"] = event.debate
     plain: dict[str, object] = msgspec.to_builtins(parts)
     return plain
 
@@ -263,6 +275,8 @@ def _held(event: ActionProposed, context: Context, situation: Situation, ruling:
     reason = clean(ruling.reasons[0], _REASON_LIMIT)
     would = {"diff": clean(event.diff, _SHORT_DIFF), "target_uid": event.target_uid}
     held = context.event(ActionHeld, proposal=event.id, action=event.action, rule=ruling.rule, reason=reason, mode=ruling.mode, **would)
+    if situation.proven and event.source is Source.REPAIR:
+        return [held]  # failure_watch asks people, with all that was tried
     refused = next((one for one in ruling.applied if one.refuse and one.rule == ruling.rule), None)
     if ruling.rule not in PEOPLE_RULES and refused is None and not _is_lost(situation, ruling, options):
         return [held]

@@ -13,7 +13,7 @@ from schemas.text import clean
 from schemas.words import ApprovalState, Choice, Mode, OperationState
 from sql import approvals, incidents
 from sql.approvals import ApprovalRow, SignatureRow, fold_name
-from sql.audit import audit_close, audit_open
+from sql.audit import audit_close, audit_open, was_refused
 from sql.database import Connection
 from sql.operations import get_operation, is_held
 from sql.switch import hold
@@ -31,8 +31,11 @@ async def count_vote(
 ) -> Sequence[Output]:
     """The events that tell what the vote did; one that does not count is in the audit log as well.
 
-    The row's lock lets votes at the same time be counted one after the other.
+    The row's lock lets votes at the same time be counted one after the other. One that was counted or refused before, so long ago that
+    what was told of it is forgotten, does nothing.
     """
+    if await approvals.is_counted(connection, event) or await was_refused(connection, event.id):
+        return []
     refusal, row = await _refusal(event, context, connection, options=options, keys=keys, people=people)
     if refusal or row is None:
         return [await _refused(event, context, connection, refusal)]

@@ -18,13 +18,14 @@ from stages.gate.proposals import decide_proposal
 from stages.gate.rules import Policy
 from stages.gate.signing import count_vote
 from stages.gate.votes import VoteKeys
+from stages.reads import READS
 
 
 class Gate:
     """Decides proposals and counts votes. While the store is away nothing is decided: StoreUnavailable passes through."""
 
     name: ClassVar[str] = "gate"
-    topics: ClassVar[tuple[str, ...]] = ("proposals", "votes", "timers", "incidents", "executions")
+    topics: ClassVar[tuple[str, ...]] = READS["gate"]
 
     def __init__(
         self,
@@ -43,6 +44,10 @@ class Gate:
         self.people = People(people)
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if isinstance(event, ExecutionFinished):  # the ledger bears out what it says, not that its id is its own: nothing is kept
+            async with self.database.transaction() as connection:
+                await finish(event, context, connection)
+            return []
         decide = self._decision(event, context)
         if decide is None:
             return []
@@ -63,7 +68,5 @@ class Gate:
                 return lambda connection: take_back(event, context, connection)
             case IncidentResolved():
                 return lambda connection: withdraw(event, context, connection)
-            case ExecutionFinished():
-                return lambda connection: finish(event, context, connection)
             case _:
                 return None

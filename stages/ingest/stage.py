@@ -19,10 +19,10 @@ from schemas.events import (
 from schemas.identity import is_identifier
 from schemas.target import Target
 from schemas.text import clean, clean_labels
-from schemas.words import SignalStatus
+from schemas.words import IncidentState, SignalStatus
 from sql import incidents, signals
 from sql.database import Connection, Database
-from sql.outbox import once
+from sql.outbox import AlreadyDone, once
 from sql.signals import Joined, Left
 from stages.genuine import require_due
 from stages.ingest import rules
@@ -31,13 +31,14 @@ from stages.ingest.options import IngestOptions
 from stages.ingest.owners import OwnerLookup, Owners
 from stages.ingest.rules import Firing
 from stages.ingest.targets import target_of
+from stages.reads import READS
 
 
 class Ingest:
     """The stage `ingest`. `owners` tells who owns a pod; without it, or an answer from it, the pod's name does."""
 
     name = "ingest"
-    topics = ("signals", "timers")
+    topics = READS["ingest"]
 
     def __init__(
         self,
@@ -116,7 +117,7 @@ class Ingest:
         alert = rules.alert_of(signal.labels)
         anomaly = rules.anomaly_of(alert, joined.target)
         labels = clean_labels(signal.labels)
-        times = await signals.count_alert(connection, joined.id, alert=alert, anomaly=anomaly, labels=labels, at=context.now())
+        times = await signals.count_alert(connection, joined.id, alert=alert, anomaly=anomaly, labels=labels)
         if joined.opened:
             title = rules.title_of(signal)
             await self._note(connection, signal, context, joined.id, f"opened by {alert}, {joined.severity}: {title}")
@@ -173,6 +174,9 @@ class Ingest:
 
     async def _close(self, due: IncidentCloseDue, context: Context, connection: Connection) -> Sequence[Output]:
         now = context.now()
+        incident = await incidents.get_incident(connection, due.incident)
+        if incident is not None and incident.state is IncidentState.CLOSED:
+            raise AlreadyDone
         await require_due(connection, self.name, due, now)
         target = await signals.close(connection, due.incident, at=now)
         if target is None:

@@ -9,15 +9,16 @@ import msgspec
 
 from adapters.ports import Card, CardButton, CardLine
 from schemas.action import is_observation
-from schemas.evidence import BlastRadius
 from schemas.in_short import in_short
-from schemas.target import Kind
+from schemas.preflight import BlastRadius
 from schemas.text import clean
 from schemas.words import ApprovalState, CheckResult, Choice, Disposition, IncidentState, Language, Outcome, Source
 from sql.approvals import ApprovalRow, SignatureRow
+from sql.attempts import TRIED, AttemptRow
 from sql.card_facts import CardFacts, HeldRow
 from sql.past import Past
-from sql.repairs import LEAST_RATE, LEAST_SAMPLES
+from sql.problems import usual_repairs
+from sql.repairs import LEAST_RATE, LEAST_SAMPLES, Repair
 from stages.notify.facts import changes_of, check_in, reasons_of, reverted_by, undone_by, unproven_in
 from stages.notify.text import line_of, outcome_in, people_in, verdict_in
 from stages.notify.texts import action_in, say
@@ -26,6 +27,7 @@ _ALERTS = 5
 _CHECKS = 6
 _NEAR = 3
 _SEEN = 6
+_TRIED = 6
 _TITLE = 140  # characters
 _TEXT = 500
 _CHANGE = 200
@@ -180,10 +182,17 @@ def _recommended(facts: CardFacts, language: Language) -> str:
     """What has mended this problem before, the best first, or that too little is known of it."""
     found, kind = facts.recommended, facts.incident.target.kind
     if not found.tried:
-        return say(language, "recommended.unknown") if kind.is_workload or kind is Kind.POD else ""
+        return say(language, "recommended.unknown") if usual_repairs(kind) else ""
     if not found.repairs:
         return say(language, "recommended.nothing", tried=found.tried, least=LEAST_SAMPLES, rate=f"{LEAST_RATE:.0%}")
-    return "; ".join(say(language, "recommended", verb=one.verb, healed=one.successes, tried=one.samples) for one in found.repairs)
+    return "; ".join(_repair(one, language) for one in found.repairs)
+
+
+def _repair(one: Repair, language: Language) -> str:
+    """How one kind of action has ended, and how sure that is."""
+    sure = one.sure.interval
+    rate, low, high = f"{one.rate:.0%}", f"{sure.low:.0%}", f"{sure.high:.0%}"
+    return say(language, "recommended", verb=one.verb, healed=one.successes, tried=one.samples, rate=rate, low=low, high=high)
 
 
 def _seen(row: ApprovalRow, facts: CardFacts, language: Language) -> list[str]:
@@ -271,6 +280,18 @@ def _end(facts: CardFacts, language: Language) -> Iterator[tuple[str, str]]:
     if facts.verification is not None and row is not None and not is_observation(row.action):
         yield "outcome", f"{verdict_in(language, facts.verification)}: {facts.verification.summary}"
     if facts.question is not None and facts.incident.is_open:
-        yield "people", f"{facts.question.reason}. {facts.question.question}"
+        yield "people", f"{facts.question.reason}. {facts.question.question.partition(TRIED)[0]}"
+        for attempt in facts.attempts[-_TRIED:]:
+            yield "tried", _attempt(attempt, language)
     show = f"mend approvals show {row.id}" if row is not None else ""
     yield "more", ", ".join(filter(None, (f"mend incidents show {facts.incident.id}", show)))
+
+
+def _attempt(row: AttemptRow, language: Language) -> str:
+    """One attempt: when, what, how it ended, by whom."""
+    ended = outcome_in(language, Outcome(row.outcome)) if row.outcome else row.state
+    who = say(language, "tried.alone")
+    if row.signers:
+        who = say(language, "tried.rejected" if row.state == "rejected" else "tried.signed", people=", ".join(row.signers))
+    result = ", ".join(filter(None, (ended, row.verdict)))
+    return say(language, "tried.one", at=f"{row.at:%m-%d %H:%M}", what=action_in(language, row.action), result=result, who=who)

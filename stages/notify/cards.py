@@ -60,7 +60,7 @@ class Cards:
         if place is None:
             raise Taken
         try:
-            message = await self._drawn(channel, place, context)
+            message = await self._drawn(channel, place, context, told=bool(lines))
             if not message and lines:
                 await channel.send(lines, delivery=event.id)
             elif lines and not isinstance(event, _SHOWN_BY_CARD):
@@ -80,8 +80,11 @@ class Cards:
             message = await self._drawn(channel, place, context, anew=True)
             await channel.reply(message, lines, loud=loud)
 
-    async def _drawn(self, channel: CardChannel, place: CardPlace, context: Context, *, anew: bool = False) -> str:
-        """The id of the message that shows the card as it is now, or of a new one; empty where there is no such incident."""
+    async def _drawn(self, channel: CardChannel, place: CardPlace, context: Context, *, anew: bool = False, told: bool = True) -> str:
+        """The id of the message that shows the card as it is now, or of a new one; empty where there is no such incident.
+
+        News that nobody is `told` post no card of an incident that is over: theirs may be so old that it is forgotten where it is.
+        """
         async with self._database.connection() as connection:
             facts = await card_facts(connection, place.incident)
         if facts is None:
@@ -91,6 +94,8 @@ class Cards:
         known = "" if anew else place.message or self._unstored.get((place.incident, place.channel), "")
         if known and shown == place.shown:
             return known
+        if not (known or told or facts.incident.is_open):
+            return ""
         message = await _put(channel, known, card)
         await self._save(place, message, shown, context)
         return message

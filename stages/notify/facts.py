@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from schemas.action import is_in_repository, is_observation, no_way_back
-from schemas.evidence import BlastRadius, Check, GitOps
+from schemas.evidence import GitOps
+from schemas.preflight import BlastRadius, Check
 from schemas.words import CheckResult, Language
 from sql.approvals import ApprovalRow
 from stages.notify.texts import action_in, say

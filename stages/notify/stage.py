@@ -15,6 +15,7 @@ from typing import ClassVar
 from adapters.errors import AdapterError, Busy, Unsendable
 from adapters.ports import CardChannel, Channel
 from bus.handler import Context, Reject, Retry
+from bus.options import DEAD_AGE
 from schemas.event import Event, Output
 from schemas.events import (
     ApprovalRequested,
@@ -25,6 +26,7 @@ from schemas.events import (
     PeopleAsked,
     VerificationFinished,
 )
+from schemas.learning import PlaybookChanged
 from schemas.words import DeadReason, Language, Outcome
 from sql.approvals import ApprovalRow, get_approval
 from sql.card_facts import note_news
@@ -36,6 +38,7 @@ from stages.notify.cards import REDRAWN, Cards, Taken
 from stages.notify.facts import facts_of, way_back_of
 from stages.notify.options import NotifyOptions
 from stages.notify.text import lines_of
+from stages.reads import READS
 
 _REMEMBERED = 10_000  # deliveries
 _ASKS = "failure_watch"
@@ -52,6 +55,7 @@ _TELLERS: dict[type[Event], str] = {
     VerificationFinished: "verify",
 }
 _ASKERS = ("propose", "gate", "failure_watch")
+_JUDGES = ("learn", "failure_watch")
 
 
 def _teller_of(event: Event) -> str | None:
@@ -61,6 +65,9 @@ def _teller_of(event: Event) -> str | None:
     if isinstance(event, PeopleAsked):
         asker = event.by.partition("/")[0]
         return asker if asker in _ASKERS else _ASKERS[0]
+    if isinstance(event, PlaybookChanged):
+        judge = event.by.partition("/")[0]
+        return judge if judge in _JUDGES else _JUDGES[0]
     return _TELLERS.get(type(event), "gate")
 
 
@@ -121,7 +128,7 @@ class Notify:
     """Tells people. Every channel gets each message at its own pace: one that is down is not asked again before its time."""
 
     name: ClassVar[str] = "notify"
-    topics: ClassVar[tuple[str, ...]] = ("incidents", "decisions", "executions", "verifications", "failures", "dead")
+    topics: ClassVar[tuple[str, ...]] = READS["notify"]
 
     def __init__(self, database: Database, channels: Sequence[Channel], options: NotifyOptions | None = None) -> None:
         self.database = database
@@ -167,7 +174,7 @@ class Notify:
         """Whether people hear of a dead letter another way: failure_watch asks about all but its own, of which a storm is told once."""
         if not isinstance(event, DeadLettered):
             return False
-        if event.group != _ASKS:
+        if event.group != _ASKS or now - event.at > DEAD_AGE:  # older, it is in no stream any more, and nobody can act on it
             return True
         first, at = self._dead.get(event.reason, (event.id, now))
         if first != event.id and now - at < _QUIET:
@@ -179,12 +186,14 @@ class Notify:
         """The channels that have not been sent this event, as far as anybody can say. Raises Reject for one that no stage told."""
         try:
             async with self.database.connection() as connection:
+                for name in await channels_sent(connection, event.id):
+                    self._remember(event, name)
+                if not any(self._is_open(event, channel) for channel in self.channels):
+                    return []
                 if not cards_only and (teller := _teller_of(event)) is not None:
                     await require_told(connection, teller, event)
                 if self._keeps_cards and event.incident and isinstance(event, ExecutionFinished | VerificationFinished | PeopleAsked):
                     await note_news(connection, event)
-                for name in await channels_sent(connection, event.id):
-                    self._remember(event, name)
         except StoreUnavailable:
             pass  # people are told all the same
         return [

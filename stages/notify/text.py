@@ -21,8 +21,10 @@ from schemas.events import (
     PeopleAsked,
     VerificationFinished,
 )
+from schemas.learning import PlaybookChanged
 from schemas.text import clean
 from schemas.words import UNKNOWN_GROUNDS, Ground, Language, Outcome, Verdict
+from sql.attempts import TRIED
 from stages.notify.texts import action_in, say
 
 _LINE_LIMIT = 600  # characters
@@ -55,7 +57,7 @@ def _lines(event: Event, language: Language) -> list[str]:
             how = say(language, f"how.{event.disposition}")
             return [say(language, "resolved", seconds=f"{event.seconds:.0f}", how=how, target=event.target)]
         case PeopleAsked():
-            return [say(language, "people", severity=event.severity.value, reason=event.reason), event.question]
+            return [say(language, "people", severity=event.severity.value, reason=event.reason), *_asked(event.question)]
         case DeadLettered():
             kind = event.original_type or say(language, "dead.unreadable")
             said = say(language, "dead", group=event.group, kind=kind, topic=event.source_topic, reason=event.reason.value)
@@ -68,8 +70,24 @@ def _lines(event: Event, language: Language) -> list[str]:
             said = say(language, "judged", said=verdict_in(language, event), what=action_in(language, event.action))
             worse = [say(language, "worse", regressions=", ".join(event.regressions))] if event.regressions else []
             return [said, event.summary, *worse]
+        case PlaybookChanged() if event.by.startswith("learn/"):  # failure_watch asks people about its own
+            return _playbook(event, language)
         case _:
             return _decision(event, language)
+
+
+def _asked(question: str) -> list[str]:
+    """What is asked, and what was tried, each in a line of its own."""
+    asked, heading, tried = question.partition(f"\n{TRIED}\n")
+    return [asked, heading, *tried.splitlines()] if heading else [question]
+
+
+def _playbook(event: PlaybookChanged, language: Language) -> list[str]:
+    """That a rule let a playbook propose, or no more, and how to see it; a draft waits for whoever approves it."""
+    key = f"playbook.{event.after}" if event.after in ("draft", "approved", "deprecated") else "playbook.draft"
+    how = "playbook.review" if event.after == "draft" else "playbook.how"
+    named = {"playbook": event.playbook, "version": event.playbook_version}
+    return [say(language, key, **named), event.why, say(language, how, **named)]
 
 
 def _decision(event: Event, language: Language) -> list[str]:

@@ -123,6 +123,7 @@ TEXTS: dict[str, Text] = {
     "card.undo": Text("Undone by", "還原方式"),
     "card.past": Text("Last times", "過往紀錄"),
     "card.outcome": Text("Outcome", "結果"),
+    "card.tried": Text("Tried", "已嘗試"),
     "card.people": Text("People", "人員"),
     "card.more": Text("More", "詳情"),
     "held_by": Text("{what} (rule {rule})", "{what}（規則 {rule}）"),
@@ -134,13 +135,17 @@ TEXTS: dict[str, Text] = {
     "source.version": Text("playbook {playbook} version {version}", "作業手冊 {playbook} 第 {version} 版"),
     "source.similar": Text("similarity {similarity}", "相似度 {similarity}"),
     "source.cached": Text("from cache", "來自快取"),
-    "recommended": Text("{verb}: {healed} of {tried} healed it before", "{verb}：過去 {tried} 次中有 {healed} 次修復"),
+    "recommended": Text(
+        "{verb}: {healed} of {tried} healed it before, {rate} ({low} to {high})",
+        "{verb}：過去 {tried} 次中有 {healed} 次修復，{rate}（{low} 至 {high}）",
+    ),
     "recommended.nothing": Text(
         "nothing: {tried} were tried for this problem, and none {least} times with {rate} success",
         "無：此問題曾嘗試 {tried} 次，沒有任何動作達到 {least} 次且成功率 {rate}",
     ),
     "recommended.unknown": Text(
-        "nothing is known yet; as a rule a restart, else the deletion of a pod", "尚無紀錄；通常先重新啟動，其次刪除 Pod"
+        "nothing is known yet; as a rule a restart, else the deletion of a pod, which is a default and no finding",
+        "尚無紀錄；通常先重新啟動，其次刪除 Pod（此為預設，並非依據紀錄）",
     ),
     "seen.none": Text("no evidence was taken", "未取得任何證據"),
     "seen.more": Text("the rest: mend approvals show {approval}", "其餘：mend approvals show {approval}"),
@@ -154,6 +159,19 @@ TEXTS: dict[str, Text] = {
         "規則 {rule}，模式 {mode}，信任 {trust}，風險 {before}，因信任降為 {after}；{people}",
     ),
     "decided.roles": Text("{decided}, with {roles} among them", "{decided}，其中須包含 {roles}"),
+    "playbook.draft": Text("playbook {playbook} version {version} was drafted", "已起草處置手冊 {playbook} 第 {version} 版"),
+    "playbook.approved": Text("playbook {playbook} version {version} may propose now", "處置手冊 {playbook} 第 {version} 版現可提出處置"),
+    "playbook.deprecated": Text(
+        "playbook {playbook} version {version} proposes no more", "處置手冊 {playbook} 第 {version} 版不再提出處置"
+    ),
+    "playbook.review": Text(
+        "it waits for review: mend playbooks show {playbook} --version {version}",
+        "等待審閱：mend playbooks show {playbook} --version {version}",
+    ),
+    "playbook.how": Text(
+        "what it rests on: mend playbooks show {playbook} --version {version}",
+        "依據：mend playbooks show {playbook} --version {version}",
+    ),
     "people.none": Text("no signature", "不需簽核"),
     "vote.sign": Text("signed by {person}", "{person} 已簽核"),
     "vote.reject": Text("rejected by {person}", "{person} 已否決"),
@@ -176,6 +194,10 @@ TEXTS: dict[str, Text] = {
         "this problem came {count} times: {auto} repaired by itself, {approved} after approval, {rejected} rejected, {gone} went away",
         "此問題發生過 {count} 次：{auto} 次自動修復，{approved} 次核准後修復，{rejected} 次遭否決，{gone} 次自行消失",
     ),
+    "tried.one": Text("{at}: {what}: {result}, {who}", "{at}：{what}：{result}，{who}"),
+    "tried.signed": Text("signed by {people}", "由 {people} 簽核"),
+    "tried.rejected": Text("rejected by {people}", "遭 {people} 否決"),
+    "tried.alone": Text("without a signature", "無人簽核"),
     # the card: how it stands
     "state.investigating": Text("being looked at", "調查中"),
     "state.waiting": Text("approval wanted ({signed} of {needed} signatures)", "等待核准（{signed}/{needed} 人已簽核）"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from schemas.action import Action
+from schemas.action import Action, describe
 from schemas.evidence import Snapshot
 from schemas.playbook import NearMiss, Share
+from schemas.preflight import Check
 from schemas.target import Target
-from schemas.words import Risk, Severity, Source
+from schemas.words import Debate, Risk, Severity, Source
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +39,9 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
 
     `question` is not empty where people are needed besides, or instead, because the action alone cannot heal.
     `confidence` is from 0 to 1; `risk` is set only where the source names one. `otherwise` is what is suggested in its place
-    when its preflight fails, such as for lack of room. `objection` is what speaks against it, so that a person must sign. `inverse`
-    takes it back, where the preflight knows no way. `similarity` says how much the playbook, of that version, fits, and from what.
+    when its preflight fails, such as for lack of room. `objection` is what speaks against it, so that a person must sign, and
+    `debate` how a critic answered, where one was asked. `inverse` takes it back, where the preflight knows no way. `repairs` names
+    the failed operation that it repairs, where it does. `similarity` says how much the playbook, of that version, fits, and from what.
     """
 
     action: Action
@@ -56,6 +59,22 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     inverse: Action | None = None
     otherwise: Suggestion | None = None
     objection: str = ""
+    repairs: str = ""
+    debate: Debate | None = None
+
+
+def with_reason(suggestion: Suggestion, reason: str) -> Suggestion:
+    """The suggestion with one reason more, the second where there is one to say; also what it gives way to."""
+    if not reason:
+        return suggestion
+    otherwise = suggestion.otherwise and with_reason(suggestion.otherwise, reason)
+    return msgspec.structs.replace(suggestion, reasons=(*suggestion.reasons[:1], reason, *suggestion.reasons[1:]), otherwise=otherwise)
+
+
+def instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> Suggestion:
+    """The second best, which says why it is not the first."""
+    why = "; ".join(check.detail or check.name for check in failed)
+    return msgspec.structs.replace(second, reasons=(*second.reasons, f"Better would be to {describe(first.action)}, but: {why}."))
 
 
 class SuggestionSource(Protocol):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from schemas.action import Investigate
+from schemas.action import Action, Investigate, is_observation
 from schemas.diagnosis import Fault, fault_of, live_pods
+from schemas.preflight import Check
 from schemas.text import clean
 from stages.propose.case import Case, Suggestion
 
@@ -16,6 +18,13 @@ def investigate(case: Case, reason: str, *, question: str = "", confidence: floa
     return Suggestion(
         action=Investigate(target=case.target, reason=reason), reasons=(reason,), confidence=confidence, question=clean(question, 600)
     )
+
+
+def unseen(action: Action, failed: Sequence[Check]) -> tuple[str, ...]:
+    """What a look will not see, for it is put forward all the same."""
+    if not failed or not is_observation(action):
+        return ()
+    return (f"Not everything can be looked at: {'; '.join(check.detail or check.name for check in failed)}.",)
 
 
 def faults_of(case: Case) -> Counter[Fault]:

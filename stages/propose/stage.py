@@ -2,8 +2,8 @@
 
 An incident is answered once. It is answered again only while no action was put forward: when its severity rises or another alert joins it,
 or, where its target was only looked at and signals still come in, when a new look shows what can be done; when its severity rises while an
-action waits for signatures; and after an eviction that did no harm, for the next pod on a node that is down. The world is looked at
-outside the transaction; what was seen and what was decided are committed together.
+action waits for signatures; after an eviction that did no harm, for the next pod on a node that is down; and when failure_watch
+wants one repair after a failure. The world is looked at outside the transaction; what was seen and what was decided are committed together.
 """
 
 from __future__ import annotations
@@ -20,8 +20,15 @@ from adapters.ports import Metrics, Preflight, World
 from bus.handler import Context, Reject, Retry
 from schemas.action import Action, EvictPod, describe, is_observation
 from schemas.event import Event, Output
-from schemas.events import ActionProposed, IncidentOpened, IncidentUpdated, PeopleAsked, ProposalOutdated, VerificationFinished
-from schemas.evidence import Check
+from schemas.events import (
+    ActionProposed,
+    IncidentOpened,
+    IncidentUpdated,
+    PeopleAsked,
+    ProposalOutdated,
+    RepairWanted,
+    VerificationFinished,
+)
 from schemas.playbook import NearMiss
 from schemas.target import Kind
 from schemas.text import clean
@@ -34,11 +41,13 @@ from sql.outbox import kept, once
 from sql.proposals import ProposalKind, ProposalRow, latest_proposal, looked_again, note_proposal
 from stages.genuine import require_told
 from stages.propose import templates
-from stages.propose.case import Case, Neighbours, Suggestion, SuggestionSource
-from stages.propose.investigation import investigate
+from stages.propose.case import Case, Neighbours, Suggestion, SuggestionSource, instead, with_reason
+from stages.propose.investigation import investigate, unseen
 from stages.propose.options import ProposeOptions
 from stages.propose.outdated import outranked, why_outdated
 from stages.propose.outside import gone, look
+from stages.propose.repair import Suggest, put_forward
+from stages.reads import READS
 from stages.stopped import wait_while_stopped
 
 _TELLERS: dict[type[Event], str] = {IncidentOpened: "ingest", IncidentUpdated: "ingest", VerificationFinished: "verify"}
@@ -62,7 +71,7 @@ class ProposeStage:
     """
 
     name = "propose"
-    topics = ("incidents", "verifications")
+    topics = READS["propose"]
 
     def __init__(
         self,
@@ -82,6 +91,8 @@ class ProposeStage:
         self._metrics = metrics
 
     async def handle(self, event: Event, context: Context) -> Sequence[Output]:
+        if isinstance(event, RepairWanted):
+            return await self._repair(event, context)
         if not isinstance(event, IncidentOpened | IncidentUpdated) and not _asks_for_next(event):
             return []
         if (outputs := await kept(self._database, self.name, event.id)) is not None:
@@ -94,17 +105,28 @@ class ProposeStage:
             return []
         return await once(self._database, self.name, event, lambda connection: self._decide(event, answer, context, connection))
 
+    async def _repair(self, event: RepairWanted, context: Context) -> Sequence[Output]:
+        return await put_forward(
+            event,
+            context,
+            self._database,
+            answer=lambda incident, suggest: self._answer(incident, context, suggest),
+            tell=lambda answer, incident, connection: _tell(event, answer, incident, context, connection),
+        )
+
     async def _accepted(self, event: Event) -> IncidentRow | None:
         """The incident, when it is open and this event is a reason to answer it. Raises Retry while Mendstream is stopped."""
         async with self._database.connection() as connection:
             latest = await latest_proposal(connection, event.incident)
             if not _may_want_answer(event, latest):
                 return None
-            await require_told(connection, _TELLERS[type(event)], event)
             incident = await get_incident(connection, event.incident)
+            if incident is not None and not incident.is_open:
+                return None
+            await require_told(connection, _TELLERS[type(event)], event)
             if incident is None:
                 raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
-            if not incident.is_open or not await self._wants_answer(event, latest, incident, connection):
+            if not await self._wants_answer(event, latest, incident, connection):
                 return None
             await wait_while_stopped(connection)
             return incident
@@ -141,8 +163,10 @@ class ProposeStage:
             latest = await latest_proposal(connection, event.incident)
             if latest is None or latest.kind != "action" or event.at - latest.at < timedelta(seconds=self._options.look_again):
                 return []
-            await require_told(connection, _TELLERS[type(event)], event)
             waiting = await list_approvals(connection, states=[ApprovalState.WAITING], incident=event.incident)
+            if not waiting and await _is_over(event, connection):
+                return []
+            await require_told(connection, _TELLERS[type(event)], event)
         found = [(row, await why_outdated(self._world, row)) for row in waiting if not row.by_person]
         outdated = [(row, reason) for row, reason in found if reason]
         return await once(self._database, self.name, event, lambda connection: _told_outdated(event, outdated, latest, context, connection))
@@ -161,13 +185,13 @@ class ProposeStage:
         outdated = await _told_outdated(event, await outranked(connection, current), latest, context, connection)
         return [*outdated, *await _tell(event, answer, current, context, connection)]
 
-    async def _answer(self, incident: IncidentRow, context: Context) -> _Answer:
+    async def _answer(self, incident: IncidentRow, context: Context, suggest: Suggest | None = None) -> _Answer:
         """Looks, suggests and checks. Raises Retry while the cluster is away and patience lasts."""
         if incident.target.kind is Kind.UNKNOWN and not incident.target.name:
             return _people(f"The alert does not say what it is about: {incident.title}", "Which workload or host is meant?")
         try:
             case = await self._look(incident, context.now())
-            suggestion = _with_reason(await self._suggest(case), gone(case, firing=incident.firing))
+            suggestion = with_reason(await (suggest or self._suggest)(case), gone(case, firing=incident.firing))
             beside = await self._neighbours.near(case) if self._neighbours is not None else ()
             return msgspec.structs.replace(await self._checked(case, suggestion), near=beside)
         except TargetMissing as error:
@@ -233,31 +257,15 @@ class ProposeStage:
             return await self._checked(case, refused)
         failed = [check for check in preflight.checks if check.result is CheckResult.FAILED]
         if failed and suggestion.otherwise is not None:
-            return await self._checked(case, _instead(suggestion, suggestion.otherwise, failed))
+            return await self._checked(case, instead(suggestion, suggestion.otherwise, failed))
         action = msgspec.structs.replace(suggestion.action, target=preflight.target)
-        suggestion = msgspec.structs.replace(suggestion, action=action, reasons=(*suggestion.reasons, *_unseen(action, failed)))
+        suggestion = msgspec.structs.replace(suggestion, action=action, reasons=(*suggestion.reasons, *unseen(action, failed)))
         return _Answer(case=case, suggestion=suggestion, preflight=preflight, question=suggestion.question, reason=suggestion.reasons[0])
 
 
-def _with_reason(suggestion: Suggestion, reason: str) -> Suggestion:
-    """The suggestion with one reason more, the second where there is one to say; also what it gives way to."""
-    if not reason:
-        return suggestion
-    otherwise = suggestion.otherwise and _with_reason(suggestion.otherwise, reason)
-    return msgspec.structs.replace(suggestion, reasons=(*suggestion.reasons[:1], reason, *suggestion.reasons[1:]), otherwise=otherwise)
-
-
-def _instead(first: Suggestion, second: Suggestion, failed: Sequence[Check]) -> Suggestion:
-    """The second best, which says why it is not the first."""
-    why = "; ".join(check.detail or check.name for check in failed)
-    return msgspec.structs.replace(second, reasons=(*second.reasons, f"Better would be to {describe(first.action)}, but: {why}."))
-
-
-def _unseen(action: Action, failed: Sequence[Check]) -> tuple[str, ...]:
-    """What a look will not see, for it is put forward all the same."""
-    if not failed or not is_observation(action):
-        return ()
-    return (f"Not everything can be looked at: {'; '.join(check.detail or check.name for check in failed)}.",)
+async def _is_over(event: Event, connection: Connection) -> bool:
+    incident = await get_incident(connection, event.incident)
+    return incident is not None and not incident.is_open
 
 
 def _asks_for_next(event: Event) -> bool:
@@ -378,4 +386,6 @@ def _proposal(context: Context, severity: Severity, answer: _Answer, evidence: s
         playbook_version=suggestion.playbook_version or msgspec.UNSET,
         similarity=suggestion.similarity or msgspec.UNSET,
         near=answer.near or msgspec.UNSET,
+        repairs=suggestion.repairs or msgspec.UNSET,
+        debate=suggestion.debate or msgspec.UNSET,
     )

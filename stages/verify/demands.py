@@ -7,14 +7,15 @@ that the action did harm.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 
 from adapters.ports import Metrics
-from schemas.evidence import Judgement, Snapshot
+from schemas.evidence import Snapshot
 from schemas.facts import facts_of
+from schemas.judgement import Demand, Judgement
 from schemas.playbook import Verification
 from schemas.playbook_steps import compare
 from schemas.promql import written_in
@@ -22,30 +23,45 @@ from schemas.text import clean
 from schemas.words import Ground, Health, Verdict
 from stages.verify.judge import Assessment
 
+_LIMIT = 300  # characters
 
-async def unmet_demands(
+
+def demands_of(wanted: Verification) -> tuple[Demand, ...]:
+    """All that is asked for, before anybody has looked."""
+    return tuple(Demand(said=clean(text, _LIMIT)) for text in (*wanted.conditions, *wanted.promql))
+
+
+async def look_at_demands(
     wanted: Verification, after: Snapshot, labels: Mapping[str, str], metrics: Metrics | None, *, at: datetime, limit: float
-) -> tuple[str, ...]:
-    """What is not met, or not known to be, in words; `limit` seconds for all questions together. Raises nothing."""
+) -> tuple[Demand, ...]:
+    """All that is asked for, with what of it holds, and why not, in words; `limit` seconds for all questions together. Raises nothing."""
     facts = facts_of(after, labels)
     found = []
     for text in wanted.conditions:
         held = compare(text).holds(facts)
-        if not held:
-            found.append(f"{text} {'is not known' if held is None else 'does not hold'}")
-    asked: list[str] = []
+        found.append(_demand(text, held, "is not known" if held is None else "does not hold"))
+    asked: dict[str, str] = {}
+    unasked: dict[str, str] = {}
     for query in wanted.promql:
         try:
-            asked.append(written_in(query, facts))
+            asked[query] = written_in(query, facts)
         except ValueError as error:
-            found.append(f"{query} is not asked: {error}")
-    answers = await _answers(asked, metrics, after.target.cluster, at, limit)
-    found += [
-        f"{query} {'gives nothing' if answer is False else 'could not be asked'}"
-        for query, answer in zip(asked, answers, strict=True)
-        if not answer
-    ]
-    return tuple(clean(one, 300) for one in found)
+            unasked[query] = f"is not asked: {error}"
+    answers = dict(zip(asked, await _answers(list(asked.values()), metrics, after.target.cluster, at, limit), strict=True))
+    for query in wanted.promql:
+        answer = answers.get(query)
+        text = asked.get(query, query)
+        found.append(_demand(text, answer, unasked.get(query, "gives nothing" if answer is False else "could not be asked")))
+    return tuple(found)
+
+
+def _demand(text: str, held: bool | None, why: str) -> Demand:
+    return Demand(said=clean(text, _LIMIT), held=held, why="" if held else clean(f"{text} {why}", _LIMIT))
+
+
+def unmet(demands: Iterable[Demand]) -> tuple[str, ...]:
+    """What is not met, or not known to be, in words."""
+    return tuple(one.why for one in demands if not one.held)
 
 
 async def _answers(queries: list[str], metrics: Metrics | None, cluster: str, at: datetime, limit: float) -> list[bool | None]:
@@ -58,16 +74,16 @@ async def _answers(queries: list[str], metrics: Metrics | None, cluster: str, at
         return [None] * len(queries)
 
 
-def unless_met(found: Assessment, unmet: tuple[str, ...]) -> Assessment:
+def unless_met(found: Assessment, missing: tuple[str, ...]) -> Assessment:
     """The assessment of a success, or what it comes to while the playbook asks for more."""
-    if not unmet:
+    if not missing:
         return found
-    judged = tuple(Judgement(about="playbook", health=Health.PROGRESSING, reason=one) for one in unmet)
+    judged = tuple(Judgement(about="playbook", health=Health.PROGRESSING, reason=one) for one in missing)
     return msgspec.structs.replace(
         found,
         settled=False,
         verdict=Verdict.TIMEOUT,
         ground=Ground.NOT_CONVERGED,
-        summary=clean(f"healthy, but its playbook asks for more: {'; '.join(unmet)}", 600),
+        summary=clean(f"healthy, but its playbook asks for more: {'; '.join(missing)}", 600),
         judgements=(*found.judgements, *judged),
     )

@@ -45,7 +45,8 @@ from schemas.action import (
     is_observation,
 )
 from schemas.diagnosis import ENOUGH_ROOM, Fault, Finding, live_pods, pod_finding
-from schemas.evidence import Judgement, Snapshot
+from schemas.evidence import Snapshot
+from schemas.judgement import Judgement
 from schemas.text import clean
 from schemas.words import Ground, Health, Outcome, Verdict
 from stages.verify.evidence import (

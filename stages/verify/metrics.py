@@ -27,7 +27,8 @@ from enum import StrEnum
 
 import msgspec
 
-from schemas.evidence import Judgement, MetricView, Snapshot, amount
+from schemas.evidence import MetricView, Snapshot, amount
+from schemas.judgement import Judgement
 from schemas.text import clean
 from schemas.words import Health, Worse
 

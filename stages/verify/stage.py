@@ -20,7 +20,8 @@ from schemas.action import RerunJob, describe, is_observation, parts_of, seen_af
 from schemas.event import Event, Output
 from schemas.events import ExecutionFinished, VerificationDue, VerificationFinished
 from schemas.evidence import Sensor, Snapshot
-from schemas.playbook import Playbook
+from schemas.judgement import Demand
+from schemas.playbook import Playbook, Verification
 from schemas.text import clean
 from schemas.words import Ground, Outcome, Verdict
 from sql.approvals import ApprovalRow, get_approval
@@ -28,7 +29,7 @@ from sql.database import Connection, Database
 from sql.evidence import get_snapshot, store_snapshot
 from sql.incidents import IncidentRow, add_timeline, get_incident
 from sql.operations import Operation, get_operation
-from sql.outbox import kept, once
+from sql.outbox import AlreadyDone, kept, once
 from sql.playbooks import get_playbook
 from sql.verifications import (
     VerificationRow,
@@ -39,12 +40,14 @@ from sql.verifications import (
     hold_verification,
 )
 from stages.genuine import require_due, require_told
-from stages.verify.demands import unless_met, unmet_demands
+from stages.reads import READS
+from stages.verify.demands import demands_of, look_at_demands, unless_met, unmet
 from stages.verify.judge import Assessment, Question, assess
 from stages.verify.options import VerifyOptions
 from stages.verify.outside import with_outside
 from stages.verify.relapse import Held, assess_held
 from stages.verify.score import shown
+from stages.verify.touched import touched_pods
 
 _VERIFIED = (Outcome.SUCCEEDED, Outcome.UNKNOWN)
 _RARER = 6  # intervals between two looks while only an alert or a start is waited for
@@ -69,18 +72,19 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Look(msgspec.Struct, frozen=True, kw_only=True):
-    """One look: the snapshots in the question, and what they mean."""
+    """One look: the snapshots in the question, what they mean, and what of the playbook's demands held."""
 
     case: _Case
     question: Question
     assessment: Assessment
+    demands: tuple[Demand, ...] = ()
 
 
 class VerifyStage:
     """The consumer group `verify`. Without `metrics` only the state of the target is judged, and what was told of the alert."""
 
     name = "verify"
-    topics = ("executions", "timers")
+    topics = READS["verify"]
 
     def __init__(self, database: Database, world: World, options: VerifyOptions | None = None, *, metrics: Metrics | None = None) -> None:
         self._database = database
@@ -97,6 +101,8 @@ class VerifyStage:
 
     async def _begin(self, event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
         """The first look is due after the time to settle. Raises Reject when execute told of no such end."""
+        if await get_verification(connection, event.operation) is not None:
+            raise AlreadyDone
         await require_told(connection, "execute", event)
         now = context.now()
         due = context.event(VerificationDue, finished=event, look=1, until=now + timedelta(seconds=self._options.limit))
@@ -108,10 +114,13 @@ class VerifyStage:
         if (outputs := await kept(self._database, self.name, event.id)) is not None:
             return outputs
         async with self._database.connection() as connection:
+            row = await get_verification(connection, event.finished.operation)
+            if row is not None and row.has_ended:
+                return []
             await require_due(connection, self.name, event, context.now())
-            case = await _case(connection, event, context)
-        if case is None:
-            return []
+            if row is None or row.awaits != event.id:
+                return []
+            case = await _case(connection, row, event, context)
         look = await self._look(event, case, context)
         return await once(self._database, self.name, event, lambda connection: self._decide(event, look, context, connection))
 
@@ -136,11 +145,13 @@ class VerifyStage:
             limit, ended_at = self._options.observe_limit, operation.finished_at
             question = await with_outside(question, self._metrics, incident, at=now, ended_at=ended_at, limit=limit, proposed=case.proposed)
             assessment = self._assess(question, case)
-        if assessment.verdict is Verdict.SUCCESS and case.playbook is not None:
+        wanted = case.playbook.verification if case.playbook is not None else Verification()
+        demands = demands_of(wanted)
+        if assessment.verdict is Verdict.SUCCESS and demands:
             labels, limit = incident.labels if incident else {}, self._options.observe_limit
-            unmet = await unmet_demands(case.playbook.verification, question.after, labels, self._metrics, at=now, limit=limit)
-            assessment = unless_met(assessment, unmet)
-        return _Look(case=case, question=question, assessment=assessment)
+            demands = await look_at_demands(wanted, question.after, labels, self._metrics, at=now, limit=limit)
+            assessment = unless_met(assessment, unmet(demands))
+        return _Look(case=case, question=question, assessment=assessment, demands=demands)
 
     def _assess(self, question: Question, case: _Case) -> Assessment:
         weights = self._options.weights
@@ -215,11 +226,8 @@ class VerifyStage:
         return [context.delay(due, until)]
 
 
-async def _case(connection: Connection, event: VerificationDue, context: Context) -> _Case | None:
-    """What is to be looked at; None when it is not this event's turn. Raises Reject when the ledger does not bear the event out."""
-    row = await get_verification(connection, event.finished.operation)
-    if row is None or row.awaits != event.id:
-        return None
+async def _case(connection: Connection, row: VerificationRow, event: VerificationDue, context: Context) -> _Case:
+    """What is to be looked at. Raises Reject when the ledger does not bear the event out."""
     operation = await _ledger(connection, event.finished)
     approval = await get_approval(connection, operation.approval)
     if approval is None:
@@ -263,7 +271,7 @@ async def _finish(event: VerificationDue, look: _Look, context: Context, connect
     after_id = context.new_id()
     await store_snapshot(connection, id=after_id, incident=operation.incident, phase="after", snapshot=look.question.after)
     before_id = await _before(look, context, connection)
-    held = look.case.held
+    held, touched = look.case.held, touched_pods(look.question.before, look.question.after)
     result = context.event(
         VerificationFinished,
         incident=operation.incident,
@@ -287,6 +295,8 @@ async def _finish(event: VerificationDue, look: _Look, context: Context, connect
         ground=assessment.ground,
         parts=assessment.parts,
         held=round(held.seconds, 1) if held else 0.0,
+        demands=look.demands or msgspec.UNSET,
+        touched=msgspec.UNSET if touched is None else touched,
     )
     score = f" (score {assessment.score:g}: {shown(assessment.parts)})" if assessment.parts else ""
     what = f"verified as {assessment.verdict}: {describe(operation.action)}. {assessment.summary}{score}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.bench.ground import Company, commit, machine
 from tests.bench.table import Section, wanted_grid
 
-SECTIONS = ("hops", "chain", "reaction", "storm", "archive", "playbooks", "newcomer")
+SECTIONS = ("hops", "chain", "reaction", "storm", "archive", "projections", "playbooks", "newcomer")
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"

@@ -118,11 +118,11 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def machine() -> list[str]:
+def machine(packages: Sequence[str] = _PACKAGES) -> list[str]:
     """What was measured on, a line for each thing worth knowing."""
     redis = subprocess.check_output([redis_binary(), "--version"], text=True).split("v=")[-1].split()[0]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    packages = ", ".join(f"{name} {version(name)}" for name in packages)
     return [
         f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}",
         f"Python {platform.python_version()}, Redis {redis} and Postgres (embedded, unix sockets), {packages}",

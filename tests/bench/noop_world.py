@@ -15,7 +15,8 @@ import msgspec
 from adapters.kubernetes import KubernetesWorld, connect
 from adapters.ports import Applied, Preflight
 from schemas.action import Action
-from schemas.evidence import BlastRadius, Check, ContainerView, PodView, Sensor, Snapshot, WorkloadView
+from schemas.evidence import ContainerView, PodView, Sensor, Snapshot, WorkloadView
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Tier
 

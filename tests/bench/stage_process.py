@@ -12,8 +12,8 @@ from pathlib import Path
 
 from adapters.worlds import Worlds
 from ops import up
+from ops.clock import now
 from ops.settings import Settings, load
-from ops.wiring import now
 from tests.bench.noop_world import NoopWorld
 
 

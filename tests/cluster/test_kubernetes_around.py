@@ -24,7 +24,8 @@ from schemas.action import (
     SetMemoryLimit,
 )
 from schemas.diagnosis import wants_more, why_blind
-from schemas.evidence import Check, GitOps
+from schemas.evidence import GitOps
+from schemas.preflight import Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult
 from stages.propose.rollout import last_good

@@ -21,7 +21,7 @@ from schemas.action import (
     RestartUnit,
     TruncateContainerLog,
 )
-from schemas.evidence import Check
+from schemas.preflight import Check
 from schemas.target import Kind, Target
 from tests.e2e.nginx import NGINX
 from tests.e2e.sshd import TestHost

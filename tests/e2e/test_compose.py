@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from bus.metrics import BusCollector
+from ops.group_watch import HEARTBEAT
 from ops.settings.environment import read_environment
 from ops.settings.model import Settings
 from ops.wiring import PROCESSES
@@ -36,7 +37,33 @@ def run(*command: str) -> str:
 
 
 def test_prometheus_takes_its_configuration_and_rules() -> None:
-    assert "3 rules found" in run("promtool", "check", "config", str(COMPOSE / "prometheus.yml"))
+    assert "4 rules found" in run("promtool", "check", "config", str(COMPOSE / "prometheus.yml"))
+
+
+_SILENT = """
+rule_files: [{rules}]
+evaluation_interval: 30s
+tests:
+  - interval: 30s
+    input_series: [{{series: 'mend_failure_watch_heartbeat_seconds{{instance="a"}}', values: '0 30 60 60 60 60 60 60 60 60 60 60'}}]
+    alert_rule_test:
+      - {{eval_time: 2m, alertname: MendstreamFailureWatchSilent, exp_alerts: []}}
+      - {{eval_time: 5m, alertname: MendstreamFailureWatchSilent, exp_alerts: [{{exp_labels: {{severity: critical}}}}]}}
+  - interval: 30s
+    input_series: [{{series: 'up', values: '1x20'}}]
+    alert_rule_test:
+      - {{eval_time: 2m, alertname: MendstreamFailureWatchSilent, exp_alerts: [{{exp_labels: {{severity: critical}}}}]}}
+"""
+
+
+def test_a_failure_watch_that_is_silent_or_gone_raises_the_alarm(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yml"
+    loaded = yaml.safe_load((COMPOSE / "rules.yml").read_text())
+    for rule in loaded["groups"][0]["rules"]:
+        rule.pop("annotations")
+    rules.write_text(yaml.safe_dump(loaded))
+    (tmp_path / "test.yml").write_text(_SILENT.format(rules=rules))
+    assert "SUCCESS" in run("promtool", "test", "rules", str(tmp_path / "test.yml"))
 
 
 def test_alertmanager_takes_its_configuration() -> None:
@@ -89,7 +116,7 @@ def test_every_mounted_secret_is_made(tmp_path: Path) -> None:
 
 def test_rules_speak_of_metrics_that_exist() -> None:
     text = (COMPOSE / "rules.yml").read_text()
-    known = {family.name for family in BusCollector([]).collect()}
+    known = {family.name for family in BusCollector([]).collect()} | {HEARTBEAT}
     named = {name.removesuffix("_total") for name in re.findall(r"\bmend_\w+", text)}
     assert named
     assert named <= known

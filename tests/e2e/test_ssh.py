@@ -19,7 +19,8 @@ from adapters.ssh.probes import CONTAINERS_KEPT, UNITS_KEPT
 from adapters.ssh.remote import Remote
 from adapters.ssh.world import HostsWorld
 from schemas.action import Investigate, RestartContainer, RestartUnit
-from schemas.evidence import Check, UnitView
+from schemas.evidence import UnitView
+from schemas.preflight import Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, Tier
 from tests.e2e.sshd import SSHD, Proxy, TestHost, running_host, until

@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import events as e
+from schemas import learning as f
 from schemas import words as w
 from schemas.action import Action, RestartWorkload, ScaleWorkload
 from schemas.codec import decode, encode, peek
 from schemas.errors import InvalidIdentifier, UndecodableEvent, UnknownEventType
 from schemas.event import Event
-from schemas.evidence import BlastRadius, Check, Judgement
 from schemas.identity import derived_id, is_identifier, new_id, time_of
+from schemas.judgement import Judgement
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -82,6 +84,7 @@ SAMPLES: tuple[Event, ...] = (
     e.ApprovalWithdrawn(**decision(reason="resolved")),  # type: ignore[arg-type]
     e.ActionHeld(**head(), proposal=ID, action=RESTART, rule="shadow", reason="r", mode=w.Mode.SHADOW),  # type: ignore[arg-type]
     e.VoteCast(**head(), approval=ID, action_hash="h", person="ana", choice=w.Choice.SIGN, origin="cli", proof="p"),  # type: ignore[arg-type]
+    f.FeedbackGiven(**head(), person="ana", rating=4, origin="cli", note="n", instead="i", operations=(ID,), proof="p"),  # type: ignore[arg-type]
     e.ExecutionStarted(**decision(operation=ID, attempt=1, token=7)),  # type: ignore[arg-type]
     FINISHED,
     e.VerificationFinished(
@@ -96,12 +99,18 @@ SAMPLES: tuple[Event, ...] = (
     ),
     e.FailureClassified(**head(), subject=ID, failure=w.FailureClass.TIMEOUT, risk=w.Risk.LOW, confidence=0.4, summary="s"),  # type: ignore[arg-type]
     e.PeopleAsked(**head(), subject=ID, reason="r", question="q"),  # type: ignore[arg-type]
+    e.RepairWanted(**head(), subject=ID, operation=ID, action=RESTART, failure=w.FailureClass.TIMEOUT, reason="r"),  # type: ignore[arg-type]
+    e.RepairNotProposed(**head(), repair=ID, operation=ID, action=RESTART, reason="its dry run failed"),  # type: ignore[arg-type]
+    e.GroupOutage(**head(), group="gate", source_topic="votes", partition=0, stopped=True, since=AT, waiting=7, oldest=301.5),  # type: ignore[arg-type]
     e.TrustChanged(**head(), pattern="restart:prod/shop/api", before=1, after=2, reason="verified"),  # type: ignore[arg-type]
     e.LessonLearned(**head(), lesson=ID, pattern="p", action=RESTART, verdict=w.Verdict.FAILED, summary="s"),  # type: ignore[arg-type]
+    f.FeedbackKept(**head(), feedback=ID, person="ana", rating=4, counts=True, effects=("trust",)),  # type: ignore[arg-type]
+    f.PlaybookChanged(**head(), playbook="restart", playbook_version=2, before="draft", after="approved", why="w"),  # type: ignore[arg-type]
     e.ApprovalDue(**head(), approval=ID),  # type: ignore[arg-type]
     e.ExecutionRetryDue(**head(), approval=ID, attempt=2),  # type: ignore[arg-type]
     e.VerificationDue(**head(), finished=FINISHED, look=1, until=AT),  # type: ignore[arg-type]
     e.IncidentCloseDue(**head()),  # type: ignore[arg-type]
+    e.IncidentIdleDue(**head()),  # type: ignore[arg-type]
     e.DeadLettered(
         **head(),  # type: ignore[arg-type]
         source_topic="signals",

@@ -13,7 +13,8 @@ from adapters.ports import Applied, Preflight
 from schemas.action import Action, DeletePod, EvictPod, is_observation
 from schemas.event import Output
 from schemas.events import ActionApproved, ActionHeld, ActionProposed, ApprovalRequested, IncidentOpened, IncidentResolved
-from schemas.evidence import BlastRadius, Check, Snapshot
+from schemas.evidence import Snapshot
+from schemas.preflight import BlastRadius, Check
 from schemas.secret import Secret, SecretUrl
 from schemas.target import Target
 from schemas.words import CheckResult, Disposition, Severity, Tier

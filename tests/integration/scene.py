@@ -18,6 +18,7 @@ from schemas.events import (
     ActionApproved,
     ActionProposed,
     ActionRejected,
+    ApprovalDue,
     ApprovalRequested,
     ExecutionFinished,
     ExecutionRetryDue,
@@ -30,10 +31,11 @@ from schemas.events import (
     VerificationFinished,
     VoteCast,
 )
-from schemas.evidence import BlastRadius, Check, Judgement
 from schemas.identity import new_id, time_of
+from schemas.judgement import Judgement
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
-from schemas.words import ApprovalState, CheckResult, Choice, Disposition, Health, Mode, Outcome, Severity, Source, Tier, Verdict
+from schemas.words import ApprovalState, CheckResult, Choice, Disposition, Health, Mode, Outcome, Risk, Severity, Source, Tier, Verdict
 from sql import approvals, event_log, signals
 from sql.approvals import ApprovalRow
 from sql.database import Connection, Database
@@ -62,6 +64,7 @@ _TELLERS: dict[type[Event], str] = {
     ActionProposed: "propose",
     ActionApproved: "gate",
     ActionRejected: "gate",
+    ApprovalDue: "gate",
     IncidentOpened: "ingest",
     IncidentUpdated: "ingest",
     IncidentResolved: "ingest",
@@ -157,9 +160,16 @@ class Scene:
         place = (event.operation, approval, event.incident, event.action.target.key, msgspec.json.encode(event.action).decode())
         await self.database.fetch(_OPERATION, *place, str(done), self.now, event.outcome.value)
 
+    async def allow(self, event: ExecutionFinished) -> None:
+        """The row of the approval by which an operation was run without a person."""
+        agreed: dict[str, Any] = {"action_hash": "h", "risk": Risk.LOW, "automatic": True}
+        approved = ActionApproved(**self.header(event.incident), approval=event.operation, action=event.action, **agreed)
+        await self._decide(approved, ApprovalState.APPROVED, automatic=True)
+
     async def _decide(self, event: ActionApproved | ActionRejected, state: ApprovalState, *, automatic: bool) -> None:
         """The row of an approval that was decided, where there is none."""
-        plain: dict[str, Any] = {"proposer": "propose", "rule": "risk", "mode": Mode.AUTO, "trust_score": 0, "inputs": {}, "evidence": ""}
+        plain: dict[str, Any] = {"proposer": "propose", "rule": "risk", "mode": Mode.AUTO, "trust_score": 0, "evidence": ""}
+        plain["inputs"] = {"source": "template", "situation": {"proven": True}}
         about: dict[str, Any] = {"incident": event.incident, "action": event.action, "target": event.action.target, "place": ""}
         times = {"requested_at": self.now, "expires_at": self.now, "decided_at": self.now}
         risks: dict[str, Any] = {"severity": Severity.P2, "risk": "medium", "needed": 0}
@@ -218,7 +228,7 @@ class Scene:
     async def join(self, connection: Connection, incident: str, target: Target, labels: dict[str, str]) -> None:
         """The alert with these labels is one of the incident's."""
         alert = labels["alertname"]
-        await signals.count_alert(connection, incident, alert=alert, anomaly=f"{alert} {target.key}", labels=labels, at=self.now)
+        await signals.count_alert(connection, incident, alert=alert, anomaly=f"{alert} {target.key}", labels=labels)
 
     async def resolve(self, incident: str) -> None:
         async with self.database.transaction() as connection:

@@ -20,6 +20,7 @@ import pytest
 from ops.demo.payloads import webhook
 from ops.sandbox import Kubectl
 from schemas.events import EVENT_TYPES, TOPICS
+from sql.database import Database
 from tests.integration.mend_process import ANA, BEN, ROOT, SETTINGS, Mend, end, installation, until
 
 pytestmark = pytest.mark.slow
@@ -78,7 +79,23 @@ def approval(mend: Mend) -> str:
 
 def test_help_names_every_command(mend: Mend) -> None:
     text = mend.said("--help")
-    for name in ("up", "demo", "streams", "event", "trace", "dead", "approvals", "incidents", "playbooks", "trust", "send-alert", "doctor"):
+    for name in (
+        "up",
+        "demo",
+        "streams",
+        "event",
+        "trace",
+        "dead",
+        "replay",
+        "approvals",
+        "incidents",
+        "playbooks",
+        "trust",
+        "learn",
+        "knowledge",
+        "send-alert",
+        "doctor",
+    ):
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
     assert "stage " not in text
     assert mend("streams", code=2).stdout.startswith("Usage: mend streams")
@@ -271,6 +288,27 @@ def test_two_people_sign_and_what_they_signed_is_done(mend: Mend, approval: str,
     assert re.search(r"TrustChanged .*rollback:\S+: 0 → 1", mend.said("trace", incident))
 
 
+def test_a_person_rates_what_was_done_and_is_told_what_that_moved(mend: Mend, incident: str) -> None:
+    rate = ("learn", "feedback", incident, "--rating")
+    assert "is not listed under [people]" in mend.wrong(*rate, "5")
+    assert "there is no incident nothing" in mend.wrong(
+        "learn", "feedback", "nothing", "--rating", "5", "--as", "ana", MEND_PERSON_TOKEN=ANA
+    )
+    told = mend.json(*rate, "5", "--note", f"quick {ESCAPE}", "--override", "nothing", "--as", "ana", MEND_PERSON_TOKEN=ANA)
+    assert (told["kept"], told["counts"], told["person"]) == (True, True, "ana")
+    assert any(re.fullmatch(r"trust of rollback:\S+ 1 → 2", effect) for effect in told["effects"]), told
+    assert mend.json("trust", "ls")[0]["score"] == 2
+    shown = mend.said("incidents", "show", incident)
+    assert re.search(r"^feedback +ana: 5 of 5: quick .*; done instead: nothing$", shown, re.MULTILINE)
+    assert re.search(r"^diagnoses +(borne out|not known).*\(template templates\)$", shown, re.MULTILINE)
+    assert re.search(r"^declared +held: roll back deployment shop/web", shown, re.MULTILINE)
+    assert re.search(r"FeedbackGiven .*ana: 5 of 5, quick", mend.said("trace", incident))
+    (learned,) = [row for row in mend.json("playbooks", "ls") if row["name"].startswith("learned-")]
+    assert learned["confidence"] == 0.6
+    behind = mend.said("playbooks", "show", learned["name"])
+    assert re.search(rf"^learned from +{incident} at .*: roll back deployment shop/web", behind, re.MULTILINE)
+
+
 def test_an_alert_that_is_no_alert_is_refused_with_its_reason(mend: Mend) -> None:
     assert "the API answered 400" in mend.wrong("send-alert", "-", stdin='{"version": "4"}')
     assert "the API answered 401" in mend.wrong("send-alert", "-", stdin="{}", MEND_HTTP_TOKEN="another token altogether")
@@ -336,13 +374,32 @@ def test_a_playbook_of_the_catalogue_proposes_once_it_is_approved(mend: Mend) ->
     assert "alerts: 1 of 1, weight 0.35: alert KubePodCrashLooping" in text
 
 
-def test_migrations_and_projections(mend: Mend) -> None:
+def test_projections_are_compared_and_rebuilt(mend: Mend) -> None:
     assert mend.said("migrate") == "nothing to apply: the database is up to date\n"
     before = mend.json("trust", "ls")
     assert mend.json("projections", "rebuild", "trust")["name"] == "trust"
     assert mend.json("trust", "ls") == before
     assert "lessons is rebuilt" in mend.said("projections", "rebuild", "lessons")
     assert "'trusts' is no projection: expected one of" in mend.wrong("projections", "rebuild", "trusts")
+    assert "trust_ledger=" in mend.said("projections", "ls")
+    (trust,) = (one for one in mend.json("projections", "status") if one["name"] == "trust")
+    assert (trust["rebuilt_at"] is None, trust["verified_at"]) == (False, None)
+    assert "rows are what the event log says" in mend.said("projections", "verify", "trust", "recurrence")
+    asyncio.run(_spoil(mend, "INSERT INTO repairs VALUES ('spoiled', 'restart', 9, 9, 0)"))
+    said = mend("projections", "verify", "repairs", code=1).stdout
+    assert "1 rows differ" in said
+    assert "anomaly=spoiled" in said
+    assert "no such row" in said
+    mend("projections", "rebuild", "repairs")
+    assert mend.json("projections", "verify", "repairs")[0]["differing"] == 0
+
+
+async def _spoil(mend: Mend, query: str) -> None:
+    database = await Database(mend.run.postgres.reveal(), size=1).open()
+    await database.fetch(query)
+    audited = await database.fetch("SELECT about, state FROM audit_log WHERE what = 'projection rebuilt' ORDER BY at")
+    await database.close()
+    assert [tuple(row) for row in audited] == [("projection trust", "success"), ("projection lessons", "success")]
 
 
 def test_every_event_has_a_schema(mend: Mend) -> None:

@@ -104,7 +104,9 @@ def test_the_catalogue_is_imported_as_drafts_and_is_left_as_it_is(mend: Mend) ->
     assert mend("import", "--builtin").count("draft: ") == 40
     assert mend("import", "--builtin") == "nothing is new\n"
     assert set(statuses(mend).values()) == {"1 draft"}
-    assert {one["mode"] for one in json.loads(mend("ls", "--json"))} == {"assist"}
+    listed = json.loads(mend("ls", "--json"))
+    assert {one["mode"] for one in listed} == {"assist"}
+    assert (listed[0]["rate"], listed[0]["interval"]) == (None, {"low": 0.0, "high": 1.0})
     assert "nothing is named to import" in mend("import", code=1)
 
 

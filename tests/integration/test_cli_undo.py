@@ -22,7 +22,7 @@ from ops.settings import Settings
 from schemas.action import RestartWorkload, RollBackWorkload
 from schemas.codec import decode
 from schemas.events import ActionProposed
-from schemas.evidence import Check
+from schemas.preflight import Check
 from schemas.secret import SecretUrl
 from schemas.target import Kind, Target
 from schemas.words import ApprovalState, CheckResult, FailureClass, Risk

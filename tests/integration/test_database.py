@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from sql.database import Connection, Database
 from sql.errors import StoreUnavailable
+from tests.patience import PATIENCE
 
 _SIGNAL = "DO $$ BEGIN RAISE EXCEPTION 'as the server would' USING ERRCODE = '{}'; END $$"
 
@@ -60,3 +62,40 @@ async def test_of_two_that_deadlock_one_is_told_to_come_back(database: Database)
     ends = await asyncio.gather(meet(1, 2), meet(2, 1), return_exceptions=True)
     assert [type(end) for end in ends if end is not None] == [StoreUnavailable]
     await database.fetch("DROP TABLE places")
+
+
+async def test_a_server_that_says_that_it_ends_before_its_line_does_is_an_outage(
+    postgres_url: str, database: Database, tmp_path: Path
+) -> None:
+    """As when a neighbour was killed: every connection is told of it, and its end comes a moment later."""
+    place, _, folder = postgres_url.rpartition("?host=")
+    ended = asyncio.Event()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The end of the first line does not come through."""
+        answers, requests = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+        asking = asyncio.create_task(carry(reader, requests))
+        await carry(answers, writer)
+        if ended.is_set():
+            writer.close()
+        ended.set()
+        await asking
+        for end in (writer, requests):
+            end.close()
+
+    async with await asyncio.start_unix_server(serve, tmp_path / ".s.PGSQL.5432"):
+        behind = await Database(f"{place}?host={tmp_path}", size=1).open()
+        ((backend,),) = await behind.fetch("SELECT pg_backend_pid()")
+        await database.fetch("SELECT pg_terminate_backend($1)", backend)
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)  # what was told is heard
+        with pytest.raises(StoreUnavailable):
+            await behind.fetch("SELECT 1")
+        assert [tuple(row) for row in await behind.fetch("SELECT 1")] == [(1,)]
+        await behind.close()

@@ -13,7 +13,7 @@ from ops.facts.dossier import Dossier
 from ops.facts.way_back import find_way_back
 from schemas.action import ScaleWorkload
 from schemas.events import ActionApproved, ActionProposed, ApprovalRequested, ApprovalSigned, ExecutionFinished, PeopleAsked
-from schemas.evidence import BlastRadius
+from schemas.preflight import BlastRadius
 from schemas.target import Target
 from schemas.words import CheckResult, Outcome, Severity, Tier
 from stages.failure_watch.stage import FailureWatch

@@ -11,7 +11,8 @@ from adapters.errors import Transient
 from adapters.ports import Applied, Preflight
 from schemas.action import Action, DiagnoseHost, PruneImages, RestartUnit, is_observation
 from schemas.events import ExecutionFinished, ExecutionRetryDue
-from schemas.evidence import BlastRadius, Sensor, Snapshot
+from schemas.evidence import Sensor, Snapshot
+from schemas.preflight import BlastRadius
 from schemas.target import Kind, Target
 from schemas.words import Outcome, Tier
 from sql.database import Database

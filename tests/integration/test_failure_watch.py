@@ -206,7 +206,7 @@ async def test_nobody_is_bothered_by_what_went_well_or_only_looked(scene: Scene,
         scene.verified(scene.finished()),
         scene.verified(look, Verdict.DEGRADED),
         scene.verified(scene.finished(outcome=Outcome.FAILED), Verdict.FAILED),
-        dead(scene, group="failure_watch"),
+        dead(scene, group="failure_watch", source_topic="dead", original_type="DeadLettered"),
     ]
     assert [await scene.handle(watch, event) for event in quiet] == [[]] * len(quiet)
 

@@ -25,8 +25,8 @@ from schemas.events import (
     PeopleAsked,
     VoteRefused,
 )
-from schemas.evidence import BlastRadius, Check
 from schemas.identity import new_id
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind
 from schemas.words import ApprovalState, CheckResult, Disposition, Mode, Outcome, Risk, Severity, Tier
 from sql import approvals, decisions, incidents, trust

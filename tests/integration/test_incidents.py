@@ -46,9 +46,9 @@ async def test_the_labels_of_ten_alerts_are_told_and_the_names_of_more(database:
     async with database.transaction() as connection:
         for number in range(12):
             labels = {"alertname": f"A{number}", "pod": "one"}
-            await signals.count_alert(connection, incident, alert=f"A{number}", anomaly=f"A{number} x", labels=labels, at=NOW)
+            await signals.count_alert(connection, incident, alert=f"A{number}", anomaly=f"A{number} x", labels=labels)
         other = {"alertname": "A0", "pod": "two"}
-        again = await signals.count_alert(connection, incident, alert="A0", anomaly="A0 x", labels=other, at=NOW)
+        again = await signals.count_alert(connection, incident, alert="A0", anomaly="A0 x", labels=other)
     assert again == 0
     async with database.connection() as connection:
         row = await incidents.get_incident(connection, incident)

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from bus.handler import Reject, Retry
-from schemas.events import IncidentClosed, IncidentCloseDue
+from schemas.event import Event
+from schemas.events import IncidentClosed, IncidentCloseDue, IncidentOpened
 from schemas.identity import new_id
 from schemas.words import Disposition, IncidentState, Severity, SignalStatus
-from sql import incidents
+from sql import incidents, recurrence
 from sql.database import Database
+from sql.recurrence import RecurrenceRow
 from tests.integration.ingest_scene import API, API_TARGET, START, Scene, opened, resolved, updated
 
 
@@ -111,24 +113,29 @@ async def test_a_refire_opens_a_new_incident_and_is_counted(scene: Scene) -> Non
     async with scene.database.transaction() as connection:
         await incidents.mark_mitigating(connection, first.incident, automatic=True)
         await incidents.record_outcome(connection, first.incident, succeeded=True, effectiveness=5, notes="")
-    assert resolved(await scene.end(since=0, until=10))[0].disposition is Disposition.AUTO_REPAIRED
+    ended = resolved(await scene.end(since=0, until=10))[0]
+    assert ended.disposition is Disposition.AUTO_REPAIRED
     second = opened(await scene.fire(since=20))
     assert second.incident != first.incident
     assert (second.anomaly, second.recurrence) == (first.anomaly, 2)
-    async with scene.database.connection() as connection:
-        recurrence = await incidents.get_recurrence(connection, first.anomaly)
-    assert recurrence is not None
-    assert recurrence.count == 2
-    assert {word: n for word, n in recurrence.dispositions.items() if n} == {Disposition.AUTO_REPAIRED: 1}
+    counted = await recurrence_after(scene, second, ended, first)
+    assert (counted.count, counted.last_at) == (2, second.at)
+    assert {word: n for word, n in counted.dispositions.items() if n} == {Disposition.AUTO_REPAIRED: 1}
+
+
+async def recurrence_after(scene: Scene, first: IncidentOpened, *events: Event) -> RecurrenceRow:
+    """How often the problem of the first event came, once these are taken."""
+    async with scene.database.transaction() as connection:
+        await recurrence.take(connection, [first, *events])
+        found = await recurrence.get_recurrence(connection, first.anomaly)
+    assert found is not None
+    return found
 
 
 async def test_an_alert_counts_once_for_each_incident(scene: Scene) -> None:
     event = opened(await scene.fire("f1"))
-    await scene.fire("f2")
-    async with scene.database.connection() as connection:
-        recurrence = await incidents.get_recurrence(connection, event.anomaly)
-    assert recurrence is not None
-    assert recurrence.count == 1
+    joined = updated(await scene.fire("f2"))
+    assert (await recurrence_after(scene, event, joined, event)).count == 1
 
 
 @pytest.mark.parametrize(
@@ -173,7 +180,7 @@ async def test_the_disposition_says_what_happened(
 async def test_what_is_verified_after_the_alert_has_ended_becomes_the_disposition(
     scene: Scene, automatic: bool | None, rejected: bool, succeeded: bool, expected: Disposition
 ) -> None:
-    """Verification takes minutes, and the alert may end before. Each problem of the incident counts it once, however often it is told."""
+    """Verification takes minutes, and the alert may end before."""
     first = opened(await scene.fire("f1"))
     await scene.fire("f2", labels=API | {"alertname": "Slow"})
     async with scene.database.transaction() as connection:
@@ -189,11 +196,6 @@ async def test_what_is_verified_after_the_alert_has_ended_becomes_the_dispositio
         async with scene.database.transaction() as connection:
             await incidents.record_outcome(connection, first.incident, succeeded=succeeded, effectiveness=4, notes="")
     assert (await scene.row(first.incident)).disposition is expected
-    async with scene.database.connection() as connection:
-        for anomaly in (first.anomaly, first.anomaly.replace(first.alert, "Slow")):
-            recurrence = await incidents.get_recurrence(connection, anomaly)
-            assert recurrence is not None
-            assert {word: n for word, n in recurrence.dispositions.items() if n} == {expected: 1}
 
 
 async def test_one_signed_action_makes_the_whole_incident_a_persons(scene: Scene) -> None:

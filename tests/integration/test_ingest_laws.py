@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.events import SignalReceived
+from sql import recurrence
 from sql.database import Database
+from sql.outbox import unsettled
 from tests.integration.ingest_scene import API, Scene
 
 WEB = API | {"deployment": "web", "severity": "critical"}
@@ -34,6 +36,8 @@ async def check_counts(database: Database) -> None:
         " OR (i.state IN ('INVESTIGATING', 'MITIGATING')) <> (i.firing > 0)"
     )
     assert wrong == []
+    async with database.transaction() as connection:
+        await recurrence.take(connection, await unsettled(connection))
     recurrences = await database.fetch(
         "SELECT anomaly FROM recurrences r WHERE count <> (SELECT count(*) FROM incident_alerts a WHERE a.anomaly = r.anomaly)"
         " OR auto_repaired + human_approved + rejected + self_resolved <> (SELECT count(*) FROM incident_alerts a"
@@ -43,7 +47,7 @@ async def check_counts(database: Database) -> None:
 
 
 async def cleared(database: Database) -> None:
-    await database.fetch("TRUNCATE incidents, signals, incident_alerts, recurrences, incident_timeline, outbox")
+    await database.fetch("TRUNCATE incidents, signals, incident_alerts, recurrences, recurrence_ledger, incident_timeline, outbox")
 
 
 @pytest.mark.slow

@@ -17,11 +17,11 @@ import yaml
 
 from adapters.errors import Transient, WrongSettings
 from adapters.kubernetes import connect, plugin
+from ops.clusters import open_worlds
 from ops.demo.payloads import webhook
 from ops.examination.finding import Level
 from ops.examination.world import of_clusters
 from ops.settings import ClusterSettings, Settings
-from ops.wiring import open_worlds
 from schemas.action import RestartWorkload
 from schemas.target import Kind, Target
 from schemas.text import clean

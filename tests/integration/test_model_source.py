@@ -24,7 +24,8 @@ from schemas.secret import Secret
 from schemas.target import Kind, Target
 from schemas.words import Risk, Severity, Source
 from sql.database import Database
-from sql.trust import fold_all
+from sql.keys import BEGINNING
+from sql.trust import fold_keys
 from stages.propose.case import Case
 from stages.propose.model.source import ModelSource
 from stages.propose.playbooks.source import PlaybookSource
@@ -319,7 +320,7 @@ async def test_an_objection_of_the_critic_demands_a_person_at_the_lowest_risk_to
 ) -> None:
     async with scene.database.transaction() as connection:
         await connection.execute(TRUSTED, "restart:prod/shop/api", scene.now, trust)
-        await fold_all(connection)
+        await fold_keys(connection, {"restart:prod/shop/api": BEGINNING})
     scene.server.script = critic("the log shows that\nthe database is away")
     found = await scene.decided(scene.source(critic=True), severity=severity)
     assert found.decision.risk_after is Risk.LOW

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bus.memory import MemoryBus
 from ops.sandbox.kubectl import settled, unready, waiting
 from schemas.events import IncidentResolved, VerificationFinished
-from schemas.evidence import Judgement
+from schemas.judgement import Judgement
 from schemas.target import Target
 from schemas.words import Disposition, Ground, Health, Outcome, Severity, Verdict
 from stages.failure_watch.stage import FailureWatch
@@ -95,7 +95,9 @@ async def test_what_healed_is_told_once_and_after_its_hold_down(scene: Healing) 
     await scene.kubectl.until(target, settled)
     verdict, messages = await told(scene, target, VerifyOptions(settle=0.05, interval=0.05, hold_down=0.5))
     assert (verdict.verdict, verdict.held >= 0.5) == (Verdict.SUCCESS, True)
-    assert [message.split(":")[0] for message in messages] == ["APPROVED by itself ()", "DONE, NOT YET VERIFIED", "HEALED"]
+    *said, drafted = messages
+    assert [message.split(":")[0] for message in said] == ["APPROVED by itself ()", "DONE, NOT YET VERIFIED", "HEALED"]
+    assert re.fullmatch(r"playbook learned-[0-9a-f]{12} version 1 was drafted", drafted)
 
 
 @pytest.mark.parametrize("disposition", list(Disposition))

@@ -9,7 +9,8 @@ import pytest
 
 from schemas.action import Action, RestartWorkload, RollBackWorkload
 from schemas.events import ApprovalRequested
-from schemas.evidence import BlastRadius, Check, GitOps
+from schemas.evidence import GitOps
+from schemas.preflight import BlastRadius, Check
 from schemas.words import CheckResult, Mode, Tier
 from sql.database import Database
 from stages.gate.options import GateOptions

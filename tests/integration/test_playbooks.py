@@ -139,6 +139,7 @@ async def test_what_was_learned_before_is_the_first_version_of_a_playbook(scene:
         for number, body in enumerate(steps):
             await connection.execute(_OLD, str(number), f'Odd "one" {number}', symptoms, body)
         await connection.execute(text)
+        await connection.execute("ALTER TABLE playbooks ADD COLUMN decided_at timestamptz")
         rows = sorted(await playbooks.list_playbooks(connection), key=lambda row: row.alert)
     restart, back, scale = rows
     assert (restart.version, restart.status, restart.changed_by) == (1, PlaybookStatus.APPROVED, "learn/a")

@@ -23,7 +23,7 @@ from tests.integration.scene import deployment, gate, only, requested, row
 from tests.unit.playbook_cases import playbook
 from tests.unit.snapshots import snapshot
 
-READS = ("/v1/incidents", "/v1/approvals", "/v1/trust", "/v1/playbooks")
+READS = ("/v1/incidents", "/v1/approvals", "/v1/trust", "/v1/playbooks", "/v1/knowledge")
 
 
 @pytest_asyncio.fixture

@@ -19,10 +19,10 @@ from ops.api import answers, connections, voting
 from ops.api.application import build_api
 from ops.api.guard import Guard
 from ops.channels import door
+from ops.clock import now
 from ops.settings import Settings
 from ops.settings.model import ApiSettings
 from ops.tokens import Role
-from ops.wiring import now
 from schemas.secret import Secret, Token
 from sql.database import Database
 from sql.people import revoke_tokens

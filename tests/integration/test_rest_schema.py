@@ -12,7 +12,10 @@ from ops.settings import Settings
 from ops.settings.model import ApiSettings
 from ops.tokens import Role
 from sql.database import Database
+from stages.learn.stage import Learn
+from tests.integration.bus.ground import running
 from tests.integration.desk import desk
+from tests.integration.scene import KEYS
 from tests.integration.test_rest_events import served
 
 pytestmark = pytest.mark.slow
@@ -24,7 +27,8 @@ async def test_schemathesis_finds_nothing(redis_url: str, database: Database, tm
         token = await api.let_in("ann", Role.ADMIN)
         await api.waiting()
         api.application = api.built(Settings(api=ApiSettings(rate=1_000_000, address_rate=1_000_000)))
-        async with api.counting(), served(api) as url:
+        learn = Learn(database, KEYS)
+        async with api.counting(), running(api.bus, learn, clock=lambda: api.scene.now), served(api) as url:
             asked = await asyncio.create_subprocess_exec(
                 *(SCHEMATHESIS, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {token}"),
                 *("--exclude-path", "/v1/events"),  # its answer has no end: test_rest_events asks
@@ -36,4 +40,4 @@ async def test_schemathesis_finds_nothing(redis_url: str, database: Database, tm
             )
             said = (await asked.communicate())[0].decode(errors="replace")
     assert asked.returncode == 0, said[-12_000:]
-    assert "13 selected / 14 total" in said, said[:3000]
+    assert "18 selected / 19 total" in said, said[:3000]

@@ -16,6 +16,7 @@ from adapters.errors import Transient, UnknownCluster, WrongSettings
 from adapters.prometheus.options import PrometheusOptions
 from adapters.ssh.options import HostOptions
 from adapters.worlds import Worlds
+from ops.clusters import cluster_names, default_cluster, open_worlds, require_files_of_hosts
 from ops.errors import NoCluster, SettingsWrong, StageCrashed
 from ops.process import AtOnce
 from ops.settings import ClusterSettings, Settings
@@ -29,13 +30,9 @@ from ops.wiring import (
     PROCESSES,
     STAGES,
     Parts,
-    cluster_names,
-    default_cluster,
     groups_of_topics,
     make_stage,
     open_metrics,
-    open_worlds,
-    require_files_of_hosts,
     stages_named,
     topology,
 )
@@ -99,7 +96,8 @@ def test_a_stage_imports_no_driver_that_it_does_not_need(name: str, database: Da
     code = f"""
 import asyncio, sys
 from ops.settings import Settings
-from ops.wiring import Parts, make_stage, open_worlds
+from ops.clusters import open_worlds
+from ops.wiring import Parts, make_stage
 from schemas.secret import Secret
 async def main():
     worlds = await open_worlds(Settings(), sandbox="http://127.0.0.1:1") if {name in NEEDS_WORLD} else None
@@ -317,7 +315,8 @@ def test_propose_asks_from_outside_and_stays_small() -> None:
 import asyncio, sys
 from datetime import datetime, UTC
 from ops.settings import Settings
-from ops.wiring import Parts, make_stage, open_metrics, open_worlds
+from ops.clusters import open_worlds
+from ops.wiring import Parts, make_stage, open_metrics
 from schemas.secret import Secret
 from schemas.target import Kind, Target
 from adapters.prometheus.options import PrometheusOptions

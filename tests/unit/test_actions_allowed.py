@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import AdapterError, Failed, OutcomeUnknown, Refused, TargetMissing, Transient, UnknownCluster, WrongSettings
 from schemas.action import RestartWorkload, ScaleWorkload, action_hash
-from schemas.evidence import BlastRadius
+from schemas.preflight import BlastRadius
 from schemas.target import Kind, Target
 from schemas.words import ApprovalState, Choice, Mode, Risk, Severity, Tier
 from sql.approvals import ApprovalRow, SignatureRow

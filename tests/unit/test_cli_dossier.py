@@ -11,7 +11,8 @@ from ops.facts.way_back import Now, Origin, WayBack
 from schemas.action import Action, RestartWorkload, ScaleWorkload
 from schemas.codec import decode, encode
 from schemas.events import ActionProposed
-from schemas.evidence import Check, GitOps
+from schemas.evidence import GitOps
+from schemas.preflight import Check
 from schemas.words import ApprovalState, CheckResult, Mode, Risk, Severity, Source
 from sql.approvals import ApprovalRow
 from tests.unit.snapshots import NOW, TARGET

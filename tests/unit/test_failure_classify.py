@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +38,21 @@ def test_the_class_of_an_error(text: str, failure: FailureClass) -> None:
     assert class_of(text) is failure
 
 
+TEXTS: dict[str, list[tuple[str, str]]] = yaml.safe_load((Path(__file__).parents[1] / "data" / "failures.yaml").read_text())
+
+
+@pytest.mark.parametrize("origin", TEXTS)
+def test_real_errors_get_their_class(origin: str) -> None:
+    found = {text: class_of(text).value for text, _ in TEXTS[origin]}
+    assert found == dict(TEXTS[origin])
+
+
+def test_there_are_many_real_errors_of_every_class() -> None:
+    known = [failure for rows in TEXTS.values() for _, failure in rows]
+    assert len(known) >= 60
+    assert {*known} == {failure.value for failure in FailureClass}
+
+
 def test_the_first_text_that_says_anything_decides() -> None:
     assert class_of("it went wrong", "connection refused", "forbidden") is FailureClass.NETWORK
 
@@ -53,6 +71,9 @@ def test_any_text_has_a_class(text: str) -> None:
         ("rollback", Risk.MEDIUM),
         ("restart", Risk.LOW),
         ("restart-unit", Risk.LOW),
+        ("reload-nginx", Risk.LOW),
+        ("truncate-log", Risk.LOW),
+        ("prune-volumes", Risk.CRITICAL),
         ("cordon", Risk.MEDIUM),
     ],
 )

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.action import Action, CordonNode, EvictPod, Investigate, RestartWorkload, SetAutoscalerBounds
-from schemas.evidence import BlastRadius, Check, OwnerView, Snapshot
+from schemas.evidence import OwnerView, Snapshot
+from schemas.preflight import BlastRadius, Check
 from schemas.target import Kind, Target
 from schemas.words import CheckResult, IncidentState, Mode, Risk, Severity, Tier
 from stages.gate.options import Cooldown, GateOptions

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.evidence import BlastRadius, Check
 from schemas.located_yaml import LIMIT
+from schemas.preflight import BlastRadius, Check
 from schemas.words import CheckResult, Mode, Risk, Severity, Source, Tier
 from stages.gate.policy import Ruling, Traffic, rule_on
 from stages.gate.policy_file import LAWS, PolicyWrong, default_policy, read_policy

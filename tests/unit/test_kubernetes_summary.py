@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.evidence import (
-    BudgetView,
-    ConditionView,
-    EventView,
-    GitOps,
-    NodeView,
-    OwnerView,
-    RevisionView,
-    Sensor,
-    Snapshot,
-)
+from schemas.evidence import BudgetView, ConditionView, EventView, GitOps, NodeView, OwnerView, RevisionView, Sensor, Snapshot
 from schemas.summary import summary
 from schemas.usage import UsageView
 from tests.unit.snapshots import NOW, TARGET, autoscaler, pod, snapshot

@@ -132,6 +132,8 @@ ZERO_MEANS = {
     "verify.weights.metrics": "does not count",
     "verify.weights.regression": "does not count",
     "failure_watch.quiet": "people are asked about each dead letter",
+    "failure_watch.idle": "nobody is asked about an incident in which nothing happens",
+    "failure_watch.playbook_failures": "no playbook loses its approval for its failures",
     "failure_watch.unhealed": "no way back is proposed for its score",
     "bus.backoff": "again at once",
     "bus.backoff_limit": "again at once",

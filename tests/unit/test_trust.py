@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,13 +14,16 @@ from schemas.action import Investigate, RestartWorkload
 from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, VerificationFinished
 from schemas.identity import derived_id, new_id
-from schemas.target import Kind, Target
-from schemas.words import Outcome, Risk, Severity, Verdict
-from sql.playbooks import fold as fold_playbook
+from schemas.target import Kind as TargetKind
+from schemas.target import Target
+from schemas.words import Ground, Outcome, Risk, Severity, Verdict
+from sql.playbook_confidence import fold_confidence
+from sql.playbook_signals import Kind, Signal, kind_of, weight_of
+from sql.playbook_statistics import fold as fold_playbook
 from sql.trust import LedgerRow, Move, TrustRow, entry_of, fold, step
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-TARGET = Target(cluster="prod", namespace="shop", kind=Kind.DEPLOYMENT, name="api")
+TARGET = Target(cluster="prod", namespace="shop", kind=TargetKind.DEPLOYMENT, name="api")
 RESTART = RestartWorkload(target=TARGET)
 PATTERN = "restart:prod/shop/api"
 
@@ -128,10 +132,10 @@ def test_law_any_order_and_any_repetition_come_to_the_same_trust(case: tuple[lis
 @given(entries)
 def test_law_the_score_is_the_successes_since_the_last_setback(rows: list[LedgerRow]) -> None:
     ordered = sorted(rows, key=lambda row: (row.at, row.event))
-    setbacks = [place for place, row in enumerate(ordered) if row.kind in (Move.FAILURE, Move.REJECTION)]
+    setbacks = [place for place, row in enumerate(ordered) if row.kind in (Move.FAILURE, Move.REJECTION, Move.BLAME)]
     since = ordered[setbacks[-1] + 1 :] if setbacks else ordered
     trust = fold(PATTERN, rows)
-    assert trust.score == sum(row.kind is Move.SUCCESS for row in since)
+    assert trust.score == sum(row.kind in (Move.SUCCESS, Move.PRAISE) for row in since)
     counts = {kind: sum(row.kind is kind for row in rows) for kind in Move}
     assert (trust.successes, trust.failures) == (counts[Move.SUCCESS], counts[Move.FAILURE])
     assert (trust.approvals, trust.rejections) == (counts[Move.APPROVAL], counts[Move.REJECTION])
@@ -148,16 +152,61 @@ def test_nothing_known_is_a_score_of_zero() -> None:
     assert fold(PATTERN, []) == TrustRow(pattern=PATTERN)
 
 
+def signal(number: int, success: bool, *, kind: Kind = Kind.VERIFIED, objected: bool = False, about: str = "") -> Signal:
+    named = {"event": derived_id(new_id(NOW), "test", number), "playbook": "p", "about": about or f"operation {number}"}
+    return Signal(**named, at=NOW + timedelta(seconds=number), success=success, kind=kind, weight=weight_of(success, objected=objected))
+
+
 def test_a_failure_weighs_twice_in_the_trust_of_a_playbook() -> None:
-    up, down = fold_playbook([(NOW, True)]), fold_playbook([(NOW, False)])
+    up, down, warned = fold_playbook([signal(1, True)]), fold_playbook([signal(1, False)]), fold_playbook([signal(1, False, objected=True)])
     assert up.trust == pytest.approx(0.6)
-    assert down.trust == pytest.approx(0.32)
-    assert (up.successes, up.failures, down.successes, down.failures) == (1, 0, 0, 1)
+    assert down.trust == pytest.approx(0.5 * 0.8**2)
+    assert warned.trust == pytest.approx(0.5 * 0.8**3)
+    assert (up.successes, up.failures, down.successes, down.failures, warned.failures) == (1, 0, 0, 1, 1)
     assert fold_playbook([]).trust == 0.5
 
 
-@given(st.lists(st.booleans(), max_size=60))
-def test_law_the_trust_of_a_playbook_stays_between_0_and_1(outcomes: list[bool]) -> None:
-    trust = fold_playbook((NOW, outcome) for outcome in outcomes)
+def test_a_verification_goes_before_an_exit_code() -> None:
+    ended, judged = signal(1, False, kind=Kind.EXECUTED, about="o"), signal(2, True, about="o")
+    assert fold_playbook([judged, ended]).trust == fold_playbook([judged]).trust
+    assert fold_playbook([ended]).failures == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (verified(Verdict.SUCCESS, playbook="p"), (Kind.VERIFIED, True)),
+        (verified(Verdict.FAILED, playbook="p"), (Kind.VERIFIED, False)),
+        (verified(Verdict.DEGRADED, playbook="p", ground=Ground.HEALED_NOTHING), (Kind.MISDIAGNOSED, False)),
+        (verified(Verdict.DEGRADED, playbook="p", ground=Ground.HEALED_NOTHING, outcome=Outcome.UNKNOWN), None),
+        (verified(Verdict.DEGRADED, playbook="p"), None),
+        (verified(Verdict.SUCCESS, playbook="p", measured=False), None),
+        (verified(Verdict.SUCCESS), None),
+        (finished(Outcome.FAILED, playbook="p"), (Kind.EXECUTED, False)),
+        (finished(Outcome.REFUSED, playbook="p"), None),
+        (finished(Outcome.FAILED), None),
+        (REJECTED, None),
+    ],
+)
+def test_what_an_event_says_of_its_playbook(event: Event, said: tuple[Kind, bool] | None) -> None:
+    assert kind_of(event) == said
+
+
+@given(st.lists(st.booleans(), max_size=60), st.randoms(use_true_random=False))
+def test_law_the_trust_of_a_playbook_stays_between_0_and_1_in_any_order(outcomes: list[bool], chance: Random) -> None:
+    signals = [signal(number, outcome) for number, outcome in enumerate(outcomes)]
+    trust = fold_playbook(signals)
     assert 0 <= trust.trust <= 1
-    assert fold_playbook([(NOW, outcome) for outcome in outcomes] + [(NOW, True)]).trust > trust.trust or trust.trust > 0.999
+    assert fold_playbook(chance.sample(signals, len(signals))) == trust
+    assert fold_playbook([*signals, signal(99, True)]).trust > trust.trust or trust.trust > 0.999
+
+
+def test_ratings_move_confidence_within_its_bounds() -> None:
+    assert [fold_confidence(0.5, ratings) for ratings in ([], [3], [4], [5, 4], [2], [1, 2])] == [0.5, 0.5, 0.6, 0.7, 0.35, 0.2]
+    assert (fold_confidence(0.95, [5]), fold_confidence(0.1, [1])) == (1.0, 0.0)
+    assert (fold_confidence(0.5, [5] * 6 + [1]), fold_confidence(0.5, [1] + [5] * 6)) == (0.85, 0.95)
+
+
+@given(st.floats(0, 1), st.lists(st.integers(1, 5), max_size=40))
+def test_law_confidence_stays_between_0_and_1(start: float, ratings: list[int]) -> None:
+    assert 0 <= fold_confidence(start, ratings) <= 1

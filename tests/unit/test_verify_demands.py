@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 from schemas.playbook import Verification
-from stages.verify.demands import unmet_demands
+from stages.verify import demands
+from stages.verify.demands import demands_of, look_at_demands
+from stages.verify.touched import touched_pods
 from tests.unit.snapshots import NOW, pod, snapshot, without
 
 SEEN = snapshot(pod("a"), pod("b"))
@@ -27,14 +29,17 @@ class Asked:
 
 
 async def unmet(wanted: Verification, metrics: Any = None, limit: float = 30, **labels: str) -> tuple[str, ...]:
-    return await unmet_demands(wanted, SEEN, labels, metrics, at=NOW, limit=limit)
+    return demands.unmet(await look_at_demands(wanted, SEEN, labels, metrics, at=NOW, limit=limit))
 
 
 async def test_conditions_are_about_what_is_seen_now() -> None:
     wanted = Verification(conditions=("evidence.pods.ready == 2", "evidence.pods.ready > 2", "evidence.job.complete == true"))
     assert await unmet(wanted) == ("evidence.pods.ready > 2 does not hold", "evidence.job.complete == true is not known")
-    blind = await unmet_demands(wanted, without(SEEN, "pods"), {}, None, at=NOW, limit=30)
-    assert len(blind) == 3
+    blind = await look_at_demands(wanted, without(SEEN, "pods"), {}, None, at=NOW, limit=30)
+    assert [(one.said, one.held) for one in blind] == [(text, None) for text in wanted.conditions]
+    seen = await look_at_demands(wanted, SEEN, {}, None, at=NOW, limit=30)
+    assert [one.held for one in seen] == [True, False, None]
+    assert [(one.said, one.held) for one in demands_of(wanted)] == [(text, None) for text in wanted.conditions]
 
 
 async def test_a_question_that_gives_nothing_or_gets_no_answer_is_not_met() -> None:
@@ -51,3 +56,12 @@ async def test_a_label_that_may_not_stand_in_promql_is_not_asked_about() -> None
     wanted = Verification(promql=('up{job="{labels.job}"}',))
     (said,) = await unmet(wanted, Asked(), job='x"} or vector(1) or up{a="')
     assert "is not asked: labels.job has characters that are not written into PromQL" in said
+
+
+def test_the_pods_that_are_gone_or_replaced_are_what_was_touched() -> None:
+    after = snapshot(pod("a"), pod("c"))
+    assert touched_pods(SEEN, after) == 1
+    assert touched_pods(SEEN, SEEN) == 0
+    assert touched_pods(None, after) is None
+    assert touched_pods(without(SEEN, "pods"), after) is None
+    assert touched_pods(SEEN, without(after, "pods")) is None

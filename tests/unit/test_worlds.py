@@ -14,7 +14,8 @@ from adapters.ssh.options import HostOptions
 from adapters.ssh.world import HostsWorld, host_groups
 from adapters.worlds import Worlds
 from schemas.action import Action, Investigate
-from schemas.evidence import BlastRadius, Snapshot
+from schemas.evidence import Snapshot
+from schemas.preflight import BlastRadius
 from schemas.target import Kind, Target
 from schemas.words import Tier
 

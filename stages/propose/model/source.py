@@ -12,6 +12,7 @@ import msgspec
 
 from adapters.model.client import ModelClient
 from schemas.action import is_observation
+from schemas.words import Debate
 from sql.database import Database
 from stages.propose.case import Case, Suggestion
 from stages.propose.model.answer import Unusable, objection_in, suggestion_in
@@ -64,10 +65,11 @@ class ModelSource:
         suggestion = msgspec.structs.replace(suggestion, cached=cached)
         if not self._client.options.critic or is_observation(suggestion.action):
             return suggestion
-        return msgspec.structs.replace(suggestion, objection=await self._objection(case, suggestion, facts, until))
+        debate, objection = await self._debate(case, suggestion, facts, until)
+        return msgspec.structs.replace(suggestion, debate=debate, objection=objection)
 
-    async def _objection(self, case: Case, suggestion: Suggestion, facts: dict[str, object], until: float) -> str:
-        """What the critic says against it; a critic that could not be heard has not agreed."""
+    async def _debate(self, case: Case, suggestion: Suggestion, facts: dict[str, object], until: float) -> tuple[Debate, str]:
+        """How the critic answers, and what speaks against it; a critic that could not be heard has not agreed."""
         try:
             question = objection_asked(told(facts), suggestion, self._mark())
             objection, _ = await self._consultant.consult(
@@ -76,5 +78,5 @@ class ModelSource:
             )
         except Unusable as error:
             _log.warning("the critic of the language model was not heard about %s, so a person signs: %s", case.target, error)
-            return f"the critic could not be heard: {error}"
-        return objection
+            return Debate.UNHEARD, f"the critic could not be heard: {error}"
+        return (Debate.OBJECTED if objection else Debate.AGREED), objection
