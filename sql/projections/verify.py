@@ -68,6 +68,7 @@ async def verify(database: Database, name: str, *, most: int = 20) -> Verified:
             await build.refresh()
             await connection.execute(_WAITS, page.undecided)
         await build.finish()
+        events = build.events  # what catching up reads was read before, nearly all of it
         async with connection.transaction(isolation="repeatable_read"):
             undecided = await _catch_up(build, since)
             compared = [await _compare(build, table, most) for table in build.tables]
@@ -76,7 +77,7 @@ async def verify(database: Database, name: str, *, most: int = 20) -> Verified:
         late = await overlooked(connection, projection.stage, projection.types) if differing else 0
         await connection.execute(_REMEMBER, name, differing)
         differences = tuple(one for _, found in compared for one in found)[:most]
-        found = {"events": build.events, "rows": sum(rows), "undecided": undecided, "overlooked": late, "differing": differing}
+        found = {"events": events, "rows": sum(rows), "undecided": undecided, "overlooked": late, "differing": differing}
         return Verified(name=name, **found, differences=differences)
 
 

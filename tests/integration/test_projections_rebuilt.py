@@ -84,6 +84,7 @@ async def test_what_differs_is_told_row_by_row_and_a_rebuild_makes_it_equal(scen
     ):
         await scene.database.fetch(spoiled)
     found = await verified(scene)
+    assert found["lessons"].events == sum(type(event).__name__ in ("ExecutionFinished", "VerificationFinished") for event in events)
     (trust,) = found["trust"].differences
     assert trust.live is not None
     assert trust.built is not None
