@@ -22,7 +22,11 @@ EVENTS = 30_000
 SAMPLES = 300
 ROUNDS = 3
 _FIRST, _LAST = stream_of(CHAIN[0]), stream_of(CHAIN[-1])
-_NAMES = {"bare": "seven loops by hand (the yardstick)", "ours": "seven Mendstream stages"}
+_NAMES = {
+    "bytes": "seven bare loops, bytes passed on",
+    "bare": "seven loops by hand (the yardstick)",
+    "ours": "seven Mendstream stages",
+}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +47,7 @@ async def measure() -> Section:
         f" {EVENTS:,} events appended at once, until the last one has arrived at the end, {ROUNDS} rounds in turns, medians."
         f" Idle: {SAMPLES} events a round, one after another, each from before its XADD until a reader has it."
         " Redis keeps nothing on disk here; the yardstick decodes and encodes each event too. The figures that are wanted are of a machine"
-        " on which it does 20,000 events/s, idle 1.8 ms: half of what it does.",
+        " on which bare loops do 20,000 events/s, idle 1.8 ms: half as many, and 2.2 times as long.",
         columns=("", "events/s", "CPU s per 10,000 events", "of Redis", "idle p50", "idle p99", "largest process"),
     )
     runs: dict[str, list[Run]] = {name: [] for name in _NAMES}
@@ -51,21 +55,21 @@ async def measure() -> Section:
         for _ in range(ROUNDS):
             for name, done in runs.items():
                 done.append(await _run(server, name, section))
-    bare = median([run.speed for run in runs["bare"]])
+    speeds = {name: median([run.speed for run in done]) for name, done in runs.items()}
+    idle = {name: [sample for run in done for sample in run.idle] for name, done in runs.items()}
+    p50, p99 = ({name: quantile(samples, share) for name, samples in idle.items()} for share in (0.5, 0.99))
     for name, done in runs.items():
-        speed = median([run.speed for run in done])
-        idle = [sample for run in done for sample in run.idle]
-        p50, p99 = quantile(idle, 0.5), quantile(idle, 0.99)
         memory = max(run.memory for run in done)
         costs = [f"{median(used) / EVENTS * 10_000:.2f}" for used in ([run.stages for run in done], [run.redis for run in done])]
-        section.rows.append((_NAMES[name], f"{speed:,.0f}", *costs, f"{p50:.1f} ms", f"{p99:.1f} ms", f"{memory:.0f} MB"))
-        if name == "ours":
-            section.wanted = [
-                at_least("seven stages, of the yardstick", 50, speed / bare * 100, " %"),
-                at_least("seven stages, end to end", 10_000, speed, " events/s"),
-                below("seven stages, idle, p50", 4, p50, " ms"),
-                below("seven stages, idle, p99", 15, p99, " ms"),
-            ]
+        figures = (f"{speeds[name]:,.0f}", *costs, f"{p50[name]:.1f} ms", f"{p99[name]:.1f} ms", f"{memory:.0f} MB")
+        section.rows.append((_NAMES[name], *figures))
+    section.wanted = [
+        at_least("seven stages, of the bare loops", 50, speeds["ours"] / speeds["bytes"] * 100, " %"),
+        at_least("seven stages, end to end", 10_000, speeds["ours"], " events/s"),
+        below("seven stages, idle, p50, of the bare loops'", 2.2, p50["ours"] / p50["bytes"], " times"),
+        below("seven stages, idle, p50", 4, p50["ours"], " ms"),
+        below("seven stages, idle, p99", 15, p99["ours"], " ms"),
+    ]
     return section
 
 
