@@ -21,7 +21,7 @@ def recommended(found: Advice) -> Iterator[str]:
         usual = ", else ".join(_USUAL[verb] for verb in found.usual)
         yield f"nothing is known yet; as a rule {usual}, which is a default and no finding"
     if not found.repairs and found.tried:
-        yield f"nothing: {found.tried} were tried for this problem, and none {LEAST_SAMPLES} times with {LEAST_RATE:.0%} success"
+        yield f"nothing: of {found.tried} tried for this problem none {LEAST_SAMPLES} times with {LEAST_RATE:.0%} success"
     for place, one in enumerate(found.repairs):
         yield f"{'else ' if place else ''}{tried(one)}"
 

@@ -140,7 +140,7 @@ TEXTS: dict[str, Text] = {
         "{verb}：過去 {tried} 次中有 {healed} 次修復，{rate}（{low} 至 {high}）",
     ),
     "recommended.nothing": Text(
-        "nothing: {tried} were tried for this problem, and none {least} times with {rate} success",
+        "nothing: of {tried} tried for this problem none {least} times with {rate} success",
         "無：此問題曾嘗試 {tried} 次，沒有任何動作達到 {least} 次且成功率 {rate}",
     ),
     "recommended.unknown": Text(

@@ -126,7 +126,7 @@ async def test_it_shows_what_was_seen_in_short_and_what_has_mended_it_before(sce
     assert shown(card_of(known, Language.ENGLISH), "Recommended") == said
     assert shown(card_of(known, Language.CHINESE), "建議修復").startswith("restart：過去 6 次中有 5 次修復，83%（44% 至 97%）")
     little = msgspec.structs.replace(told, recommended=recommend([Repair(verb="restart", samples=2, successes=2)]))
-    nothing = "nothing: 2 were tried for this problem, and none 5 times with 60% success"
+    nothing = "nothing: of 2 tried for this problem none 5 times with 60% success"
     assert shown(card_of(little, Language.ENGLISH), "Recommended") == nothing
 
 

@@ -53,7 +53,7 @@ async def test_what_was_done_for_the_same_alert_on_the_same_target_is_counted_by
     ("healed", "failed", "said"),
     [
         (5, 1, "restart: 5 of 6 healed it before, 83% (44% to 97%), 1.5 s on average"),
-        (2, 1, "nothing: 3 were tried for this problem, and none 5 times with 60% success"),
+        (2, 1, "nothing: of 3 tried for this problem none 5 times with 60% success"),
         (0, 0, "nothing is known yet; as a rule a restart, else the deletion of a pod, which is a default and no finding"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_summary_says_how_much_is_known_and_what_was_best(tried: list[tuple[st
     [
         ([], Kind.DEPLOYMENT, ["nothing is known yet; as a rule a restart, else the deletion of a pod, which is a default and no finding"]),
         ([], Kind.HOST, []),
-        ([("restart", 4, 4)], Kind.POD, ["nothing: 4 were tried for this problem, and none 5 times with 60% success"]),
+        ([("restart", 4, 4)], Kind.POD, ["nothing: of 4 tried for this problem none 5 times with 60% success"]),
         (
             [("restart", 9, 10), ("scale", 5, 5), ("limit", 3, 5), ("rollback", 2, 5)],
             Kind.DEPLOYMENT,
