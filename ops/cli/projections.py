@@ -110,7 +110,8 @@ async def _verified(session: Session, names: list[str], most: int) -> list[Verif
 
 def _tell(verified: Verified) -> None:
     left_out = f"; {verified.undecided} newer ones are not taken yet, or change nothing" if verified.undecided else ""
-    said = f"{verified.differing} rows differ" if verified.differing else f"all {verified.rows} rows are what the event log says"
+    differ = "1 row differs" if verified.differing == 1 else f"{verified.differing} rows differ"
+    said = differ if verified.differing else f"all {verified.rows} rows are what the event log says"
     print(f"{verified.name}: {said} ({verified.events} events{left_out})")
     if verified.differing:
         print_table([_cells(one) for one in verified.differences], ("table", "row", "as it is", "as the event log says"))
@@ -144,7 +145,8 @@ def rebuild(context: typer.Context, name: Name, as_json: Json = False) -> None:
     if as_json:
         print_json(rebuilt)
     else:
-        print(f"{rebuilt.name} is rebuilt: {rebuilt.rows} rows from {rebuilt.events} events, {rebuilt.changed} rows were changed")
+        told = f"{rebuilt.rows} rows from {rebuilt.events} events, {rebuilt.changed} rows were changed"
+        print(f"{rebuilt.name} is rebuilt: {told}; who writes to it waited for {rebuilt.held:.2f} s at most")
 
 
 async def _rebuilt(session: Session, name: str) -> Rebuilt:

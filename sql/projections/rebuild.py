@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from time import perf_counter
 
 import msgspec
 
@@ -31,12 +32,20 @@ class NotArchived(RuntimeError):
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
-    """How a rebuild went: `events` read from the log, `rows` of its last table afterwards, and how many rows of all were `changed`."""
+    """How a rebuild went: `events` read from the log, `rows` of its last table afterwards, how many rows of all were `changed`, and for
+    how many seconds a stage that would write had to wait (`held`)."""
 
     name: str
     events: int
     rows: int
     changed: int
+    held: float
+
+
+class _Swapped(msgspec.Struct, frozen=True, kw_only=True):
+    rows: int
+    changed: int
+    seconds: float
 
 
 async def rebuild(database: Database, name: str) -> Rebuilt:
@@ -61,7 +70,7 @@ async def rebuild(database: Database, name: str) -> Rebuilt:
         for _ in range(_ROUNDS):
             swapped = await _swap(build, since) if await _is_whole(build, since - UNDECIDED) else None
             if swapped is not None:
-                return Rebuilt(name=name, events=events, rows=swapped[0], changed=swapped[1])
+                return Rebuilt(name=name, events=events, rows=swapped.rows, changed=swapped.changed, held=swapped.seconds)
             await asyncio.sleep(_PAUSE)
     raise NotArchived(
         f"{name} has rows from events that the event log does not have: nothing was changed;"
@@ -85,11 +94,12 @@ async def _is_whole(build: Aside, since: datetime) -> bool:
         return not await nowhere(build.connection, build.projection.stage, since)
 
 
-async def _swap(build: Aside, since: datetime) -> tuple[int, int] | None:
-    """Puts the rows in the place of the live ones; how many there are and how many were changed, or None where the archive lags behind."""
+async def _swap(build: Aside, since: datetime) -> _Swapped | None:
+    """Puts the rows in the place of the live ones; None where the archive lags behind."""
     connection = build.connection
     async with connection.transaction():
         await connection.execute(f"LOCK TABLE {', '.join(table.live for table in build.tables)} IN EXCLUSIVE MODE", timeout=LONG)
+        locked = perf_counter()
         if await nowhere(connection, build.projection.stage, since):
             return None
         await _catch_up(build, since)
@@ -98,7 +108,7 @@ async def _swap(build: Aside, since: datetime) -> tuple[int, int] | None:
         changed = [await _exchange(build, table) for table in build.tables]
         rows = [await connection.fetchval(f"SELECT count(*) FROM pg_temp.{table.name}", timeout=LONG) for table in build.tables]
         await connection.execute(_REMEMBER, build.projection.name)
-    return rows[-1], sum(changed)
+    return _Swapped(rows=rows[-1], changed=sum(changed), seconds=perf_counter() - locked)
 
 
 async def _exchange(build: Aside, table: Table) -> int:

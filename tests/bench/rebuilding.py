@@ -1,7 +1,7 @@
 """`python -m tests.bench.rebuilding URL`: a process that rebuilds every projection, then compares each with the log.
 
-It says `ready`, starts when told to, and prints a line for each: its name, the events read, the rows, the seconds of either, and its
-own peak memory in MB so far.
+It says `ready`, starts when told to, and prints a line for each: its name, the events read, the rows, the seconds of either, those for
+which writers wait, and its own peak memory in MB so far.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ async def _run(url: str) -> None:
         rebuilt = await rebuild(database, name)
         between = time.perf_counter()
         verified = await verify(database, name)
-        seconds = (between - started, time.perf_counter() - between)
+        seconds = (between - started, time.perf_counter() - between, rebuilt.held)
         memory = peak_memory(os.getpid())
         print(name, rebuilt.events, rebuilt.rows, *seconds, verified.differing, memory, flush=True)
     await database.close()
