@@ -9,10 +9,13 @@ import msgspec
 
 from schemas.action import Action, Investigate, RestartWorkload, ScaleWorkload
 from schemas.event import Event
-from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, IncidentOpened, IncidentResolved
+from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, IncidentOpened, IncidentResolved, IncidentUpdated
 from schemas.identity import new_id
+from schemas.judgement import Demand
+from schemas.learning import FeedbackGiven
 from schemas.target import Target
-from schemas.words import Disposition, Outcome, Risk, Severity, Verdict
+from schemas.words import Disposition, Ground, Outcome, Risk, Severity, SignalStatus, Verdict
+from sql import feedback
 from sql.incidents import get_incident
 from tests.integration.scene import TARGET, Scene, deployment
 
@@ -20,7 +23,10 @@ PLACES: tuple[Target, ...] = (TARGET, deployment("web"))
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done once for an incident: how the action ended and was judged (None: nobody looked), and when, in seconds after it."""
+    """What was done once for an incident: how the action ended and was judged (None: nobody looked), and when, in seconds after it.
+
+    `demanded` is whether its playbook asked for more than that it heals; `ratings` are what people said of it, 1 to 5.
+    """
 
     verb: str = "restart"
     outcome: Outcome = Outcome.SUCCEEDED
@@ -31,6 +37,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     decided: str = ""
     seconds: int = 1
     copied: bool = False
+    ground: Ground | None = None
+    demanded: bool = False
+    ratings: tuple[tuple[str, int], ...] = ()
 
 
 async def opened(scene: Scene, incident: str) -> IncidentOpened:
@@ -59,35 +68,71 @@ def action_of(verb: str, target: Target) -> Action:
             return RestartWorkload(target=target)
 
 
-async def history(scene: Scene, target: Target, attempts: Sequence[Attempt], *, ended: bool = True) -> list[Event]:
-    """One incident from its beginning; every event is borne out by the stores, copies that somebody else told included."""
-    incident = await scene.incident(target)
-    told: list[Event] = [await opened(scene, incident)]
-    for attempt in attempts:
-        scene.later(attempt.seconds)
-        told += _decided(scene, incident, attempt, action_of(attempt.verb, target))
-        done = scene.finished(
-            incident=incident,
-            action=action_of(attempt.verb, target),
-            outcome=attempt.outcome,
-            automatic=attempt.automatic,
-            playbook=attempt.playbook,
-            seconds=0.1 * attempt.seconds,
-        )
-        told.append(done)
-        scene.later(attempt.seconds)
-        if attempt.verdict is not None:
-            said: dict[str, Any] = {"measured": attempt.measured, "playbook": attempt.playbook, "severity": Severity.P1}
-            told.append(scene.verified(done, attempt.verdict, **said))
-        if attempt.copied:
-            told += [msgspec.structs.replace(one, id=new_id(scene.now), at=scene.now) for one in told[-2:]]
-    for event in told:
-        await scene.back(event)
-        if isinstance(event, ExecutionFinished):
-            await scene.allow(event)
-    if ended:
-        told.append(await resolved(scene, incident))
+async def joined(scene: Scene, incident: str, target: Target) -> IncidentUpdated:
+    """That another alert of the same incident fires, as ingest tells it."""
+    alert = "KubePodNotReady"
+    async with scene.database.transaction() as connection:
+        await scene.join(connection, incident, target, {"alertname": alert})
+    fields: dict[str, Any] = {"target": target, "severity": Severity.P3, "alert": alert, "status": SignalStatus.FIRING, "firing": 2}
+    return IncidentUpdated(**scene.header(incident), **fields)
+
+
+async def rated(scene: Scene, incident: str, person: str, rating: int) -> FeedbackGiven:
+    """What a person said of what was begun for an incident until now; learn has kept it."""
     scene.later(1)
+    async with scene.database.connection() as connection:
+        operations = await feedback.begun_for(connection, incident)
+        said: dict[str, Any] = {"origin": "cli/test", "note": f"{rating} of 5", "operations": operations}
+        given = FeedbackGiven(**scene.header(incident), person=person, rating=rating, **said)
+        await feedback.keep(connection, given)
+    return given
+
+
+async def history(scene: Scene, target: Target, attempts: Sequence[Attempt], *, ended: bool = True, another: bool = False) -> list[Event]:
+    """One incident from its beginning; every event is borne out by the stores, copies that somebody else told included.
+
+    `another` is whether a second alert joins it.
+    """
+    incident = await scene.incident(target)
+    begun: list[Event] = [await opened(scene, incident)]
+    if another:
+        begun.append(await joined(scene, incident, target))
+    said: list[Event] = []
+    for attempt in attempts:
+        told = await _tried(scene, incident, target, attempt)
+        for event in told:
+            await scene.back(event)
+            if isinstance(event, ExecutionFinished):
+                await scene.allow(event)
+        begun += told
+        said += [await rated(scene, incident, person, rating) for person, rating in attempt.ratings]
+    if ended:
+        begun.append(await resolved(scene, incident))
+    scene.later(1)
+    return [*begun, *said]
+
+
+async def _tried(scene: Scene, incident: str, target: Target, attempt: Attempt) -> list[Event]:
+    """What is told of one attempt."""
+    scene.later(attempt.seconds)
+    told = _decided(scene, incident, attempt, action_of(attempt.verb, target))
+    done = scene.finished(
+        incident=incident,
+        action=action_of(attempt.verb, target),
+        outcome=attempt.outcome,
+        automatic=attempt.automatic,
+        playbook=attempt.playbook,
+        seconds=0.1 * attempt.seconds,
+    )
+    told.append(done)
+    scene.later(attempt.seconds)
+    if attempt.verdict is not None:
+        said: dict[str, Any] = {"measured": attempt.measured, "playbook": attempt.playbook, "severity": Severity.P1}
+        if attempt.demanded:
+            said |= {"demands": (Demand(said="evidence.pods.ready == 2", held=attempt.verdict is Verdict.SUCCESS),), "touched": 3}
+        told.append(scene.verified(done, attempt.verdict, ground=attempt.ground, **said))
+    if attempt.copied:
+        told += [msgspec.structs.replace(one, id=new_id(scene.now), at=scene.now) for one in told[-2:]]
     return told
 
 

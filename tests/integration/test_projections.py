@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.event import Event
-from schemas.words import Outcome, Verdict
+from schemas.target import Target
+from schemas.words import Ground, Outcome, Verdict
 from sql.database import Database
 from sql.projections import ALL
 from sql.projections.projection import Projection
@@ -29,10 +30,13 @@ attempts = st.builds(
     decided=st.sampled_from(["", "approved", "rejected"]),
     seconds=st.integers(0, 3),
     copied=st.booleans(),
+    ground=st.sampled_from([None, Ground.HEALED, Ground.STAYED_WELL, Ground.SAME_FAULT, Ground.HEALED_NOTHING]),
+    demanded=st.booleans(),
+    ratings=st.lists(st.tuples(st.sampled_from(["ann", "Ann", "bob"]), st.sampled_from([1, 3, 5])), max_size=2).map(tuple),
 )
-incidents = st.lists(st.tuples(st.sampled_from(PLACES), st.lists(attempts, min_size=1, max_size=4)), min_size=1, max_size=4)
+incidents = st.lists(st.tuples(st.sampled_from(PLACES), st.booleans(), st.lists(attempts, min_size=1, max_size=4)), min_size=1, max_size=4)
 TABLES = [table for projection in ALL for table in projection.tables]
-STORES = ("incidents", "incident_alerts", "operations", "verifications", "approvals", "outbox", "event_log")
+STORES = ("incidents", "incident_alerts", "operations", "verifications", "approvals", "feedback", "outbox", "event_log")
 
 
 async def cleared(database: Database, *tables: str) -> None:
@@ -64,13 +68,13 @@ async def taken(database: Database, projection: Projection, batches: Sequence[Se
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(drawn=incidents, seed=st.integers(0, 2**32), writers=st.integers(2, 3))
 async def test_any_order_any_repetition_and_any_writers_give_the_same_rows(
-    database: Database, projection: Projection, drawn: Sequence[tuple[object, Sequence[Attempt]]], seed: int, writers: int
+    database: Database, projection: Projection, drawn: Sequence[tuple[Target, bool, Sequence[Attempt]]], seed: int, writers: int
 ) -> None:
     await cleared(database, *STORES, *TABLES)
     scene, chance = Scene(database), random.Random(seed)
     events: list[Event] = []
-    for target, tried in drawn:
-        events += await history(scene, target, tried)  # type: ignore[arg-type]
+    for target, another, tried in drawn:
+        events += await history(scene, target, tried, another=another)
     if chance.random() < 0.5:
         await cleared(database, "told_events")  # as for what was told before ids were kept: of a copy nobody knows that it is one
     async with database.connection() as connection:
