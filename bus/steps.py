@@ -170,19 +170,24 @@ async def wake(state: LoopState) -> None:
 
 
 async def _reclaim(state: LoopState, lane: Lane, topic: str, deliveries: Sequence[Delivery]) -> None:
+    """Asks for them back. While Redis is asked, the heartbeat may find the same loss: what it let go is nobody's here any more."""
+    held = lane.held[topic]
     try:
         counts = await lane.transport.reclaim(topic, [(delivery.id, delivery.counts) for delivery in deliveries])
     except BusError as error:
         _missed(state, lane, error)
         again = asyncio.get_running_loop().time() + _SOON
         for delivery in deliveries:
-            state.park.put(delivery, again)
+            if held.get(delivery.id) is delivery:
+                state.park.put(delivery, again)
         return
     ours = []
     for delivery, count in zip(deliveries, counts, strict=True):
+        if held.get(delivery.id) is not delivery:
+            continue
         if count == 0:
             state.forget(lane, delivery)
-        elif delivery.id in lane.held[topic]:
+        else:
             delivery.deliveries = max(count, delivery.deliveries + delivery.counts)
             delivery.phase = QUEUED
             ours.append(delivery)

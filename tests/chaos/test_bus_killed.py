@@ -113,6 +113,25 @@ async def test_a_second_sigterm_stops_at_once(bus: Bus, ground: RedisGround, spa
     assert 1 in (await ground.pending("decisions", "gate")).values()
 
 
+async def test_stopped_with_what_waits_for_another_attempt(bus: Bus, ground: RedisGround, spawn: Spawn, diary: Diary) -> None:
+    """When it goes on, its heartbeat and the attempts that are due meet the loss at the same moment: it lets go, and works on."""
+    await bus.append(votes(200))
+    first = await spawn("away")
+    await until(lambda: len(diary.lines("handles")) == 200)
+    first.send_signal(signal.SIGSTOP)
+    second = await spawn("good")
+    await all_answered(ground, 200)
+    second.terminate()
+    await second.wait()
+    first.send_signal(signal.SIGCONT)
+    await bus.append(votes(220)[200:])
+    await all_answered(ground, 220)
+    assert sorted(await answers(ground)) == sorted(numbers(220))
+    first.terminate()
+    assert await first.wait() == 0
+    assert [row[0] for row in diary.lines("ends")] == [str(second.pid), str(first.pid)]
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
 async def test_workers_share_one_stage(bus: Bus, ground: RedisGround, spawn: Spawn, diary: Diary, workers: int) -> None:
     for _ in range(workers):

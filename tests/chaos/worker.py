@@ -8,6 +8,7 @@ It answers votes as the stage `gate`, and writes what it does into a diary, line
     unsettled stops just before its first settle reaches Redis
     settled   stops just after its first settle was done by Redis
     slow      takes 50 ms for each vote
+    away      finds on a first attempt that the world is not ready, and asks for half a second
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import msgspec
 
 from bus.connect import Bus, connect
-from bus.handler import Context
+from bus.handler import Context, Retry
 from bus.loop import StageLoop
 from bus.redis_transport import RedisTransport
 from bus.transport import Delivery
@@ -83,6 +84,8 @@ class HaltingBus(Bus):
 
 
 def handler(habit: str, diary: Diary) -> Any:
+    asked: set[str] = set()
+
     async def handle(event: Event, context: Context) -> Sequence[Output]:
         number = getattr(event, "approval", "")
         diary.write("handles", number, context.attempt)
@@ -91,6 +94,9 @@ def handler(habit: str, diary: Diary) -> Any:
             await asyncio.Event().wait()
         if habit == "suicide" and number == VICTIM:
             os.kill(os.getpid(), signal.SIGKILL)
+        if habit == "away" and context.attempt == 1 and number not in asked:
+            asked.add(number)
+            raise Retry(0.5, "the world is not ready")
         if habit == "slow":
             await asyncio.sleep(0.05)
         return await answer(event, context)
