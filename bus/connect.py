@@ -131,7 +131,7 @@ def _client_name(name: str) -> str:
 
 async def _inspect(channel: Channel) -> None:
     """Refuses a server that is too old or may evict; raises UnsupportedServer, WrongEvictionPolicy, BusUnavailable."""
-    server = _fields(await channel.call("INFO", "server"))
+    server = fields(await channel.call("INFO", "server"))
     version = tuple(int(part) for part in server.get("redis_version", "0").split(".")[:2] if part.isdigit())
     if version < _OLDEST:
         raise UnsupportedServer(
@@ -152,8 +152,9 @@ async def _policy(channel: Channel) -> str:
         answer = []
     if len(answer) == 2:
         return str(answer[1].decode())
-    return _fields(await channel.call("INFO", "memory")).get("maxmemory_policy", "unknown")
+    return fields(await channel.call("INFO", "memory")).get("maxmemory_policy", "unknown")
 
 
-def _fields(info: bytes) -> dict[str, str]:
+def fields(info: bytes) -> dict[str, str]:
+    """What INFO says, by name."""
     return dict(line.split(":", 1) for line in info.decode(errors="replace").splitlines() if ":" in line)

@@ -43,6 +43,11 @@ def lineage(partition: int) -> bytes:
     return prefix(partition) + b"lineage"
 
 
+def restored(partition: int) -> bytes:
+    """The mark of how far the log was appended again to a server that may lack some of it; gone when it has all."""
+    return prefix(partition) + b"restored"
+
+
 def streams(partition: int) -> list[bytes]:
     """The delayed set, then the streams of all topics in the order of `TOPICS`: the keys of the scripts that emit."""
     return [delayed(partition), *(stream(partition, topic) for topic in TOPICS)]

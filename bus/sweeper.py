@@ -1,8 +1,9 @@
 """The sweeper: whatever Redis lost comes back from Postgres.
 
 Kept outputs that the archive should have seen and has not are appended again. And when a server turns out to be emptied, or
-another process than before, what the archive has of late is appended again as well: a group may not have handled it. The same
-id twice does no harm downstream.
+another process than before, what the archive has of late is appended again as well: a group may not have handled it. How far that
+has come is kept in Redis with each page, so that it goes on there, whatever happens meanwhile, and it waits while Redis is nearly
+full. The same id twice does no harm downstream.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from bus import names
-from bus.connect import Bus
+from bus.connect import Bus, fields
 from bus.errors import BusError
 from bus.handler import Clock
 from bus.letters import describe
@@ -27,9 +28,10 @@ from schemas.events import TOPICS
 from schemas.text import clean
 
 log = structlog.get_logger("mend.bus")
-_MINUTE = 60
 _MARGIN = timedelta(seconds=10)
 """What a server that kept its data may have lost when it went down, and the clocks' difference."""
+_NEARLY_FULL = 0.8
+"""A server that uses more than this share of its maxmemory gets nothing of the log for now: what comes from outside needs the rest."""
 Append = Callable[[Sequence[Event]], Awaitable[None]]
 
 
@@ -45,11 +47,25 @@ class Outbox(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """A place in the event log: just after the event with this id that was stored at this time; without an id, before all of that time."""
+
+    time: datetime
+    id: str = ""
+
+
+class Page(NamedTuple):
+    """Some events of the log, each with its topic, its partition and its bytes; `end` is the place of the last one."""
+
+    rows: Sequence[tuple[str, int, bytes]]
+    end: Place
+
+
 class RecentEvents(Protocol):
     """The event log, as far as the sweeper needs it."""
 
-    def since(self, time: datetime) -> AsyncIterator[Sequence[tuple[str, int, bytes]]]:
-        """Topic, partition and bytes of every event stored since `time`, in the order in which they were stored, in pages."""
+    def since(self, place: Place) -> AsyncIterator[Page]:
+        """Every event stored since `place`, in the order in which they were stored."""
         ...
 
 
@@ -106,14 +122,21 @@ class Sweeper:
         return True
 
     async def _restore(self, partition: int) -> int:
-        """Appends again what the log has of late, if the partition's server is not the one that was seen before."""
+        """Appends again what the log has of late, if the partition's server is not the one that was seen before; returns how many events
+        that were this time."""
         channel = self._bus.channel(partition)
-        server = _run_id(await channel.call("INFO", "server"))
+        server = fields(await channel.call("INFO", "server")).get("run_id", "").encode()
+        if not server:
+            raise BusError("this server tells no run_id: it is no Redis or Valkey")
         lineage, now = names.lineage(partition), self._clock()
-        mark = await channel.call("GET", lineage)
-        known, _, seen = (mark or b"").partition(b" ")
-        count = 0 if known == server else await self._append_again(partition, self._since(now, seen))
-        await channel.call("SET", lineage, server + b" %d" % int(now.timestamp()))
+        known, _, seen = (await channel.call("GET", lineage) or b"").partition(b" ")
+        if known == server:
+            await channel.call("SET", lineage, _mark(server, now))
+            return 0
+        count, whole = await self._append_again(partition, server, self._since(now, seen))
+        if whole:
+            await channel.call("SET", lineage, _mark(server, now))
+            await channel.call("DEL", names.restored(partition))
         if count:
             log.warning("events_appended_again", partition=partition, events=count)
         return count
@@ -123,19 +146,40 @@ class Sweeper:
         window = now - timedelta(seconds=self._options.window)
         return max(window, datetime.fromtimestamp(int(seen), UTC) - _MARGIN) if seen else window
 
-    async def _append_again(self, partition: int, since: datetime) -> int:
-        channel, count = self._bus.channel(partition), 0
-        async for page in self._recent.since(since):
-            rows = [(topic, body) for topic, place, body in page if place == partition and topic in names.POSITION]
-            words = [word for topic, body in rows for word in (names.POSITION[topic], body)]
-            token = names.once(partition, f"restore-{secrets.token_hex(16)}")
-            await channel.run(script("append"), [token, *names.streams(partition)], [_MINUTE, *words])
-            count += len(rows)
-        return count
+    async def _append_again(self, partition: int, server: bytes, since: datetime) -> tuple[int, bool]:
+        """Goes on where the last sweep left off; how many events were appended, and whether those were the last."""
+        channel, key, count = self._bus.channel(partition), names.restored(partition), 0
+        mark: bytes = await channel.call("GET", key) or b""
+        async for page in self._recent.since(_place(mark, server) or Place(since)):
+            if await self._is_nearly_full(partition):
+                return count, False
+            words = [
+                word
+                for topic, place, body in page.rows
+                if place == partition and topic in names.POSITION
+                for word in (names.POSITION[topic], body)
+            ]
+            following = b"%s %s %s" % (server, page.end.time.isoformat().encode(), page.end.id.encode())
+            if not await channel.run(script("restore"), [key, *names.streams(partition)], [mark, following, *words]):
+                return count, False  # another sweeper is at it
+            mark, count = following, count + len(words) // 2
+        return count, True
+
+    async def _is_nearly_full(self, partition: int) -> bool:
+        memory = fields(await self._bus.channel(partition).call("INFO", "memory"))
+        used, most = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
+        full = 0 < most * _NEARLY_FULL < used
+        if full:
+            log.warning("restore_waits", partition=partition, reason=f"Redis uses {used >> 20} of {most >> 20} MB")
+        return full
 
 
-def _run_id(info: bytes) -> bytes:
-    for line in info.splitlines():
-        if line.startswith(b"run_id:"):
-            return line.split(b":", 1)[1]
-    raise BusError("this server tells no run_id: it is no Redis or Valkey")
+def _mark(server: bytes, now: datetime) -> bytes:
+    return server + b" %d" % int(now.timestamp())
+
+
+def _place(mark: bytes, server: bytes) -> Place | None:
+    """The place in a mark that was made for this server."""
+    known, _, place = mark.partition(b" ")
+    time, _, last = place.decode().partition(" ")
+    return Place(datetime.fromisoformat(time), last) if known == server else None

@@ -11,7 +11,7 @@ from bus.archive import ArchiveLoop, ArchiveRow, UnreadableEntry
 from bus.connect import Bus
 from bus.errors import BusError
 from bus.options import LoopOptions
-from bus.sweeper import Append, Sweeper
+from bus.sweeper import Append, Page, Place, Sweeper
 from bus.trim import trim
 from ops.settings.model import ArchiveSettings
 from schemas.text import clean
@@ -41,16 +41,15 @@ class Log:
         ]
         await event_log.store_unreadable(self._database, unreadable)
 
-    async def since(self, time: datetime) -> AsyncIterator[Sequence[tuple[str, int, bytes]]]:
-        """Topic, partition and bytes of every event stored since `time`, in the order in which they were stored, in pages."""
-        last = ""
+    async def since(self, place: Place) -> AsyncIterator[Page]:
+        """Every event stored since `place`, in the order in which they were stored."""
         while True:
             async with self._database.connection() as connection:
-                page = await event_log.stored_after(connection, time, last, _PAGE)
+                page = await event_log.stored_after(connection, place.time, place.id, _PAGE)
             if not page:
                 return
-            time, last = page[-1].stored_at, page[-1].id
-            yield [(row.topic, row.partition, row.body.encode()) for row in page]
+            place = Place(page[-1].stored_at, page[-1].id)
+            yield Page([(row.topic, row.partition, row.body.encode()) for row in page], place)
 
 
 class KeptOutputs:
