@@ -70,8 +70,8 @@ async def measure() -> Section:
         " 10, a success is told at once instead of held for 120 s, and no valve is ever reached. Over means: every incident healed,"
         " every group has settled everything. Latencies are from the acceptance of a signal: until it has joined its incident, of every"
         " signal; to the execution's start and to healed, of the signal that opened the incident, one for each incident: of one incident"
-        " there is its own time and no p99. The second storm is lived through by the processes of the first. Peak memory is of each storm,"
-        " starting in the first; of Postgres it is that of its largest process, with what it touched of the shared buffers.",
+        " there is its own time and no p99. The same processes live through both storms, and their peak memory is of each, in the first"
+        " with their start; of Postgres it is that of its largest process, with what that touched of the shared buffers.",
         columns=(),
     )
     one = Storm(
