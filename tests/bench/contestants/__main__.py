@@ -19,6 +19,7 @@ from tests.bench.contestants.course import Course, Lap
 
 RUNNERS = {
     "bare": "bare.run",
+    "plain": "bare.run_plain",
     "bytes": "bare.run_bytes",
     "ours": "ours.run",
     "multi": "client.run_multi",

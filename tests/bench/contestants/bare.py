@@ -7,7 +7,7 @@ metrics, no delay, no recovery after a lost reply.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 from hiredis import pack_command
 from redis.asyncio.connection import UnixDomainSocketConnection
@@ -25,31 +25,40 @@ end
 """
 
 
-class RawConnection(UnixDomainSocketConnection):
-    """Commands packed in C, replies as they come, no timeout for each of them."""
+class PlainConnection(UnixDomainSocketConnection):
+    """Commands packed by redis-py, replies as they come, no timeout for each of them."""
 
     @classmethod
-    async def opened(cls, socket: str) -> RawConnection:
+    async def opened(cls, socket: str) -> Self:
         connection = cls(path=socket, protocol=2, socket_timeout=None)
         await connection.connect()  # type: ignore[no-untyped-call]
         return connection
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        return [pack_command(args)]
 
     async def call(self, *words: Any) -> Any:
         await self.send_command(*words, check_health=False)
         return await self.read_response()
 
 
-async def run(course: Course) -> None:
+class RawConnection(PlainConnection):
+    """The same with commands packed in C."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        return [pack_command(args)]
+
+
+async def run(course: Course, connection: type[PlainConnection] = RawConnection) -> None:
     """Decodes each event, awaits the handler and encodes its answer."""
     link, decode = course.link, course.decoder()
 
     async def relay(body: bytes) -> bytes:
         return encode(await handle(decode(body), link))
 
-    await _relay(course, relay)
+    await _relay(course, relay, connection)
+
+
+async def run_plain(course: Course) -> None:
+    """The same without the C packer."""
+    await run(course, PlainConnection)
 
 
 async def run_bytes(course: Course) -> None:
@@ -58,12 +67,12 @@ async def run_bytes(course: Course) -> None:
     async def relay(body: bytes) -> bytes:
         return body
 
-    await _relay(course, relay)
+    await _relay(course, relay, RawConnection)
 
 
-async def _relay(course: Course, relay: Callable[[bytes], Awaitable[bytes]]) -> None:
+async def _relay(course: Course, relay: Callable[[bytes], Awaitable[bytes]], kind: type[PlainConnection]) -> None:
     """Reads, handles and settles batch by batch until the course is done."""
-    connection = await RawConnection.opened(course.socket)
+    connection = await kind.opened(course.socket)
     source, sink = course.source, course.sink
     settle = await connection.call("SCRIPT", "LOAD", _SETTLE)
     await connection.call("XGROUP", "CREATE", source, GROUP, "0", "MKSTREAM")
