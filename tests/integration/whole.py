@@ -201,6 +201,4 @@ class Whole(Scene):
     async def replay(self, group: str, **which: Any) -> Progress:
         past = chosen(group, until=self.now, forgotten=self.now - timedelta(days=60), **which)
         replay = Replay(self.bus, self.database, group, past, who="person/test", clock=lambda: self.now)
-        progress = await replay.run()
-        await self.quiet()
-        return progress
+        return await replay.run()
