@@ -71,8 +71,12 @@ async def letters(
 
 
 def _letter(fields: list[bytes]) -> DeadLettered | None:
+    """The dead letter in an entry; one that was replayed for a group that reads dead letters is only told to it again, and is none."""
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    if b"g" in named:
+        return None
     try:
-        event = decode(dict(zip(fields[::2], fields[1::2], strict=False)).get(b"e", b""))
+        event = decode(named.get(b"e", b""))
     except SchemaError:
         return None
     return event if isinstance(event, DeadLettered) else None

@@ -9,7 +9,7 @@ import msgspec
 from bus import names
 from bus.channel import Channel
 from bus.connect import Bus
-from bus.inspect import EntryRow, entry_row
+from bus.inspect import EntryRow, row_of
 from bus.scripts import script
 
 _LAST_SEQUENCE = 2**63 - 1
@@ -45,7 +45,7 @@ class Follower:
             answer = await channel.run(script("follow"), [names.stream(partition, topic) for topic in self._topics], [count, *after])
             settled = f"{(int(answer[0]) - _CLOCK_BACK) * 1000}-0"
             for topic, position, (first, end, entries) in zip(self._topics, after, answer[1:], strict=True):
-                rows = [entry_row(partition, topic, entry.decode(), _body(fields)) for entry, fields in entries]
+                rows = [row_of(partition, topic, entry, fields) for entry, fields in entries]
                 trimmed = _trimmed(position, first.decode(), end.decode())
                 found.append(Reading(partition, topic, rows, trimmed, end.decode(), settled))
         return found
@@ -77,7 +77,3 @@ def _trimmed(position: str, first: str, end: str) -> str:
         milliseconds, sequence = order_of(first)
         until = (milliseconds, sequence - 1) if sequence else (milliseconds - 1, _LAST_SEQUENCE)
     return f"{until[0]}-{until[1]}" if until > order_of(position) else ""
-
-
-def _body(fields: list[bytes]) -> bytes:
-    return dict(zip(fields[::2], fields[1::2], strict=False)).get(b"e", b"")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 
@@ -52,7 +51,10 @@ class PendingRow(msgspec.Struct, frozen=True):
 
 
 class EntryRow(msgspec.Struct, frozen=True):
-    """One entry of a stream, appended at `at`; `event` is None for bytes that are no event known here."""
+    """One entry of a stream, appended at `at`; `event` is None for bytes that are no event known here.
+
+    `only` names the group that it was replayed for; every other finishes it unseen, and to nobody else is it news.
+    """
 
     partition: int
     topic: str
@@ -60,6 +62,7 @@ class EntryRow(msgspec.Struct, frozen=True):
     at: datetime
     body: bytes
     event: Event | None
+    only: str = ""
 
 
 class DelayedRow(msgspec.Struct, frozen=True):
@@ -122,14 +125,16 @@ async def tail(
 ) -> AsyncIterator[EntryRow]:
     """The `last` entries of each partition, in the order of their time, then with `follow` whatever comes, until it is closed.
 
-    Only events of one type or of one incident where given. Raises BusUnavailable.
+    Only events of one type or of one incident where given, and nothing that was replayed for one group. Raises BusUnavailable.
     """
     found, ends = await newest(bus, topic, last=last, kind=kind, incident=incident)
     for row in found:
-        yield row
+        if not row.only:
+            yield row
     if follow:
         async for row in follow_from(bus, topic, ends, kind=kind, incident=incident):
-            yield row
+            if not row.only:
+                yield row
 
 
 async def newest(bus: Bus, topic: str, *, last: int, kind: str = "", incident: str = "") -> tuple[list[EntryRow], Mapping[int, bytes]]:
@@ -142,7 +147,7 @@ async def newest(bus: Bus, topic: str, *, last: int, kind: str = "", incident: s
     for partition in range(bus.partitions):
         page = await bus.channel(partition).call("XREVRANGE", names.stream(partition, topic), "+", "-", "COUNT", max(last, 1))
         ends[partition] = page[0][0] if page else b"0-0"
-        found += [_row(partition, topic, entry, fields) for entry, fields in page[:last]]
+        found += [row_of(partition, topic, entry, fields) for entry, fields in page[:last]]
     return in_order(row for row in found if _fits(row, kind, incident)), ends
 
 
@@ -166,7 +171,7 @@ async def follow_from(bus: Bus, topic: str, ends: Mapping[int, bytes], *, kind: 
                 answer = await channel.call("XREAD", "COUNT", _PAGE, "BLOCK", block, "STREAMS", key, cursors[partition])
                 for entry, fields in answer[0][1] if answer else ():
                     cursors[partition] = entry
-                    row = _row(partition, topic, entry, fields)
+                    row = row_of(partition, topic, entry, fields)
                     if _fits(row, kind, incident):
                         yield row
     finally:
@@ -175,7 +180,7 @@ async def follow_from(bus: Bus, topic: str, ends: Mapping[int, bytes], *, kind: 
 
 
 async def find(bus: Bus, event: str, *, topics: Sequence[str] = TOPICS, within: timedelta = timedelta(days=1)) -> EntryRow | None:
-    """The entry that holds the event of this id: looked for from a minute before the time in the id until `within` after it.
+    """The entry by which the event of this id entered: looked for from a minute before the time in the id until `within` after it.
 
     An answer's id carries the time of what it answers, so it may lie much later. Raises InvalidIdentifier, BusUnavailable.
     """
@@ -188,31 +193,31 @@ async def find(bus: Bus, event: str, *, topics: Sequence[str] = TOPICS, within: 
             while True:
                 page = await bus.channel(partition).call("XRANGE", names.stream(partition, topic), start, final, "COUNT", _PAGE)
                 for entry, fields in page:
-                    if any(needle in field for field in fields[1::2]) and peek(_body(fields))[1] == event:
-                        return _row(partition, topic, entry, fields)
+                    if any(needle in field for field in fields[1::2]):
+                        row = row_of(partition, topic, entry, fields)
+                        if not row.only and peek(row.body)[1] == event:
+                            return row
                 if len(page) < _PAGE:
                     break
                 start = "(" + page[-1][0].decode()
     return None
 
 
-def _body(fields: list[Any]) -> bytes:
-    return bytes(dict(zip(fields[::2], fields[1::2], strict=False)).get(b"e", b""))
+def row_of(partition: int, topic: str, entry: bytes, fields: Sequence[bytes]) -> EntryRow:
+    """An entry as Redis tells it: its stream id, and the names and values of its fields."""
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    return entry_row(partition, topic, entry.decode(), bytes(named.get(b"e", b"")), only=named.get(b"g", b"").decode(errors="replace"))
 
 
-def _row(partition: int, topic: str, entry: bytes, fields: list[Any]) -> EntryRow:
-    return entry_row(partition, topic, entry.decode(), _body(fields))
-
-
-def entry_row(partition: int, topic: str, entry: str, body: bytes) -> EntryRow:
-    """An entry by where it is or was, `entry` being its stream id, and what is in it."""
+def entry_row(partition: int, topic: str, entry: str, body: bytes, *, only: str = "") -> EntryRow:
+    """An entry by where it is or was, `entry` being its stream id, what is in it, and the one group that it was replayed for."""
     event: Event | None
     try:
         event = decode(body)
     except SchemaError:
         event = None
     at = datetime.fromtimestamp(int(entry.split("-", maxsplit=1)[0]) / 1000, UTC)
-    return EntryRow(partition, topic, entry, at, body, event)
+    return EntryRow(partition, topic, entry, at, body, event, only)
 
 
 def _sequence(entry: str) -> int:

@@ -49,19 +49,21 @@ class Feed:
         self._told = dict(position)
 
     async def rows(self) -> AsyncIterator[EntryRow | None]:
-        """What comes, each stream in its order, and None for about each second without anything.
+        """What comes, each stream in its order, and None for about each second without anything, or where all was replayed for one group.
 
         Raises BusUnavailable and StoreUnavailable; where the reader was then, `position` says.
         """
         while True:
             readings = await self._follower.read(self._read, _PAGE)
             found = [row for reading in readings for row in await self._whole(reading)]
-            for row in in_order(found):
+            news = [row for row in in_order(found) if not row.only]
+            for row in news:
                 self._told[row.partition, row.topic] = row.entry
                 yield row
             self._told = dict(self._read)
             if not found:
                 await self._follower.wait(self._read, _WAIT)
+            if not news:
                 yield None
 
     async def _whole(self, reading: Reading) -> list[EntryRow]:

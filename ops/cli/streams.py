@@ -87,7 +87,7 @@ async def _tailed(session: Session, topic: str, *, last: int, follow: bool, kind
         among = max(last, _RECENT) if last and (kind or incident) else last
         held, ends = await newest(bus, topic, last=among, kind=kind, incident=incident)
         logged = await _logged(session, topic, last, kind, incident) if last else []
-        known = {peek(row.body)[1] for row in held}
+        known = {peek(row.body)[1] for row in held if not row.only}
         trimmed = [row for row in logged if peek(row.body)[1] not in known]
         told = in_order([*held, *trimmed])[-last:] if last else []
         for row in told:
@@ -121,10 +121,11 @@ def _print_entry(row: EntryRow, *, as_json: bool) -> None:
 
     entry = entry_of(row.event, row.body, topic=row.topic, place=f"{row.partition}/{row.entry}", at=row.at)
     if as_json:
-        print_json(record_of(entry), indent=0)
+        print_json({**record_of(entry), "only": row.only}, indent=0)
         return
     time = f"{row.at:%H:%M:%S}.{row.at.microsecond // 1000:03}Z"
-    line = f"{time}  {entry.type:<22}  {entry.by:<20}  {entry.id}  {summary_of(row.event)}".rstrip()
+    again = f"replayed for {row.only}  " if row.only else ""
+    line = f"{time}  {entry.type:<22}  {entry.by:<20}  {entry.id}  {again}{summary_of(row.event)}".rstrip()
     print(one_line(line), flush=True)
 
 

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from bus import inspect, names
 from bus.connect import Bus, connect
+from bus.replay import Past, feed
 from ops.cli import streams
 from ops.cli.session import Session
 from schemas.codec import encode
@@ -115,6 +116,27 @@ async def test_what_comes_is_followed_and_nothing_is_shown_twice(ground: Ground,
     following.cancel()
     await asyncio.wait([following])
     assert sorted(ground.numbers()) == ["0", "1", "2", "3", "4"]
+
+
+async def test_what_is_told_again_to_one_group_is_marked_with_it(ground: Ground) -> None:
+    """Also as it comes; the event itself is still shown where it was, from the log where its stream has it no more."""
+    events = votes(3)
+    await ground.append(events)
+    for partition in range(PARTITIONS):
+        await ground.trim(partition)
+    await feed(ground.bus, "gate", [Past("decisions", 0, encode(events[1]))], token="one")
+    following = asyncio.create_task(ground.tail(follow=True))
+    await until(lambda: len(ground.numbers()) == 4)
+    await feed(ground.bus, "learn", [Past("decisions", 1, encode(events[2]))], token="two")
+    await until(lambda: len(ground.numbers()) == 5)
+    following.cancel()
+    await asyncio.wait([following])
+    told = [("0", ""), ("1", ""), ("2", ""), ("1", "gate"), ("2", "learn")]
+    assert [(row["body"]["approval"], row["only"]) for row in ground.rows] == told
+    await streams._tailed(ground.session, "decisions", last=100, follow=False, kind="", incident="", as_json=False)
+    lines = ground.said().splitlines()
+    assert [f"replayed for {only}" in line for line, (_, only) in zip(lines, told, strict=True) if only] == [True, True]
+    assert [line for line in lines[:3] if "replayed" in line] == []
 
 
 async def test_without_postgres_the_streams_are_shown_and_it_is_said(

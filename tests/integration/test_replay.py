@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,156 +13,28 @@ import msgspec
 import pytest
 
 from bus import names
-from bus.connect import Bus, connect
+from bus.connect import connect
+from bus.dead import DeadRow, Outcome, drop, letters
 from bus.errors import GroupMissing
-from bus.handler import Stage
-from bus.inspect import delayed, streams
-from ops.archive import Archive
+from bus.inspect import streams
 from ops.errors import CommandFailed
 from ops.replay import Progress, Replay, chosen, preview
-from ops.settings.model import ArchiveSettings
 from ops.wiring import STAGES
 from schemas.codec import encode
-from schemas.events import SignalReceived
+from schemas.events import GroupOutage, SignalReceived
 from schemas.identity import new_id
-from schemas.words import ApprovalState, Choice, Mode, SignalStatus
-from sql.approvals import ApprovalRow, list_approvals
+from schemas.learning import FeedbackGiven
+from schemas.words import Choice, SignalStatus
 from sql.database import Database
-from stages.execute.options import ExecuteOptions
-from stages.execute.stage import ExecuteStage
-from stages.failure_watch.stage import FailureWatch
-from stages.ingest.stage import Ingest
-from stages.learn.stage import Learn
-from stages.notify.stage import Notify
-from stages.propose.stage import ProposeStage
-from stages.verify.options import VerifyOptions
-from stages.verify.stage import VerifyStage
-from tests.chaos.storm.effects import Effects, RecordingWorld
-from tests.integration.bus.ground import QUICK, running
+from sql.outages import OutageRow, begin_outage, end_outage
+from tests.integration.bus.ground import running
 from tests.integration.healing import eventually
 from tests.integration.mend_process import SETTINGS, installation
-from tests.integration.scene import Scene, gate
+from tests.integration.scene import KEYS
+from tests.integration.whole import DROPPED, OPERATIONS, REJECTED, SIGNED, TARGETS, Whole
 from tests.patience import PATIENCE
 
 GROUPS = tuple(group for group in STAGES if group != "archive")
-STATE = (
-    *(
-        "approvals",
-        "approval_signatures",
-        "decisions",
-        "operations",
-        "verifications",
-        "proposals",
-        "signals",
-        "incidents",
-        "incident_alerts",
-    ),
-    *("incident_timeline", "recurrences", "trust_ledger", "trust", "lessons", "playbooks", "playbook_ledger", "playbook_trust", "failures"),
-    *("questions", "evidence", "recurrence_ledger", "repair_ledger", "repairs", "knowledge_ledger", "knowledge", "diagnoses"),
-    *("declarations", "playbook_sources", "feedback", "repair_attempts"),
-)
-"""All that stages have decided, done and learned."""
-SIGNED, REJECTED, LATE = "api-signed", "api-rejected", "api-late"
-TARGETS = ("api-1", "api-2", "slow-1", "blind-1", "lost-1", "refused-1", "hopeless-1", SIGNED, REJECTED, LATE)
-
-
-class Kept:
-    """A channel that keeps what it is given."""
-
-    name = "kept"
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    async def send(self, lines: Sequence[str], *, delivery: str) -> None:
-        self.messages.append(lines[0])
-
-    async def close(self) -> None:
-        """There is nothing to close."""
-
-
-class Whole(Scene):
-    """Every stage and the archive, on real stores, about a world that writes down each effect."""
-
-    def __init__(self, database: Database, bus: Bus, folder: Path) -> None:
-        self._offset = timedelta()
-        super().__init__(database)
-        self.began = self.now
-        self.bus = bus
-        self.effects = Effects(folder)
-        self.world = RecordingWorld(self.effects, lambda: self.now)
-        self.kept = Kept()
-
-    @property
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self._offset
-
-    @now.setter
-    def now(self, _: datetime) -> None:
-        """The clock runs by itself."""
-
-    def later(self, seconds: float) -> None:
-        self._offset += timedelta(seconds=seconds)
-
-    def stages(self) -> list[Stage]:
-        database, world = self.database, self.world
-        execute = ExecuteStage(database, world, ExecuteOptions(retry_after=0.1), mode_of=lambda _: Mode.AUTO)
-        verify = VerifyStage(database, world, VerifyOptions(settle=0, interval=0.1, limit=1, hold_down=0))
-        judges: list[Stage] = [execute, verify, Learn(database), FailureWatch(database), Notify(database, [self.kept])]
-        return [Ingest(database, world), ProposeStage(database, world), gate(self), *judges]
-
-    @asynccontextmanager
-    async def run(self) -> AsyncIterator[None]:
-        archive = Archive(self.bus, self.database, {}, ArchiveSettings(), QUICK, clock=lambda: self.now).loop
-        stop = asyncio.Event()
-        storing = asyncio.create_task(archive.run(stop))
-        async with running(self.bus, *self.stages(), clock=lambda: self.now):
-            yield
-        stop.set()
-        await storing
-
-    async def tell(self, status: SignalStatus, *names: str) -> None:
-        """Alerts about Deployments; those that people sign are severe."""
-        told: list[SignalReceived] = []
-        for name in names:
-            severity = "critical" if name in (SIGNED, REJECTED, LATE) else "info"
-            pod = f"{name}-7d9c5b6f8-00001"
-            labels = {"alertname": "KubePodCrashLooping", "severity": severity, "namespace": "shop", "pod": pod}
-            header: dict[str, Any] = {"id": new_id(self.now), "key": name, "at": self.now, "by": "ingest/test"}
-            ends = self.now if status is SignalStatus.RESOLVED else None
-            began = self.began - timedelta(minutes=1)
-            signal = SignalReceived(**header, fingerprint=name, status=status, starts_at=began, ends_at=ends, labels=labels, source="test")
-            told.append(signal)
-        await self.bus.append(told)
-
-    async def quiet(self) -> None:
-        """Returns when every group has settled everything and no timer is due."""
-
-        async def holds() -> bool:
-            soonest = [row.soonest for row in await delayed(self.bus) if row.soonest is not None]
-            groups = [group for row in await streams(self.bus) for group in row.groups]
-            return not any(group.lag or group.pending for group in groups) and all(time > self.now for time in soonest)
-
-        await eventually(holds)
-
-    async def waiting(self) -> dict[str, ApprovalRow]:
-        """What waits for signatures, by the name of its target."""
-        async with self.database.connection() as connection:
-            return {row.target.name: row for row in await list_approvals(connection, states=[ApprovalState.WAITING])}
-
-    async def state(self) -> dict[str, list[str]]:
-        """Every row of every table of STATE, what is in the event log, the effects, and what people were told."""
-        tables = {table: sorted(row[0] for row in await self.database.fetch(f"SELECT to_jsonb(t)::text FROM {table} t")) for table in STATE}
-        log = sorted(f"{row['type']} {row['id']}" for row in await self.database.fetch("SELECT type, id FROM event_log"))
-        effects = [str(effect) for effect in self.effects.everything()]
-        return {**tables, "event_log": log, "effects": effects, "messages": list(self.kept.messages)}
-
-    async def replay(self, group: str, **which: Any) -> Progress:
-        past = chosen(group, until=self.now, forgotten=self.now - timedelta(days=60), **which)
-        replay = Replay(self.bus, self.database, group, past, who="person/test", clock=lambda: self.now)
-        progress = await replay.run()
-        await self.quiet()
-        return progress
 
 
 @pytest.fixture
@@ -173,18 +45,53 @@ async def whole(database: Database, redis_url: str, tmp_path: Path) -> AsyncIter
 
 
 async def lived(whole: Whole) -> None:
-    """Incidents that healed, that did not, that nobody can tell of, that people signed, rejected and left; one of them is still open."""
+    """Incidents that healed, were repaired, or were not; that nobody can tell of or look at, that people signed, rejected and left.
+
+    One of them is still open. Somebody rated one, let a dead letter go and left another; a group was out and is back.
+    """
     await whole.tell(SignalStatus.FIRING, *TARGETS)
     await eventually(lambda: _has(whole.waiting, 3))
+    waiting = await whole.waiting()
     for name, person, choice in ((SIGNED, "ana", Choice.SIGN), (SIGNED, "ben", Choice.SIGN), (REJECTED, "ana", Choice.REJECT)):
-        await whole.bus.append([whole.vote((await whole.waiting())[name], person, choice)])
-        await whole.quiet()
+        await whole.bus.append([whole.vote(waiting[name], person, choice)])
     await eventually(lambda: _all_judged(whole))
+    await eventually(lambda: _has(lambda: _dead(whole), 2))
+    await _rated(whole)
+    await _out_and_back(whole)
     await whole.tell(SignalStatus.RESOLVED, *TARGETS[1:])
     for seconds in (2000, 2000, 700):
         await whole.quiet()
         whole.later(seconds)
     await whole.quiet()
+    (dropped,) = [row for row in await _dead(whole) if DROPPED in row.letter.key]
+    assert (await drop(whole.bus, dropped)).outcome == Outcome.DONE
+
+
+async def _dead(whole: Whole) -> list[DeadRow]:
+    return [row async for row in letters(whole.bus)]
+
+
+async def _rated(whole: Whole) -> None:
+    """Somebody is content with what healed."""
+    query = "SELECT id, incident FROM operations WHERE target LIKE '%/api-2' AND state = 'succeeded'"
+    (row,) = await whole.database.fetch(query)
+    said: dict[str, Any] = {"person": "ana", "rating": 5, "origin": "cli/test", "note": "well done", "operations": (row["id"],)}
+    await whole.bus.append([KEYS.prove(FeedbackGiven(**whole.header(row["incident"], cause=""), **said))])
+
+
+async def _out_and_back(whole: Whole) -> None:
+    """A group settled nothing for a while: people are told, and told when it is over."""
+    began = whole.now
+    place: dict[str, Any] = {"group": "gate", "topic": "votes", "partition": 0}
+    told: dict[str, Any] = {"group": "gate", "source_topic": "votes", "partition": 0, "since": began, "waiting": 7, "oldest": 301.0}
+    row = OutageRow(id=new_id(began), **place, since=began, waiting=7, oldest=301.0)
+    async with whole.database.transaction() as connection:
+        await begin_outage(connection, row)
+    await whole.bus.append([GroupOutage(**whole.header(id=row.id, cause=""), stopped=True, **told)])
+    await eventually(lambda: _has(lambda: whole.database.fetch("SELECT FROM group_outages WHERE told_at IS NOT NULL"), 1))
+    async with whole.database.transaction() as connection:
+        await end_outage(connection, **place, at=whole.now)
+    await whole.bus.append([GroupOutage(**whole.header(cause=row.id), stopped=False, **told)])
 
 
 async def _has(look: Callable[[], Awaitable[Any]], count: int) -> bool:
@@ -192,10 +99,17 @@ async def _has(look: Callable[[], Awaitable[Any]], count: int) -> bool:
 
 
 async def _all_judged(whole: Whole) -> bool:
+    """Every execution has ended and is verified, that of the repair too; the other repair is not proposed."""
     rows = await whole.database.fetch("SELECT count(*) FILTER (WHERE o.state IN ('pending', 'running')) + "
-        "count(*) FILTER (WHERE o.state IN ('succeeded', 'unknown') AND coalesce(v.awaits, 'none') <> '') AS open, count(*) AS all "
+        "count(*) FILTER (WHERE o.state IN ('succeeded', 'unknown') AND coalesce(v.awaits, 'none') <> '') AS open, count(*) AS all, "
+        "(SELECT count(*) FROM repair_attempts WHERE ended_at IS NOT NULL) AS repairs "
         "FROM operations o LEFT JOIN verifications v ON v.operation = o.id")  # fmt: skip
-    return bool(rows[0]["open"] == 0 and rows[0]["all"] >= len(TARGETS) - 2)
+    return bool(rows[0]["open"] == 0 and rows[0]["all"] >= OPERATIONS and rows[0]["repairs"] == 2)
+
+
+def _count(state: dict[str, list[str]], table: str, **fields: Any) -> int:
+    """How many rows of a table say all this."""
+    return sum(all(row.get(name) == value for name, value in fields.items()) for row in map(msgspec.json.decode, state[table]))
 
 
 @pytest.mark.slow
@@ -203,28 +117,35 @@ async def test_everything_is_told_twice_to_every_group_and_nothing_is_done_again
     async with whole.run():
         await lived(whole)
         before = await whole.state()
-        assert len(before["effects"]) == len(before["operations"]) - 1, "all but what was refused"
+        assert len(before["effects"]) == len(before["operations"]) - 3, "all but what was refused, and what nobody answered"
         assert {"succeeded", "failed", "unknown"} == {msgspec.json.decode(row)["state"] for row in before["operations"]}
+        told = Counter(line.partition(" ")[0] for line in before["event_log"])
+        assert (told["RepairWanted"], told["RepairNotProposed"], told["FeedbackKept"], told["GroupOutage"]) == (2, 1, 1, 2)
+        assert (_count(before, "feedback"), len(before["dead"]), told["DeadLettered"]) == (1, 1, 2)
+        assert all(before[table] for table in ("failure_causes", "group_outages"))
+        whole.world.mended = True  # what died would die again, as another dead letter, while its cause is there
         for _ in range(2):
-            for group in GROUPS:
-                fed = await whole.replay(group)
-                assert fed.fed > 0
-                assert await whole.state() == before, group
+            await _told_to_all(whole)
+            assert await whole.state() == before
         await whole.database.fetch("DELETE FROM outbox")
         for _ in range(2):
-            for group in GROUPS:
-                await whole.replay(group)
-                assert await whole.state() == before, f"{group}, with the kept outputs forgotten"
+            await _told_to_all(whole)
+            assert await whole.state() == before, "with the kept outputs forgotten"
         await whole.database.fetch("DELETE FROM outbox")
         await whole.database.fetch("DELETE FROM notifications")
     whole.later(61 * 86400)
     async with whole.run():  # nobody remembers anything by himself either
         await whole.quiet()
         before = await whole.state()  # the timer of the open incident came up meanwhile
-        for group in GROUPS:
-            fed = await whole.replay(group)
-            assert (fed.fed == 0) == (group == "notify")
-            assert await whole.state() == before, f"{group}, long afterwards"
+        await _told_to_all(whole, nothing_for=("notify",))
+        assert await whole.state() == before, "long afterwards"
+
+
+async def _told_to_all(whole: Whole, *, nothing_for: Sequence[str] = ()) -> None:
+    """Everything is told to one group after the other. What any of them would do about it is seen: the log of events only grows."""
+    fed = {group: (await whole.replay(group)).fed for group in GROUPS}
+    await whole.quiet()
+    assert [group for group in GROUPS if not fed[group]] == list(nothing_for)
 
 
 class Reader:

@@ -18,6 +18,8 @@ from redis.asyncio import Redis
 
 from bus import inspect, names
 from bus.connect import connect
+from bus.follow import order_of
+from bus.replay import Past, feed
 from ops.api import connections, events
 from ops.api.server import bind, serve, url_of
 from ops.tokens import Role
@@ -215,6 +217,25 @@ async def test_more_than_a_page_is_told_whole_and_in_order(api: Desk, monkeypatc
         await append(api, [vote(number) for number in range(11, 21)])
         async with reading(url, token, "?topic=decisions", reader.position) as again:
             assert await again.numbers(20) == [str(number) for number in range(1, 21)]
+
+
+async def test_what_is_told_again_to_one_group_is_no_news_for_readers(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much it is: the reader passes over it, goes on behind it, and is told meanwhile that it is still connected."""
+    monkeypatch.setattr("ops.api.feed._PAGE", 3)
+    monkeypatch.setattr(events, "_HEARTBEAT", 0.0)
+    token = api.tokens["vera"]
+    async with served(api) as url:
+        async with reading(url, token, "?topic=decisions") as reader:
+            await append(api, [vote(0)])
+            first = await reader.next()
+        position = order_of(first.id.removeprefix("decisions="))
+        await feed(api.bus, "gate", [Past("decisions", 0, encode(vote(number))) for number in range(100, 120)], token="t")
+        async with reading(url, token, "?topic=decisions", first.id) as again:
+            beats = [await again.next(heartbeats=True) for _ in range(7)]
+            assert {beat.data for beat in beats} == {""}
+            assert all(order_of(beat.id.removeprefix("decisions=")) > position for beat in beats)
+            await append(api, [vote(1)])
+            assert await again.numbers(1) == ["1"]
 
 
 async def test_every_partition_is_told_and_resumed(redis_url: str, database: Database) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from bus import dead
+from bus import dead, names
 from bus.connect import Bus
 from bus.dead import DeadRow, Outcome
 from bus.handler import Context, Reject
+from bus.replay import Past, feed
 from schemas.event import Event, Output
 from schemas.identity import derived_id
 from schemas.words import DeadReason
@@ -108,6 +109,30 @@ async def test_letters_are_found_by_id_kind_reason_and_group(bus: Bus, ground: R
     assert row.letter.original == raw(batch[1])
     assert await dead.show(bus, row.letter.id) == row
     assert await dead.show(bus, "no such") is None
+
+
+async def test_a_dead_letter_that_is_told_again_to_one_group_is_not_there_again(bus: Bus, ground: RedisGround) -> None:
+    """Whatever people did with it: what reads dead letters hears of it, and it can be replayed no second time."""
+    await bus.append(votes(3))
+    async with running(bus, Desk(Moody())):
+        await until(lambda: _count(bus, 3))
+        dropped, replayed, left = await rows(bus)
+        page = [Past(names.DEAD, 0, entry.body) for entry in await ground.entries("dead")]
+        assert (await dead.drop(bus, dropped)).outcome == Outcome.DONE
+        assert (await dead.replay(bus, replayed)).outcome == Outcome.DONE
+        (_, again) = await until(lambda: _rows(bus, 2))
+        await feed(bus, "failure_watch", page, token="t")
+        assert len(await ground.entries("dead")) == 5
+        assert await rows(bus) == [left, again]
+        assert await dead.show(bus, dropped.letter.id) is None
+        assert await dead.show(bus, left.letter.id) == left
+        assert (await dead.drop(bus, left)).outcome == Outcome.DONE
+        assert await dead.show(bus, left.letter.id) is None
+
+
+async def _rows(bus: Bus, count: int) -> list[DeadRow]:
+    found = await rows(bus)
+    return found if len(found) == count else []
 
 
 async def _count(bus: Bus, count: int) -> bool:

@@ -11,6 +11,7 @@ from bus import inspect
 from bus.connect import Bus, connect
 from bus.errors import GroupMissing
 from bus.handler import Context
+from bus.replay import Past, feed
 from schemas.errors import InvalidIdentifier
 from schemas.event import Event, Output
 from schemas.identity import new_id
@@ -89,6 +90,33 @@ async def test_an_event_is_found_by_its_id(redis_url: str) -> None:
     with pytest.raises(InvalidIdentifier):
         await inspect.find(bus, "nonsense")
     await bus.close()
+
+
+async def test_what_is_told_again_to_one_group_is_told_apart_and_is_no_news(bus: Bus, ground: RedisGround) -> None:
+    batch = votes(3)
+    await bus.append(batch)
+    told: list[str] = []
+
+    async def follow() -> None:
+        async for row in inspect.tail(bus, "decisions", last=2, follow=True):
+            told.append(row.event.id)  # type: ignore[union-attr]  # noqa: PERF401 - seen while it grows
+
+    following = asyncio.create_task(follow())
+    await until(lambda: len(told) == 2)
+    await feed(bus, "gate", [Past("decisions", 0, raw(event)) for event in batch], token="t")
+    new = vote(3)
+    await bus.append([new])
+    await until(lambda: len(told) > 2)
+    following.cancel()
+    await asyncio.wait([following])
+    assert told == [batch[1].id, batch[2].id, new.id]
+    marked, _ = await inspect.newest(bus, "decisions", last=4)
+    assert [row.only for row in marked] == ["gate", "gate", "gate", ""]
+    found = await inspect.find(bus, batch[0].id)
+    assert found is not None
+    assert found.only == ""
+    await ground.delete("decisions", found.entry)
+    assert await inspect.find(bus, batch[0].id) is None, "what is told again did not enter then"
 
 
 async def test_what_waits_for_its_time(bus: Bus) -> None:
