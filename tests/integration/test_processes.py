@@ -19,6 +19,7 @@ import yaml
 
 from ops.wiring import PROCESSES
 from tests.integration.mend_process import ROOT, Mend, end, installation, until
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -121,7 +122,7 @@ def test_every_service_of_the_composition_is_healthy_and_ends_when_it_is_told(me
             assert process.poll() is None, mend.log.read_text()
         for process in processes.values():
             process.terminate()
-        assert {name: end(process) for name, process in processes.items()} == dict.fromkeys(services, 0)
+        assert {name: process.wait(PATIENCE) for name, process in processes.items()} == dict.fromkeys(services, 0)
     finally:
         for process in processes.values():
             end(process)
