@@ -13,7 +13,6 @@ import msgspec
 
 from bus import names
 from bus.connect import Bus
-from bus.errors import BusError
 from bus.scripts import script
 from schemas.codec import decode
 from schemas.errors import SchemaError
@@ -32,18 +31,20 @@ class DeadRow(msgspec.Struct, frozen=True):
 
 
 class Outcome(StrEnum):
-    """What became of a dead letter: done, gone already, or a group (such as the archive) has yet to finish with it."""
+    """What became of a dead letter: done, gone already, a group (such as the archive) has yet to finish with it, or it cannot be done."""
 
     DONE = "done"
     GONE = "gone"
     UNSEEN = "unseen"
+    REFUSED = "refused"
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`group` is the one that has yet to finish, where the outcome is `unseen`."""
+    """`group` is the one that has yet to finish, where the outcome is `unseen`; `why` says what to do, where it is `refused`."""
 
     outcome: Outcome
     group: str = ""
+    why: str = ""
 
 
 async def letters(
@@ -99,12 +100,14 @@ async def show(bus: Bus, event: str) -> DeadRow | None:
 
 
 async def replay(bus: Bus, row: DeadRow, *, force: bool = False) -> Result:
-    """Puts the original back for the group that could not handle it; safe to repeat. Raises BusUnavailable, BusFull, BusError.
+    """Puts the original back for the group that could not handle it; safe to repeat. Raises BusUnavailable, BusFull.
 
-    While a group has yet to finish with the dead letter itself, it is left alone unless `force` says otherwise.
+    While a group has yet to finish with the dead letter itself, it is left alone unless `force` says otherwise. One of a topic that
+    this version does not have is refused.
     """
     if row.letter.source_topic not in names.POSITION:
-        raise BusError(f"this version has no topic {row.letter.source_topic!r} to replay to: upgrade Mendstream, then replay")
+        why = f"this version has no topic {row.letter.source_topic!r} to replay to: upgrade Mendstream, then replay"
+        return Result(Outcome.REFUSED, why=why)
     keys = [names.stream(row.partition, names.DEAD), names.stream(row.partition, row.letter.source_topic)]
     arguments: list[bytes | str | int] = [row.entry, int(force), row.letter.original, row.letter.group]
     return _result(await bus.channel(row.partition).run(script("dead"), keys, arguments))

@@ -132,7 +132,7 @@ class AlertmanagerClient:
         import aiohttp
 
         try:
-            async with self._opened().get(f"{self._url}/api/v2/{what}", params=parameters) as answer:
+            async with self._opened().get(f"{self._url}/api/v2/{what}", params=parameters, allow_redirects=False) as answer:
                 body = await body_of(answer, _LARGEST)
         except TimeoutError:
             raise NoAnswer(f"Alertmanager did not answer within {self._timeout:g} s") from None

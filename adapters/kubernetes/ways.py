@@ -6,13 +6,17 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from adapters.errors import WrongSettings
 from adapters.kubernetes.client import Client
 from adapters.kubernetes.errors import NoCredentials
+from adapters.loopback import LOOPBACK
 from schemas.text import clean
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
 
 _CONNECTIONS = 16
 _LOAD_SECONDS = 15.0  # for the whole kubeconfig: more than the program that it may name is given
@@ -121,8 +125,8 @@ async def _explained(load: Callable[[], Awaitable[None]], place: str, context: s
 
 
 def _client(configuration: Any, refresh: Callable[[], Awaitable[None]] | None) -> Client:
-    """A client; a server on loopback is never reached through a proxy of the environment."""
-    from aiohttp import ClientSession, TCPConnector
+    """A client; a server on loopback is never reached through a proxy of the environment, and no redirect is followed."""
+    from aiohttp import ClientSession
     from kubernetes_asyncio.client import ApiClient
 
     configuration.connection_pool_maxsize = _CONNECTIONS
@@ -132,8 +136,24 @@ def _client(configuration: Any, refresh: Callable[[], Awaitable[None]] | None) -
         raise WrongSettings(
             f"the certificates for {configuration.host} cannot be used ({clean(str(error), 150)}): correct them in the kubeconfig"
         ) from error
-    if urlsplit(configuration.host).scheme == "http" and urlsplit(configuration.host).hostname in ("127.0.0.1", "::1", "localhost"):
-        # The session was made a moment ago and holds no connection: dropping it closes nothing that is open.
-        api.rest_client.pool_manager.detach()
-        api.rest_client.pool_manager = ClientSession(connector=TCPConnector(limit=_CONNECTIONS))
+    session: ClientSession = api.rest_client.pool_manager
+    if urlsplit(configuration.host).hostname in LOOPBACK:
+        # The library's session trusts the environment. Its connector, which has the certificates, goes on in one that does not.
+        connector = session.connector
+        session.detach()
+        session = ClientSession(connector=connector)
+    api.rest_client.pool_manager = _Straight(session)
     return Client(api, refresh)
+
+
+class _Straight:
+    """A session that follows no redirect: one would turn a write into a read, whose answer says nothing of the write."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    async def request(self, **arguments: Any) -> ClientResponse:
+        return await self._session.request(**arguments, allow_redirects=False)
+
+    async def close(self) -> None:
+        await self._session.close()

@@ -1,4 +1,7 @@
-"""One way to post JSON to a service outside: bounded in time, without redirects, and no error of it has the URL, which may be a secret."""
+"""One way to post JSON to a service outside: bounded in time, without redirects, and no error of it has the URL, which may be a secret.
+
+A proxy of the environment (`HTTPS_PROXY` and the like) is used for what is not on this machine.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from adapters.errors import Busy, Refused, Transient
+from adapters.loopback import LOOPBACK
 
 if TYPE_CHECKING:
     import httpx
@@ -81,7 +85,8 @@ class PostClient:
             # At INFO it logs the whole URL of every request.
             logging.getLogger("httpx").setLevel(logging.WARNING)
             logging.getLogger("httpcore").setLevel(logging.WARNING)
-            self._client = httpx.AsyncClient(timeout=self._timeout, follow_redirects=False)
+            here = {f"all://[{host}]" if ":" in host else f"all://{host}": None for host in LOOPBACK}
+            self._client = httpx.AsyncClient(timeout=self._timeout, follow_redirects=False, mounts=here)
         return self._client
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.console import Json, Limit, print_json, print_pairs, print_rows
+from ops.cli.console import Json, Limit, one_line, print_json, print_pairs, print_rows
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
@@ -130,38 +130,56 @@ def _act(
 
     if not (ids or kind or reason or all_):
         raise CommandFailed(f"say which dead letters to {verb}: ids, --type, --reason, or --all")
-    results, unknown = run_now(_done(session_of(context), verb, ids or None, kind, reason, force=force))
-    if as_json:
-        print_json(results)
-    else:
-        for result in results:
-            print(f"{result['id']}  {result['said']}")
-        if not results and not unknown:
-            print(f"Nothing to {verb}: no dead letter is left that fits.")
+    results: list[dict[str, Any]] = []
+    try:
+        unknown = run_now(_done(session_of(context), verb, ids or None, kind, reason, results, force=force))
+    except BaseException:
+        if results:
+            _print_results(results, as_json=as_json)
+        raise
+    if not as_json and not results and not unknown:
+        print(f"Nothing to {verb}: no dead letter is left that fits.")
+    _print_results(results, as_json=as_json)
     if unknown:
         raise CommandFailed(f"there is no dead letter {', '.join(unknown)} that fits: `mend dead ls` lists them")
-    if any(result["outcome"] == "unseen" for result in results):
+    if any(result["outcome"] in {"unseen", "refused"} for result in results):
         raise typer.Exit(1)
 
 
+def _print_results(results: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(results)
+        return
+    for result in results:
+        print(one_line(f"{result['id']}  {result['said']}"))
+
+
 async def _done(
-    session: Session, verb: str, ids: list[str] | None, kind: str, reason: str, *, force: bool
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """What became of each that fits, and which of the ids nobody has ever heard of: one that was dealt with before is none of those."""
+    session: Session, verb: str, ids: list[str] | None, kind: str, reason: str, results: list[dict[str, Any]], *, force: bool
+) -> list[str]:
+    """Adds to `results` what became of each that fits, also where it cannot go on after some.
+
+    Returns which of the ids nobody has ever heard of: one that was dealt with before is none of those.
+    """
     from sql.audit import dealt_with
 
-    results, known = [], set()
+    known: set[str] = set()
     async with session.database() as database, session.bus() as bus:
         for row in await _selected(bus, ids=ids, kind=kind, reason=reason):
             known |= {row.letter.id, row.letter.subject}
             result = await _audited(database, bus, verb, row, force=force)
-            said = f"kept: {result.group} has not finished with it yet; try again, or --force" if result.group else result.outcome.value
-            results.append({"id": row.letter.id, "outcome": result.outcome.value, "said": said, "group": row.letter.group})
+            results.append({"id": row.letter.id, "outcome": result.outcome.value, "said": _said(result), "group": row.letter.group})
         if missing := [one for one in ids or () if one not in known]:
             async with database.connection() as connection:
                 before = await dealt_with(connection, missing)
             missing = [one for one in missing if one not in before]
-    return results, missing
+    return missing
+
+
+def _said(result: Result) -> str:
+    if result.group:
+        return f"kept: {result.group} has not finished with it yet; try again, or --force"
+    return f"{result.outcome.value}: {result.why}" if result.why else result.outcome.value
 
 
 async def _audited(database: Database, bus: Bus, verb: str, row: DeadRow, *, force: bool) -> Result:
@@ -169,21 +187,24 @@ async def _audited(database: Database, bus: Bus, verb: str, row: DeadRow, *, for
     from bus.dead import Outcome, drop, replay
     from ops.cli.people import user_of_system
     from ops.clock import now
+    from schemas.event import ID_LIMIT
     from schemas.identity import new_id
-    from sql.audit import audit_close, audit_open
+    from schemas.text import clean
+    from sql.audit import AuditState, audit_close, audit_open
 
     letter, time = row.letter, now()
-    audit = f"{verb}/{letter.id}/{new_id(time)}"
+    audit = f"{verb}/{clean(letter.id, ID_LIMIT)}/{new_id(time)}"
+    incident = clean(letter.incident, ID_LIMIT)
     about = f"{letter.original_type or 'bytes'} {letter.subject} for {letter.group}".replace("  ", " ")
     async with database.connection() as connection:
         who, what = f"person/{user_of_system()}", f"{verb} dead letter"
-        await audit_open(connection, id=audit, at=time, who=who, what=what, about=about, incident=letter.incident, input=letter.id)
+        await audit_open(connection, id=audit, at=time, who=who, what=what, about=about, incident=incident, input=letter.id)
         act = replay if verb == "replay" else drop
         try:
             result = await act(bus, row, force=force)
         except Exception as error:
             await audit_close(connection, audit, state="unknown", error=str(error))
             raise
-        unseen = result.outcome is Outcome.UNSEEN
-        await audit_close(connection, audit, state="refused" if unseen else "success", output=result.outcome.value)
+        state: AuditState = "refused" if result.outcome in {Outcome.UNSEEN, Outcome.REFUSED} else "success"
+        await audit_close(connection, audit, state=state, output=result.outcome.value, error=result.why)
     return result

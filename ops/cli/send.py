@@ -49,7 +49,10 @@ def api_of(session: Session) -> str:
 
 
 def post(api: str, body: bytes, http: HttpSettings) -> str:
-    """Posts a payload; returns what the API said. Raises CommandFailed with the API's own reason."""
+    """Posts a payload, to the API alone: through no proxy of the environment, and after no redirect.
+
+    Returns what the API said. Raises CommandFailed with the API's own reason.
+    """
     import base64
     import json
     import urllib.error
@@ -65,11 +68,20 @@ def post(api: str, body: bytes, http: HttpSettings) -> str:
     elif http.username:
         pair = f"{http.username}:{http.password.reveal()}".encode()
         request.add_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - http and https only, see above
+        with opener.open(request, timeout=_TIMEOUT) as answer:
             told = json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
-        raise CommandFailed(_reason(error.code, error.read())) from None
+        with error:
+            raise CommandFailed(_reason(error.code, error.read())) from None
     except (OSError, ValueError) as error:
         raise CommandFailed(f"the API at {api} does not answer: {getattr(error, 'reason', error)}; is `mend up` running?") from None
     accepted = told.get("accepted") if isinstance(told, dict) else None
@@ -79,6 +91,8 @@ def post(api: str, body: bytes, http: HttpSettings) -> str:
 def _reason(code: int, body: bytes) -> str:
     import json
 
+    if 300 <= code < 400:
+        return f"the API answered {code}: it sends us elsewhere, and the credential goes nowhere else: say with --url where it really is"
     try:
         problem = json.loads(body)
         detail = problem.get("detail") or problem.get("title") or ""

@@ -1,4 +1,7 @@
-"""The composition is configuration that nobody runs in CI: its parts are held to the tools and the settings that read them."""
+"""No container of the composition runs in CI: its parts are held to the tools and the settings that read them.
+
+Its services are started, as processes, by `tests/integration/test_processes.py`.
+"""
 
 from __future__ import annotations
 

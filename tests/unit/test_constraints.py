@@ -36,6 +36,13 @@ def test_every_package_that_is_named_says_what_it_is_for() -> None:
     assert set(rows) - named - {"Package"} == set()
 
 
+def test_every_row_of_a_package_says_why_and_what_it_costs() -> None:
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\| [\w-]+ \|.*$", text, re.MULTILINE)]
+    full = re.compile(r"[\w-]+\t[^\t]+\t[^\t]+(\t(<?\d+|\u2013)){2}")
+    assert [row[0] for row in rows[1:] if not full.fullmatch("\t".join(row))] == []
+
+
 def test_what_development_and_the_benchmark_need_is_named_too() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     needed = {Requirement(text).name for texts in extras.values() for text in texts}
