@@ -31,10 +31,10 @@ ON CONFLICT (operation) DO UPDATE SET event = excluded.event, incident = exclude
     foreseen_downtime = excluded.foreseen_downtime, foreseen_tier = excluded.foreseen_tier, touched_pods = excluded.touched_pods
  WHERE (excluded.at, excluded.event) < (declarations.at, declarations.event)
 """
-_RECORD = """
-SELECT count(*) AS operations, count(*) FILTER (WHERE touched_pods IS NOT NULL AND foreseen_pods IS NOT NULL) AS measured,
+_REACH = """
+SELECT playbook, count(*) AS operations, count(*) FILTER (WHERE touched_pods IS NOT NULL AND foreseen_pods IS NOT NULL) AS measured,
        count(*) FILTER (WHERE touched_pods > foreseen_pods) AS farther
-  FROM declarations WHERE $1 = '' OR playbook = $1
+  FROM declarations WHERE playbook = ANY($1) GROUP BY playbook
 """
 _declared = msgspec.json.Decoder(tuple[Demand, ...])
 
@@ -96,11 +96,12 @@ async def declarations_of(connection: Connection, incident: str) -> list[Declara
     return [_row(row) for row in await connection.fetch("SELECT * FROM declarations WHERE incident = $1 ORDER BY at, event", incident)]
 
 
-async def reach_of(connection: Connection, playbook: str = "") -> Reach:
-    """How far all operations reached, or those of one playbook, beside what was foreseen."""
-    row = await connection.fetchrow(_RECORD, playbook)
-    assert row is not None
-    return Reach(**dict(row.items()))
+async def reach_of(connection: Connection, playbooks: Sequence[str]) -> dict[str, Reach]:
+    """How far the operations of each of these playbooks reached, beside what was foreseen; an empty name is those without a playbook."""
+    none = Reach(operations=0, measured=0, farther=0)
+    rows = await connection.fetch(_REACH, list(playbooks))
+    found = {row["playbook"]: Reach(operations=row["operations"], measured=row["measured"], farther=row["farther"]) for row in rows}
+    return {name: found.get(name, none) for name in playbooks}
 
 
 def _values(one: Judged) -> tuple[object, ...]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
+from ops.facts.learning import Farther, farther_of
 from ops.facts.rates import rate_in
 from schemas.action import Action
 from schemas.intervals import Interval
 from schemas.target import Target
 from schemas.words import ApprovalState, Disposition, IncidentState, Mode, Result, Risk, Severity
+from sql.declarations import Reach
 from sql.knowledge_search import Found
 from sql.playbooks import PlaybookRow
 from sql.trust import TrustRow
@@ -93,13 +95,14 @@ class TrustItem(TrustRow, frozen=True, kw_only=True):
 
 
 class PlaybookItem(PlaybookRow, frozen=True, kw_only=True):
-    """One playbook; `rate` is how often what it proposed succeeded, None without any, `interval` (95 %) how sure that is."""
+    """One playbook; `rate` is how often what it proposed succeeded, None without any, `interval` (95 %) how sure that is.
+
+    `reach` says how often what it did reached farther than foreseen, of all of its versions.
+    """
 
     rate: float | None
     interval: Interval
-
-
-R = TypeVar("R", TrustItem, PlaybookItem)
+    reach: Farther
 
 
 def knowledge_items(found: Iterable[Found]) -> list[KnowledgeItem]:
@@ -108,9 +111,17 @@ def knowledge_items(found: Iterable[Found]) -> list[KnowledgeItem]:
     return [KnowledgeItem(**{name: getattr(one.entry, name) for name in names}, excerpt=one.excerpt) for one in found]
 
 
-def with_rates(rows: Iterable[TrustRow] | Iterable[PlaybookRow], kind: type[R]) -> list[R]:
+def trust_items(rows: Iterable[TrustRow]) -> list[TrustItem]:
     """The rows as items of a list, with the rate of each."""
-    return [kind(**_fields(row), **rate_in(row.successes, row.failures, as_text=False)) for row in rows]
+    return [TrustItem(**_fields(row), **rate_in(row.successes, row.failures, as_text=False)) for row in rows]
+
+
+def playbook_items(rows: Iterable[PlaybookRow], reaches: Mapping[str, Reach]) -> list[PlaybookItem]:
+    """The rows as items of a list, with the rate and the reach of each, by name."""
+    return [
+        PlaybookItem(**_fields(row), **rate_in(row.successes, row.failures, as_text=False), reach=farther_of(reaches[row.name]))
+        for row in rows
+    ]
 
 
 def _fields(row: msgspec.Struct) -> dict[str, Any]:

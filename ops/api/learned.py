@@ -1,4 +1,4 @@
-"""The routes that tell what was learned: the knowledge base, and what is known of a problem that comes again."""
+"""The routes that tell what was learned: the knowledge base, what is known of a problem that comes again, and whose word was right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ops.api.description import described
 from ops.api.items import KnowledgeItem, knowledge_items
 from ops.api.problems import ProblemFound
 from ops.facts.knowledge import entry_of
-from ops.facts.learning import ProblemAdvice, Summary, advice_about, summary_of
+from ops.facts.learning import ProblemAdvice, Records, Summary, advice_about, records_of, summary_of
 from ops.tokens import Role
 from schemas.event import KEY_LIMIT
 from schemas.words import Result
@@ -104,7 +104,16 @@ def _learning(database: Database) -> list[HTTPRouteHandler]:
     async def recommendation(key: Key) -> Response[bytes]:
         return await told(await advice_about(database, key))
 
-    return [summary, recommendation]
+    @get(
+        "/v1/learning/sources",
+        role=Role.VIEWER,
+        operation_class=described({200: ("Each source and provider, and each critic.", Records)}),
+        summary="How often a model, a template, a playbook and a critic were right, and how sure that is",
+    )
+    async def sources() -> Response[bytes]:
+        return await told(await records_of(database))
+
+    return [summary, recommendation, sources]
 
 
 def _utc(at: datetime | None, written: str) -> datetime | None:

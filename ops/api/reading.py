@@ -11,11 +11,12 @@ from litestar.params import FromQuery, QueryParameter
 
 from ops.api.answers import PAGE, After, Limit, Named, Page, known_text, no_such, page_of, told
 from ops.api.description import described
-from ops.api.items import ApprovalItem, IncidentItem, PlaybookItem, TrustItem, items_of, with_rates
+from ops.api.items import ApprovalItem, IncidentItem, PlaybookItem, TrustItem, items_of, playbook_items, trust_items
 from ops.facts.dossier import Dossier, Story, dossier_of, story_of
 from ops.tokens import Role
 from schemas.words import ApprovalState, IncidentState
 from sql.approvals import get_approval, list_approvals
+from sql.declarations import reach_of
 from sql.incidents import get_incident, list_incidents
 from sql.playbooks import PlaybookStatus, get_playbook, list_playbooks
 from sql.trust import get_trust, list_trust
@@ -104,7 +105,7 @@ def _trust(database: Database) -> HTTPRouteHandler:
             if known_text(after, "pattern") and await get_trust(connection, after) is None:
                 raise no_such("pattern to go on after")
             rows = await list_trust(connection, limit=limit + 1, after=after)
-        return await page_of(with_rates(rows, TrustItem), limit, "pattern")
+        return await page_of(trust_items(rows), limit, "pattern")
 
     return trust
 
@@ -121,6 +122,7 @@ def _playbooks(database: Database) -> HTTPRouteHandler:
             if known_text(after, "playbook") and await get_playbook(connection, after) is None:
                 raise no_such("playbook to go on after")
             rows = await list_playbooks(connection, statuses=(status,) if status else (), limit=limit + 1, after=after)
-        return await page_of(with_rates(rows, PlaybookItem), limit, "name")
+            reaches = await reach_of(connection, [row.name for row in rows])
+        return await page_of(playbook_items(rows, reaches), limit, "name")
 
     return playbooks

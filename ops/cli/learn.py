@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ops.cli.advice import recommended, tried
-from ops.cli.console import Json, print_json, print_pairs
+from ops.cli.console import Json, print_json, print_pairs, print_rows
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
-    from ops.facts.learning import ProblemAdvice, Summary
+    from ops.facts.learning import CriticRecord, ProblemAdvice, Records, SourceRecord, Summary
     from ops.feedback import Receipt
 
 As = Annotated[str | None, typer.Option("--as", help="Say it as this person; the token comes from MEND_PERSON_TOKEN or is asked for.")]
@@ -73,6 +73,37 @@ async def _advice(session: Session, key: str) -> ProblemAdvice:
 
     async with session.database() as database:
         return await advice_about(database, key)
+
+
+@commands.command()
+def sources(context: typer.Context, as_json: Json = False) -> None:
+    """Tells how often what a source took to be wrong was borne out, and how often a critic was right; the rate is of what is known."""
+    found = run_now(_records(session_of(context)))
+    if as_json:
+        print_json(found)
+        return
+    lines = [_line(f"{one.source} {one.provider}".strip(), one) for one in found.sources]
+    lines += [_line(f"critic of {one.provider} that {one.critic.value}", one) for one in found.critics]
+    print_rows(
+        lines,
+        ("source", "right", "wrong", "unknown", "rate"),
+        as_json=False,
+        empty="Nothing is known yet: no action that was proposed has been verified.",
+    )
+
+
+def _line(name: str, record: SourceRecord | CriticRecord) -> dict[str, Any]:
+    from ops.facts.rates import rate_in
+
+    counts = {"right": record.right, "wrong": record.wrong, "unknown": record.unknown}
+    return {"source": name} | counts | rate_in(record.right, record.wrong, as_text=True)
+
+
+async def _records(session: Session) -> Records:
+    from ops.facts.learning import records_of
+
+    async with session.database() as database:
+        return await records_of(database)
 
 
 @commands.command()

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import asdict
 
 from ops.errors import NoSuchProblem
+from ops.facts.rates import rate_in
 from schemas.intervals import Interval, Rate, rate_of
 from schemas.target import Kind
 from sql.database import Database
+from sql.declarations import Reach
+from sql.diagnoses import DebateRecord, Record, record_of_critics, record_of_sources
 from sql.problems import Problem, find_problem, repairs_about, usual_repairs
 from sql.repairs import Recommendation, Repair, recommend
 
@@ -78,6 +82,49 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval
     actions: tuple[Tried, ...]
     best: Tried | None
+
+
+class SourceRecord(Record, frozen=True, kw_only=True):
+    """How often what a source took to be wrong was borne out: `rate` is of what is known, None without any, in its `interval` (95 %)."""
+
+    rate: float | None
+    interval: Interval
+
+
+class CriticRecord(DebateRecord, frozen=True, kw_only=True):
+    """How often a critic of a provider's suggestions was right, in the same way, apart for where it agreed and where it objected."""
+
+    rate: float | None
+    interval: Interval
+
+
+class Records(msgspec.Struct, frozen=True, kw_only=True):
+    """How often each source of diagnoses, and each critic of one, was right."""
+
+    sources: tuple[SourceRecord, ...]
+    critics: tuple[CriticRecord, ...]
+
+
+class Farther(Reach, frozen=True, kw_only=True):
+    """How often operations went farther than foreseen: `rate` is of those measured, None without any, in its `interval` (95 %)."""
+
+    rate: float | None
+    interval: Interval
+
+
+async def records_of(database: Database) -> Records:
+    """How often each source and critic was right. Raises StoreUnavailable."""
+    async with database.connection() as connection:
+        sources, critics = await record_of_sources(connection), await record_of_critics(connection)
+    return Records(
+        sources=tuple(SourceRecord(**asdict(one), **rate_in(one.right, one.wrong, as_text=False)) for one in sources),
+        critics=tuple(CriticRecord(**asdict(one), **rate_in(one.right, one.wrong, as_text=False)) for one in critics),
+    )
+
+
+def farther_of(reach: Reach) -> Farther:
+    """The same with how often it was farther than foreseen."""
+    return Farther(**asdict(reach), **rate_in(reach.farther, reach.measured - reach.farther, as_text=False))
 
 
 def advice_of(found: Recommendation, kind: Kind | None) -> Advice:

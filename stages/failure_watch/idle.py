@@ -9,18 +9,18 @@ from bus.handler import Context, Reject
 from schemas.event import Output
 from schemas.events import IncidentIdleDue, IncidentOpened, PeopleAsked
 from schemas.text import clean
+from schemas.words import Severity
 from sql import switch
-from sql.causes import count_cause
 from sql.database import Connection
+from sql.idle import Idle, idle_since, note_idle, told_of_idle
 from sql.incidents import IncidentRow, add_timeline, get_incident, last_activity
 from sql.outbox import AlreadyDone
 from stages.failure_watch.options import FailureWatchOptions
-from stages.failure_watch.questions import about_many
 from stages.failure_watch.repairing import TEXT_LIMIT
 from stages.failure_watch.tried import with_tried
 from stages.genuine import require_due, require_told
 
-_CAUSE = "idle"
+_SEVERE = (Severity.P0, Severity.P1)
 
 
 async def begin(event: IncidentOpened, context: Context, connection: Connection, options: FailureWatchOptions) -> Sequence[Output]:
@@ -57,39 +57,70 @@ async def look(event: IncidentIdleDue, context: Context, connection: Connection,
         return []
     activity = await last_activity(connection, incident.id, now=now)
     last = max(incident.opened_at, activity.at or incident.opened_at)
-    if last + idle > now:
+    since = await idle_since(connection, incident.id, last)
+    if since is None and last + idle > now:
         return [_due(context, last + idle)]
     if activity.busy or (await switch.state(connection)).stopped:  # whoever stopped everything knows that nothing happens
         return [_due(context, now + idle)]
-    return [*await _asked(incident, last, context, connection, options), _due(context, now + idle)]
+    return await _told(incident, since or last, context, connection, options)
 
 
 def _due(context: Context, at: datetime) -> Output:
     return context.delay(context.event(IncidentIdleDue), at)
 
 
-async def _asked(
-    incident: IncidentRow, last: datetime, context: Context, connection: Connection, options: FailureWatchOptions
+async def _told(
+    incident: IncidentRow, since: datetime, context: Context, connection: Connection, options: FailureWatchOptions
 ) -> list[Output]:
-    """The question about one incident, or about all of those that are idle; none while people know of them."""
-    now, window = context.now(), options.same_cause_window
-    told = await count_cause(connection, _CAUSE, incident.id, at=now, window=timedelta(seconds=window), first=options.same_cause)
-    if told.told == "quiet":
-        return []
-    minutes = (now - last).total_seconds() / 60
+    """The question about one incident, or about all that are idle, and the timer to look again.
+
+    Where more than a few are idle, people are told of all together, once in a while. Until then only a severe one of which they were
+    never told is put to them by itself, once; the others wait for it, which their timelines say.
+    """
+    now, idle = context.now(), timedelta(seconds=options.idle)
+    window = max(timedelta(seconds=options.same_cause_window), idle)
+    found = await note_idle(connection, incident.id, since=since, at=now)
+    minutes = (now - since).total_seconds() / 60
     reason = f"nothing has happened for {minutes:.0f} min in the open incident about {incident.target}: {incident.title}"
     question = (
         f"Is {incident.target} still broken? Repair it by hand, or look why its alert still fires: `mend incidents show {incident.id}`."
     )
-    if told.told == "group":
-        reason, question = about_many(told, _CAUSE, reason, question, window)
+    if found.count <= options.same_cause:
+        await told_of_idle(connection, [incident.id])
+        return [await _asked(incident, incident.severity, (reason, question), context, connection), _due(context, now + idle)]
+    if found.grouped_at is None or found.grouped_at + window <= now:
+        await told_of_idle(connection, [*found.worst, incident.id], together_at=now)
+        words = _about_all(found, incident, reason, question, now + window)
+        return [await _asked(incident, found.severity, words, context, connection), _due(context, now + idle)]
+    again = found.grouped_at + window
+    if incident.severity in _SEVERE and not found.told:
+        await told_of_idle(connection, [incident.id])
+        return [await _asked(incident, incident.severity, (reason, question), context, connection), _due(context, min(again, now + idle))]
+    what = f"nothing has happened for {minutes:.0f} min; people are told of all such incidents together, next at {again:%H:%M} UTC"
+    await add_timeline(connection, incident=incident.id, event=context.input.id, at=now, by=context.by, what=what)
+    return [_due(context, min(again, now + idle))]
+
+
+def _about_all(found: Idle, incident: IncidentRow, reason: str, question: str, again: datetime) -> tuple[str, str]:
+    """Reason and question for all idle incidents, in the words of the one at hand."""
+    named = ", ".join(found.worst)
+    more = f" and {found.count - len(found.worst)} more (`mend incidents ls`)" if found.count > len(found.worst) else ""
+    quiet = f"Others are not told one by one until {again:%H:%M} UTC, unless they are {' or '.join(_SEVERE)}."
+    many = f"nothing happens in {found.count} open incidents; of one of them: {reason}"
+    return many, f"What do they wait for? Incidents {named}{more}. {quiet} Of {incident.id}: {question}"
+
+
+async def _asked(
+    incident: IncidentRow, severity: Severity, words: tuple[str, str], context: Context, connection: Connection
+) -> PeopleAsked:
+    reason, question = words
     asked = context.event(
         PeopleAsked,
         subject=incident.id,
-        severity=incident.severity,
+        severity=severity,
         reason=clean(reason, TEXT_LIMIT),
         question=await with_tried(connection, incident.id, question, TEXT_LIMIT),
     )
     what = f"people were asked: {reason}"
-    await add_timeline(connection, incident=incident.id, event=asked.id, at=now, by=context.by, what=what)
-    return [asked]
+    await add_timeline(connection, incident=incident.id, event=asked.id, at=context.now(), by=context.by, what=what)
+    return asked

@@ -23,7 +23,7 @@ class FailureWatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The self-healing score, 0 to 1, under which people are asked whether to go back, also after a success. 0: never for its score."""
 
     same_cause: Positive = 3
-    """How many incidents that fail of one cause are told each; the next one tells of all of them, once within `same_cause_window`."""
+    """How many incidents that fail of one cause, or are idle, are told each; the next one tells of all, once within `same_cause_window`."""
 
     same_cause_window: Seconds = 3600.0
     """Seconds within which failures of one cause are counted together."""

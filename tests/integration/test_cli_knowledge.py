@@ -13,9 +13,12 @@ import pytest
 
 from ops.cli.application import run
 from schemas.words import Outcome, Verdict
+from sql import playbooks
 from sql.database import Database
 from stages.learn.stage import Learn
 from tests.integration.scene import TARGET, Scene, deployment
+from tests.integration.test_diagnoses import several
+from tests.unit.playbook_cases import playbook
 
 Mend = Callable[..., str]
 ANOMALY = f"KubePodCrashLooping {TARGET.key}"
@@ -90,6 +93,38 @@ def test_what_was_learned_is_found_and_summed_up_with_how_sure_it_is(mend: Mend,
     assert "71% (36% to 92%)" in mend("trust", "ls")
     (row,) = json.loads(mend("trust", "ls", "--json"))
     assert (row["rate"], row["interval"]["high"]) == (pytest.approx(5 / 7), pytest.approx(0.9178, abs=1e-4))
+
+
+async def _judge(url: str) -> None:
+    """Four diagnoses of which three were borne out or not, with a critic of each, and one action of the playbook `p1`."""
+    database = await Database(url, size=2).open()
+    try:
+        scene, learn = Scene(database), Learn(database)
+        async with database.transaction() as connection:
+            await playbooks.add_version(connection, playbook(name="p1"), at=scene.now, by="ana")
+        for event in await several(scene):
+            await scene.handle(learn, event)
+    finally:
+        await database.close()
+
+
+def test_it_tells_whose_word_was_right_and_what_reached_farther_than_foreseen(mend: Mend, postgres_url: str) -> None:
+    assert mend("learn", "sources").startswith("Nothing is known yet")
+    asyncio.run(_judge(postgres_url))
+    lines = [line.split("  ") for line in mend("learn", "sources").splitlines()]
+    assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
+        ["SOURCE", "RIGHT", "WRONG", "UNKNOWN", "RATE"],
+        ["model llm", "2", "1", "0", "67% (21% to 94%)"],
+        ["template templates", "0", "0", "1", "unknown"],
+        ["critic of llm that agreed", "1", "0", "0", "100% (21% to 100%)"],
+        ["critic of llm that objected", "1", "1", "0", "50% (9% to 91%)"],
+    ]
+    found = json.loads(mend("learn", "sources", "--json"))
+    assert [(one["provider"], one["rate"]) for one in found["sources"]] == [("llm", pytest.approx(2 / 3)), ("templates", None)]
+    assert [(one["critic"], one["rate"]) for one in found["critics"]] == [("agreed", 1.0), ("objected", 0.5)]
+    assert "reach       farther than foreseen in 1 of 1 that were measured, 100% (21% to 100%)" in mend("playbooks", "show", "p1")
+    reach = json.loads(mend("playbooks", "show", "p1", "--json"))["reach"]
+    assert (reach["operations"], reach["farther"], reach["interval"]["low"]) == (1, 1, pytest.approx(0.2065, abs=1e-4))
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,11 @@ async def test_the_record_of_each_source_and_of_its_critic_is_counted_and_shown(
             DebateRecord(provider="llm", critic=Debate.AGREED, right=1, wrong=0, unknown=0),
             DebateRecord(provider="llm", critic=Debate.OBJECTED, right=1, wrong=1, unknown=0),
         ]
-        assert (await reach_of(connection), (await reach_of(connection, "p1")).operations) == (
-            Reach(operations=4, measured=4, farther=4),
-            1,
-        )
+        assert await reach_of(connection, ["", "p1", "p2"]) == {
+            "": Reach(operations=3, measured=3, farther=3),
+            "p1": Reach(operations=1, measured=1, farther=1),
+            "p2": Reach(operations=0, measured=0, farther=0),
+        }
         assert await rated_playbooks(connection, [events[3].operation]) == ["p1"]
     story = await story_of(scene.database, events[1].incident)
     assert [diagnosis_line(one) for one in story.diagnoses] == [

@@ -1,10 +1,10 @@
-"""What failure_watch watches besides single failures: valves, idle incidents, playbooks that fail, causes that repeat, held repairs."""
+"""What failure_watch watches besides single failures: valves, playbooks that fail, causes that repeat, held repairs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -12,17 +12,14 @@ import pytest
 
 from bus.handler import Reject
 from schemas.action import DeletePod
-from schemas.event import Delayed, Output
+from schemas.event import Output
 from schemas.events import (
     ActionApproved,
     ActionHeld,
     ActionProposed,
-    ApprovalRequested,
     DeadLettered,
     FailureClassified,
     GroupOutage,
-    IncidentIdleDue,
-    IncidentOpened,
     PeopleAsked,
     RepairNotProposed,
     RepairWanted,
@@ -32,7 +29,7 @@ from schemas.learning import PlaybookChanged
 from schemas.playbook import Playbook
 from schemas.target import Kind
 from schemas.words import DeadReason, Language, Mode, Outcome, Risk, Severity, Source, Verdict
-from sql import approvals, playbooks, switch
+from sql import approvals, playbooks
 from sql.approvals import ApprovalRow
 from sql.card_facts import card_facts, note_news
 from sql.database import Database
@@ -54,8 +51,6 @@ from tests.integration.model_scene import Permitting
 from tests.integration.scene import RESTART, TARGET, Scene, deployment, gate, only, row
 from tests.unit.playbook_cases import playbook
 from tests.unit.snapshots import pod, snapshot
-
-IDLE = timedelta(seconds=FailureWatchOptions().idle)
 
 
 @pytest.fixture
@@ -250,70 +245,6 @@ async def test_what_was_tried_is_bounded_and_on_the_card(scene: Scene, watch: Fa
     labels = [line.label for line in card_of(facts, Language.ENGLISH).lines]
     assert labels.count("Tried") == 6
     assert not [line for line in card_of(facts, Language.CHINESE).lines if "Tried so far" in line.text]
-
-
-async def opened(scene: Scene, name: str) -> IncidentOpened:
-    target = deployment(name)
-    incident = await scene.incident(target)
-    plain: dict[str, Any] = {"severity": Severity.P2, "title": "t", "alert": "a", "anomaly": "a@k"}
-    return IncidentOpened(**scene.header(incident), target=target, **plain)
-
-
-def timer(outputs: Sequence[Output]) -> tuple[IncidentIdleDue, datetime]:
-    (found,) = (output for output in outputs if isinstance(output, Delayed))
-    assert isinstance(found.event, IncidentIdleDue)
-    return found.event, found.until
-
-
-async def test_an_incident_in_which_nothing_happens_is_put_to_people(scene: Scene, watch: FailureWatch) -> None:
-    event = await opened(scene, "api")
-    due, until = timer(await scene.handle(watch, event))
-    assert until == scene.now + IDLE
-    scene.later(IDLE.total_seconds() / 2)
-    busy = scene.finished(incident=event.incident, outcome=Outcome.FAILED, error="denied")
-    await scene.handle(watch, busy)
-    scene.later(IDLE.total_seconds() / 2)
-    outputs = await scene.handle(watch, due)
-    due, until = timer(outputs)
-    assert (asked(outputs), until) == ([], scene.now + IDLE / 2), "something happened half way"
-    scene.later(IDLE.total_seconds() / 2)
-    outputs = await scene.handle(watch, due)
-    (question,) = asked(outputs)
-    assert "nothing has happened for 30 min" in question.reason
-    assert "- 01-01 12:15 restart deployment shop/api: failed" in question.question
-    due, until = timer(outputs)
-    assert until == scene.now + IDLE
-    await scene.resolve(event.incident)
-    scene.later(IDLE.total_seconds())
-    assert await scene.handle(watch, due) == []
-
-
-async def test_while_everything_is_stopped_nobody_is_asked_why_nothing_happens(scene: Scene, watch: FailureWatch) -> None:
-    due, _ = timer(await scene.handle(watch, await opened(scene, "api")))
-    async with scene.database.transaction() as connection:
-        await switch.stop(connection, by="ana", reason="a test", at=scene.now)
-    scene.later(IDLE.total_seconds() + 1)
-    outputs = await scene.handle(watch, due)
-    assert asked(outputs) == []
-    assert timer(outputs)[1] == scene.now + IDLE
-
-
-async def test_an_incident_that_waits_for_a_signature_is_left_to_the_gate(scene: Scene, watch: FailureWatch) -> None:
-    event = await opened(scene, "api")
-    due, _ = timer(await scene.handle(watch, event))
-    requested = await scene.handle(gate(scene), scene.proposal(event.incident, severity=Severity.P0))
-    assert only(requested, ApprovalRequested)
-    scene.later(IDLE.total_seconds() + 1)
-    outputs = await scene.handle(watch, due)
-    assert asked(outputs) == []
-    assert timer(outputs)[1] == scene.now + IDLE
-
-
-async def test_a_timer_that_nobody_set_and_an_incident_that_nobody_opened_move_nothing(scene: Scene, watch: FailureWatch) -> None:
-    event = await opened(scene, "api")
-    for forged in (IncidentIdleDue(**scene.header(event.incident)), event):
-        with pytest.raises(Reject, match="not genuine"):
-            await scene.handle(watch, forged, backed=False)
 
 
 async def known(scene: Scene, book: Playbook, status: PlaybookStatus) -> playbooks.PlaybookRow:

@@ -19,13 +19,14 @@ from schemas.events import (
     ApprovalRequested,
     DeadLettered,
     ExecutionFinished,
+    FailureClassified,
     PeopleAsked,
     RepairNotProposed,
     RepairWanted,
     VerificationFinished,
 )
 from schemas.target import Target
-from schemas.words import FailureClass, Mode, Outcome, Source, Verdict
+from schemas.words import FailureClass, Mode, Outcome, Risk, Source, Verdict
 from stages.execute.options import ExecuteOptions
 from stages.failure_watch.options import FailureWatchOptions
 from stages.failure_watch.stage import FailureWatch
@@ -126,6 +127,10 @@ async def test_a_repair_of_a_repair_needs_a_person_who_is_told_all_that_was_trie
     failed, again = pipeline.told(ExecutionFinished)
     assert (failed.outcome, again.outcome) == (Outcome.FAILED, Outcome.FAILED)
     assert len(pipeline.told(RepairWanted)) == 1
+    assert [(one.operation, one.risk) for one in pipeline.told(FailureClassified)] == [
+        (failed.operation, Risk.LOW),
+        (again.operation, Risk.MEDIUM),
+    ], "a restart that fails as a repair is no more of low risk"
     (asked,) = pipeline.told(PeopleAsked)
     assert "a repair of a repair needs a person" in asked.question
     heading, *tried = asked.question.partition("Tried so far:\n")[1:]
@@ -162,13 +167,15 @@ async def test_what_is_well_by_now_is_not_repaired(scene: Healing, world: Unstea
 
 
 async def test_a_valve_that_holds_wants_no_repair(scene: Healing, world: Unsteady, sick: Target) -> None:
-    for valves, words in (
-        (Valves(anywhere=Limit(actions=1, seconds=600)), "automatic actions are blocked: 1 automatic action anywhere in 600 s"),
-        (Valves(target=Limit(actions=1, seconds=600)), "2 automatic actions on this target in 600 s"),
+    anywhere, target = Valves(anywhere=Limit(actions=1, seconds=600)), Valves(target=Limit(actions=1, seconds=600))
+    for valves, risk, words in (
+        (anywhere, Risk.CRITICAL, "automatic actions are blocked: 1 automatic action anywhere in 600 s"),
+        (target, Risk.MEDIUM, "2 automatic actions on this target in 600 s"),
     ):
         pipeline = Pipeline(scene, world, valves=valves)
         await pipeline.failed(sick)
         assert pipeline.told(RepairWanted) == []
+        assert [one.risk for one in pipeline.told(FailureClassified)] == [risk]
         assert words in pipeline.told(PeopleAsked)[0].question
 
 

@@ -11,6 +11,7 @@ from sql.database import Database
 from stages.learn.stage import Learn
 from tests.integration.desk import desk, problem
 from tests.integration.scene import TARGET
+from tests.integration.test_diagnoses import several
 from tests.unit.playbook_cases import playbook
 
 
@@ -44,6 +45,24 @@ async def test_what_was_learned_is_told_with_how_sure_it_is(redis_url: str, data
             (item,) = (await api.get(path, "vera")).json()["items"]
             assert round(item["interval"]["low"], 3) == 0.208
             assert round(item["rate"], 3) == 0.667
+        assert item["reach"] == {"operations": 0, "measured": 0, "farther": 0, "rate": None, "interval": {"low": 0.0, "high": 1.0}}
+        async with database.transaction() as connection:
+            await playbooks.add_version(connection, playbook(name="p1"), at=scene.now, by="ana")
+        for event in await several(scene):
+            await scene.handle(learn, event)
+        records = (await api.get("/v1/learning/sources", "vera")).json()
+        assert [(one["source"], one["right"], one["wrong"], one["unknown"]) for one in records["sources"]] == [
+            ("model", 2, 1, 0),
+            ("template", 0, 0, 1),
+        ]
+        assert [(one["provider"], one["critic"], one["rate"]) for one in records["critics"]] == [
+            ("llm", "agreed", 1.0),
+            ("llm", "objected", 0.5),
+        ]
+        assert round(records["sources"][0]["interval"]["low"], 3) == 0.208
+        problem(await api.get("/v1/learning/sources"), 401)
+        (reach,) = (one["reach"] for one in (await api.get("/v1/playbooks", "vera")).json()["items"] if one["name"] == "p1")
+        assert (reach["operations"], reach["measured"], reach["farther"], reach["rate"]) == (1, 1, 1, 1.0)
         for path in (
             "knowledge/none",
             "knowledge?after=none",
