@@ -131,8 +131,9 @@ async def test_everything_is_told_twice_to_every_group_and_nothing_is_done_again
             await _told_to_all(whole)
             assert await whole.state() == before
         await whole.database.fetch("DELETE FROM outbox")
-        await _told_to_all(whole)
-        assert await whole.state() == before, "with the kept outputs forgotten"
+        for _ in range(2):
+            await _told_to_all(whole)
+            assert await whole.state() == before, "with the kept outputs forgotten"
         await whole.database.fetch("DELETE FROM outbox")
         await whole.database.fetch("DELETE FROM notifications")
     whole.later(61 * 86400)
