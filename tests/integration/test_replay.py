@@ -38,9 +38,12 @@ GROUPS = tuple(group for group in STAGES if group != "archive")
 
 
 @pytest.fixture
-async def whole(database: Database, redis_url: str, tmp_path: Path) -> AsyncIterator[Whole]:
+async def whole(postgres_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Whole]:
+    """One process with the connections of all stages, and with time to get one."""
     bus = await connect(redis_url, partitions=2, name="test")
+    database = await Database(postgres_url, name="test", size=12, wait=PATIENCE).open()
     yield Whole(database, bus, tmp_path)
+    await database.close()
     await bus.close()
 
 

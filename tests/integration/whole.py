@@ -72,6 +72,8 @@ TARGETS = (
 OPERATIONS = 11
 """What is done: of those without a signature, of the one that was signed, and of the one that is repaired twice."""
 _RETRIES = 1
+_CALM = msgspec.structs.replace(QUICK, claim_period=1.0, measure_period=1.0, delay_period=0.1)
+"""Nobody is lost here, so what others left is looked for seldom: nine groups on two partitions would do little else."""
 _OFTEN = 100  # automatic actions in a while; more than these targets need
 
 
@@ -153,10 +155,10 @@ class Whole(Scene):
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        archive = Archive(self.bus, self.database, {}, ArchiveSettings(), QUICK, clock=lambda: self.now).loop
+        archive = Archive(self.bus, self.database, {}, ArchiveSettings(), _CALM, clock=lambda: self.now).loop
         stop = asyncio.Event()
         storing = asyncio.create_task(archive.run(stop))
-        async with running(self.bus, *self.stages(), clock=lambda: self.now):
+        async with running(self.bus, *self.stages(), options=_CALM, clock=lambda: self.now):
             yield
         stop.set()
         await storing
