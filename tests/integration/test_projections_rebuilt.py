@@ -317,12 +317,12 @@ async def test_what_is_told_is_taken_before_writers_wait_and_under_the_lock_what
 
 async def test_what_is_folded_before_the_end_is_folded_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sql.projections.projection._TOUCHED_AT_ONCE", 1)
-    monkeypatch.setattr("sql.projections.log.PAGE", 1)
-    events = await happened(scene, 3)
+    monkeypatch.setattr("sql.projections.log.PAGE", 5)
+    events = await happened(scene, 2)
     await learned(scene, events)
     await scene.archive(*events)
     for projection in ALL:
         assert (await rebuild(scene.database, projection.name)).changed == 0, projection.name
     async with aside(scene.database, named("knowledge")) as build:
         await build.add(events)
-        assert await build.connection.fetchval("SELECT count(*) FROM pg_temp.knowledge") == 9, "it waits for no end"
+        assert await build.connection.fetchval("SELECT count(*) FROM pg_temp.knowledge") == 6, "it waits for no end"
