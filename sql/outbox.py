@@ -6,7 +6,7 @@ Redis lost.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -54,7 +54,12 @@ _KEEP = "INSERT INTO outbox (stage, input, outputs, settled) VALUES ($1, $2, $3,
 _OVERDUE = """
 SELECT stage, input, outputs FROM outbox WHERE NOT settled AND check_at <= $1 ORDER BY check_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
-_UNSETTLED = "SELECT outputs FROM outbox WHERE NOT settled"
+# Who looks at a row later puts `check_at` off, never back before `kept_at`: so its index finds what is new.
+_UNSETTLED = """
+SELECT outputs FROM outbox WHERE NOT settled AND check_at > $1 AND kept_at > $1 AND outputs LIKE ANY ($2)
+"""
+PAGE = 500
+"""Inputs of which the unsettled outputs are in memory at once."""
 _SETTLE = """
 UPDATE outbox o SET settled = v.again_at IS NULL, check_at = coalesce(v.again_at, o.check_at)
   FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS v(stage, input, again_at)
@@ -143,13 +148,15 @@ def _look(stage: str, event_id: str, items: Sequence[_Kept], seen: set[str], *, 
     return Overdue(stage=stage, input=event_id, lost=lost, again_at=now if lost else min(later, default=None))
 
 
-async def unsettled(connection: Connection) -> list[Event]:
-    """What stages have told and the archive was not seen to have; what is delayed is not told yet. In a transaction."""
-    events: list[Event] = []
-    async for row in connection.cursor(_UNSETTLED, prefetch=500):
-        kept, _ = _read(row["outputs"])
-        events += [item.event for item in kept if item.until is None]
-    return events
+async def unsettled(connection: Connection, since: datetime, types: Sequence[str] = ()) -> AsyncIterator[list[Event]]:
+    """What stages have told since a time and the archive was not seen to have, a page at a time; only these types where some are named.
+
+    What is delayed is not told yet. In a transaction.
+    """
+    cursor = await connection.cursor(_UNSETTLED, since, [f'%"type":"{name}"%' for name in types] or ["%"])
+    while rows := await cursor.fetch(PAGE):
+        items = [item for row in rows for item in _read(row["outputs"])[0] if item.until is None]
+        yield [item.event for item in items if not types or type(item.event).__name__ in types]
 
 
 async def settle(connection: Connection, rows: Sequence[Overdue]) -> None:

@@ -29,7 +29,16 @@ SELECT id, body, stored_at < now() - $4::interval OR EXISTS (SELECT FROM outbox 
   FROM event_log e WHERE type = ANY($1) AND stored_at > $2
 """
 _NAMED = "SELECT id, body FROM event_log WHERE id = ANY($1)"
-_TAKEN = "SELECT input FROM outbox WHERE stage = $1 AND kept_at > $2"
+TOLD = "CREATE TEMPORARY TABLE projection_told (id text PRIMARY KEY)"
+"""What a build knows of the stages' outputs: `newly_told` fills it, and `nowhere` asks it."""
+_TELL = "INSERT INTO projection_told SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING id"
+# In two parts, each of which has an index of its own.
+_TAKEN = """
+SELECT input FROM (
+    SELECT input FROM outbox WHERE stage = $1 AND settled AND kept_at > $2
+    UNION ALL SELECT input FROM outbox WHERE stage = $1 AND NOT settled AND check_at > $2 AND kept_at > $2
+) AS taken WHERE NOT EXISTS (SELECT FROM projection_told WHERE id = input)
+"""
 _INPUTS = "SELECT input FROM outbox WHERE stage = $1 AND input = ANY($2)"
 _OVERLOOKED = """
 SELECT count(*) FROM event_log e
@@ -98,22 +107,32 @@ async def decided(connection: Connection, stage: str, ids: Sequence[str]) -> set
     return {row["input"] for row in await connection.fetch(_INPUTS, stage, list(ids))}
 
 
-async def not_archived(connection: Connection, types: Sequence[str]) -> list[Event]:
-    """The events of these types that stages have told and that the log does not have yet; in a transaction."""
-    told = [event for event in await unsettled(connection) if type(event).__name__ in types and not holds_nul(encode(event))]
-    seen = await archived(connection, [event.id for event in told])
-    return [event for event in told if event.id not in seen]
+async def not_archived(connection: Connection, types: Sequence[str]) -> AsyncIterator[list[Event]]:
+    """The events of these types that stages have told and that the log does not have yet, a page at a time; in a transaction."""
+    async for events in unsettled(connection, EVER, types):
+        told = [event for event in events if not holds_nul(encode(event))]
+        seen = await archived(connection, [event.id for event in told])
+        yield [event for event in told if event.id not in seen]
+
+
+async def newly_told(connection: Connection, since: datetime) -> AsyncIterator[list[Event]]:
+    """What stages have told since a time and the archive was not seen to have, a page at a time, and each event once for a build.
+
+    In a transaction, in which the build also takes it. What a stage has told is committed, and is never undone.
+    """
+    async for events in unsettled(connection, since):
+        told = {event.id: event for event in events if not holds_nul(encode(event))}
+        yield [told[row["id"]] for row in await connection.fetch(_TELL, list(told))]
 
 
 async def nowhere(connection: Connection, stage: str, since: datetime) -> bool:
-    """Whether the stage has taken something since a time that neither the log nor any stage's outputs have: it is on its way to the log.
+    """Whether the stage has taken something since a time that neither the log has nor the build was told: it is on its way to the log.
 
     In a transaction.
     """
-    told = {event.id for event in await unsettled(connection)}
     cursor = await connection.cursor(_TAKEN, stage, since)
     while rows := await cursor.fetch(PAGE, timeout=LONG):
-        taken = {row["input"] for row in rows} - told
+        taken = {row["input"] for row in rows}
         if taken - await archived(connection, list(taken)):
             return True
     return False

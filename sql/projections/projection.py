@@ -13,6 +13,7 @@ from sql.keys import Touched, merge
 LONG = 3600.0
 """Seconds that one statement over a whole projection may take."""
 _FOLDED_AT_ONCE = 2000  # keys
+_TOUCHED_AT_ONCE = 50_000  # keys
 
 
 class Projection(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,10 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Build:
-    """A projection on its way: batches are kept as they come, and everything is folded once at the end."""
+    """A projection on its way: batches are kept as they come, and everything is folded at the end, or where too much has been touched.
+
+    A key that is touched again is folded again, as the live one is with each event.
+    """
 
     def __init__(self, projection: Projection, connection: Connection) -> None:
         self._projection = projection
@@ -59,6 +63,8 @@ class Build:
         self.events += len(events)
         async with self._connection.transaction():
             merge(self._touched, await self._projection.keep(self._connection, events) or {})
+        if len(self._touched) >= _TOUCHED_AT_ONCE:
+            await self.finish()
 
     async def finish(self) -> None:
         """Folds everything that was touched since the last time."""

@@ -3,6 +3,10 @@
 Readers see the old rows until the swap commits, and writers wait for it alone. What the live one took from events that are not archived
 yet is taken from the stages' kept outputs, so that a rebuild loses nothing. Of what it takes before its stage does, that stage tells no
 change: the rows are the same.
+
+All that is known is taken before the lock, a page at a time, and under it what is new since. In this order: the outputs, then the question
+whether the stage has taken anything else, then the log. So an event that the archive stores in between is in the outputs or in the log, and
+one of which the outputs came too late to be asked for is found missing, and the swap is tried again with all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import msgspec
 from sql.database import Database
 from sql.projections import named
 from sql.projections.aside import Aside, Table, aside
-from sql.projections.log import UNDECIDED, not_archived, now, nowhere, pages, pages_since
+from sql.projections.log import EVER, TOLD, UNDECIDED, newly_told, now, nowhere, pages, pages_since
 from sql.projections.projection import LONG
 
 _FEW = 1000  # events: so many are caught up with in the swap itself
@@ -55,6 +59,7 @@ async def rebuild(database: Database, name: str) -> Rebuilt:
     """
     projection = named(name)
     async with aside(database, projection) as build:
+        await build.connection.execute(TOLD)
         since = await now(build.connection)
         async for page in pages(database, projection.types):
             await build.add(page.events)
@@ -68,6 +73,10 @@ async def rebuild(database: Database, name: str) -> Rebuilt:
             if caught_up < _FEW:
                 break
         for _ in range(_ROUNDS):
+            following = await now(build.connection)
+            await _take_told(build, EVER)
+            await _catch_up(build, since)
+            since = following
             swapped = await _swap(build, since) if await _is_whole(build, since - UNDECIDED) else None
             if swapped is not None:
                 return Rebuilt(name=name, events=events, rows=swapped.rows, changed=swapped.changed, held=swapped.seconds)
@@ -88,6 +97,14 @@ async def _catch_up(build: Aside, since: datetime) -> int:
     return build.events - before
 
 
+async def _take_told(build: Aside, since: datetime) -> None:
+    """Takes what stages have told since a time and the archive was not seen to have, and was not taken before."""
+    async with build.connection.transaction():
+        async for events in newly_told(build.connection, since):
+            await build.add([event for event in events if type(event).__name__ in build.projection.types])
+            await build.refresh()
+
+
 async def _is_whole(build: Aside, since: datetime) -> bool:
     """Whether all that the stage has taken since a time can be told again; asked before the lock, under which it would take long."""
     async with build.connection.transaction():
@@ -100,11 +117,10 @@ async def _swap(build: Aside, since: datetime) -> _Swapped | None:
     async with connection.transaction():
         await connection.execute(f"LOCK TABLE {', '.join(table.live for table in build.tables)} IN EXCLUSIVE MODE", timeout=LONG)
         locked = perf_counter()
+        await _take_told(build, since)
         if await nowhere(connection, build.projection.stage, since):
             return None
         await _catch_up(build, since)
-        await build.add(await not_archived(connection, build.projection.types))
-        await build.finish()
         changed = [await _exchange(build, table) for table in build.tables]
         rows = [await connection.fetchval(f"SELECT count(*) FROM pg_temp.{table.name}", timeout=LONG) for table in build.tables]
         await connection.execute(_REMEMBER, build.projection.name)

@@ -90,12 +90,15 @@ async def _catch_up(build: Aside, since: datetime) -> int:
     ids = [row["id"] for row in await connection.fetch(_DECIDED_SINCE, projection.stage, timeout=LONG)]
     for start in range(0, len(ids), PAGE):
         await build.add(await events_named(connection, ids[start : start + PAGE]))
-    told = await not_archived(connection, projection.types)
-    taken = await decided(connection, projection.stage, [event.id for event in told])
-    await build.add([event for event in told if event.id in taken])
+    undecided = -len(ids)
+    async for told in not_archived(connection, projection.types):
+        taken = await decided(connection, projection.stage, [event.id for event in told])
+        await build.add([event for event in told if event.id in taken])
+        await build.refresh()
+        undecided += len(told) - len(taken)
     await build.finish()
     waiting: int = await connection.fetchval("SELECT count(*) FROM projection_waiting")
-    return waiting - len(ids) + len(told) - len(taken)
+    return waiting + undecided
 
 
 async def _compare(build: Aside, table: Table, most: int) -> tuple[int, list[Difference]]:

@@ -13,6 +13,7 @@ from schemas.events import SignalReceived
 from sql import recurrence
 from sql.database import Database
 from sql.outbox import unsettled
+from sql.projections.log import EVER
 from tests.integration.ingest_scene import API, Scene
 
 WEB = API | {"deployment": "web", "severity": "critical"}
@@ -37,7 +38,8 @@ async def check_counts(database: Database) -> None:
     )
     assert wrong == []
     async with database.transaction() as connection:
-        await recurrence.take(connection, await unsettled(connection))
+        async for told in unsettled(connection, EVER):
+            await recurrence.take(connection, told)
     recurrences = await database.fetch(
         "SELECT anomaly FROM recurrences r WHERE count <> (SELECT count(*) FROM incident_alerts a WHERE a.anomaly = r.anomaly)"
         " OR auto_repaired + human_approved + rejected + self_resolved <> (SELECT count(*) FROM incident_alerts a"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -18,19 +19,39 @@ from schemas.words import Outcome, Verdict
 from sql.database import Database
 from sql.keys import BEGINNING
 from sql.migrate import migrations
+from sql.outbox import PAGE, unsettled
 from sql.projections import ALL, NAMES, named
+from sql.projections.aside import aside
+from sql.projections.log import EVER
 from sql.projections.projection import Projection
 from sql.projections.rebuild import NotArchived, rebuild
 from sql.projections.status import standings
 from sql.projections.verify import Verified, verify
 from stages.learn.stage import Learn
-from tests.integration.histories import PLACES, Attempt, history
-from tests.integration.scene import KEYS, Scene
+from tests.integration.histories import PLACES, Attempt, history, opened
+from tests.integration.scene import KEYS, Scene, crowded
 
 TRIED = (
     Attempt(playbook="book", decided="approved", automatic=False),
     Attempt(verdict=Verdict.FAILED, playbook="book"),
     Attempt(verb="scale", outcome=Outcome.FAILED, verdict=None, decided="rejected"),
+)
+
+_NIGHT = (
+    """
+INSERT INTO incidents (id, key, state, severity, cluster, kind, namespace, name, title, labels, services, firing, signals, opened_at)
+SELECT 'i-' || n, key, 'CLOSED', severity, cluster, kind, namespace, name, title, labels, services, 0, 1, opened_at
+  FROM incidents, generate_series(1, $1::int) AS n WHERE id = $2
+""",
+    """
+INSERT INTO incident_alerts (incident, alert, anomaly, labels)
+SELECT 'i-' || n, alert, anomaly, labels FROM incident_alerts, generate_series(1, $1::int) AS n WHERE incident = $2
+""",
+    """
+INSERT INTO outbox (stage, input, outputs, settled)
+SELECT 'ingest', 's-' || n, replace(replace($4, $3, 'e-' || n), $2, 'i-' || n), false FROM generate_series(1, $1::int) AS n
+UNION ALL SELECT 'learn', 'e-' || n, '[]', true FROM generate_series(1, $1::int) AS n
+""",
 )
 
 
@@ -242,3 +263,66 @@ async def test_a_key_of_which_nothing_is_left_has_no_row(scene: Scene, name: str
     async with scene.database.transaction() as connection:
         await projection.fold_all(connection, dict.fromkeys(keys, BEGINNING))
     assert await scene.database.fetch(f"SELECT * FROM {folded}") == []
+
+
+async def without_archive(scene: Scene, incidents: int) -> None:
+    """So many incidents that ingest has told of and learn has taken; the log has none of the events."""
+    event = await opened(scene, await scene.incident())
+    values = (incidents, event.incident, event.id, msgspec.json.encode([{"event": event}]).decode())
+    async with scene.database.transaction() as connection:
+        for query, count in zip(_NIGHT, (2, 2, 4), strict=True):
+            await connection.execute(query, *values[:count])
+
+
+async def test_after_a_night_without_the_archive_the_rows_are_right(scene: Scene) -> None:
+    await without_archive(scene, 20_000)
+    rebuilt = await rebuild(scene.database, "recurrence")
+    found = await verify(scene.database, "recurrence")
+    assert [row["count"] for row in await scene.database.fetch("SELECT count FROM recurrences")] == [20_000]
+    assert (rebuilt.changed, found.differing, found.undecided) == (20_001, 0, 0)
+
+
+async def test_what_is_not_archived_is_read_in_pages_and_takes_no_more_memory_for_being_more(scene: Scene) -> None:
+    await without_archive(scene, 5000)
+    async with scene.database.transaction() as connection:
+        pages = [len(page) async for page in unsettled(connection, EVER, ["IncidentOpened"])]
+        others = [page async for page in unsettled(connection, EVER, ["IncidentResolved"])]
+    assert (pages, others) == ([PAGE] * (5000 // PAGE), [])
+    tracemalloc.start()
+    try:
+        await rebuild(scene.database, "recurrence")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6_000_000, "bytes; all of them at once take twice as much"
+
+
+async def test_what_is_told_is_taken_before_writers_wait_and_under_the_lock_what_is_new(scene: Scene, postgres_url: str) -> None:
+    known = await happened(scene, 1)
+    await learned(scene, known)
+    await scene.database.fetch("UPDATE trust SET score = 77")
+    async with crowded(postgres_url, "LOCK TABLE trust IN ROW EXCLUSIVE MODE") as crowd:
+        rebuilding = asyncio.create_task(rebuild(scene.database, "trust"))
+        await crowd.wait_for(1)
+        await scene.database.fetch("UPDATE outbox SET settled = true")
+        new = await happened(scene, 1)
+    await rebuilding
+    rebuilt = await scene.database.fetch("SELECT * FROM trust ORDER BY pattern")
+    await scene.database.fetch("UPDATE outbox SET settled = true")
+    await learned(scene, new)
+    assert await scene.database.fetch("SELECT * FROM trust ORDER BY pattern") == rebuilt
+    await scene.archive(*known, *new)
+    assert (await rebuild(scene.database, "trust")).changed == 0
+
+
+async def test_what_is_folded_before_the_end_is_folded_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sql.projections.projection._TOUCHED_AT_ONCE", 1)
+    monkeypatch.setattr("sql.projections.log.PAGE", 5)
+    events = await happened(scene, 2)
+    await learned(scene, events)
+    await scene.archive(*events)
+    for projection in ALL:
+        assert (await rebuild(scene.database, projection.name)).changed == 0, projection.name
+    async with aside(scene.database, named("knowledge")) as build:
+        await build.add(events)
+        assert await build.connection.fetchval("SELECT count(*) FROM pg_temp.knowledge") == 6, "it waits for no end"

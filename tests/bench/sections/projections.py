@@ -39,6 +39,7 @@ from tests.bench.table import Section, below
 
 EVENTS = 1_000_000
 WORKLOADS = 500
+NIGHT = 7_150  # incidents of which the archive has nothing yet
 _AT = datetime(2001, 1, 1, tzinfo=UTC)  # stands for the time of each event in its body
 _TARGET = Target(cluster="prod", namespace="shop", kind=Kind.DEPLOYMENT, name="@workload")
 _ACTION = RestartWorkload(target=_TARGET)
@@ -79,6 +80,19 @@ SELECT 'a-i-' || n, 'p-' || n, 'i-' || n, '', '', 'uid', replace($1, '@workload'
 """,
 )
 
+_TOLD: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+    *(("ingest", f"e{place - 1}-", (place,)) for place in (1, 3, 5, 7)),
+    *(("gate", "p-", (8,)), ("gate", "v-", (9, 10)), ("execute", "e10-", (11, 12)), ("verify", "e12-", (13,)), ("learn", "e13-", (14, 15))),
+    *(("ingest", "e17-", (16,)), ("ingest", "c-", (19,))),
+    *(("learn", f"e{place}-", ()) for place in (1, 3, 5, 7, 10, 12, 16)),
+)
+"""What stages keep of one incident: which stage, for which input, and which events of the story it told then."""
+_KEEP = """
+INSERT INTO outbox (stage, input, outputs, settled, kept_at, check_at)
+SELECT '{stage}', '{cause}' || n, '[' || {outputs} || ']', {settled}, at, at
+  FROM (SELECT n, now() - interval '8 hours' * ($1 - n) / $2 AS at FROM generate_series($1::int - $2::int + 1, $1) AS n) AS night
+"""
+
 
 async def measure() -> Section:
     story = _story()
@@ -87,9 +101,11 @@ async def measure() -> Section:
     section = Section(
         title="Projections",
         how=f"A log of {EVENTS:,} events, {len(story)} of each incident, on {WORKLOADS} workloads, {wanted / len(story):.0%}"
-        " of them of types that some projection reads, and the rows in the stores that bear them out. One process rebuilds every projection"
-        " into empty tables, one after another, and then compares it with the log. Postgres with fsync. Writers"
-        " wait while the rows are swapped: all of them are new here.",
+        " of them of types that some projection reads, and the rows in the stores that bear them out; besides,"
+        f" {NIGHT * sum(len(places) for _, _, places in _TOLD):,} outputs that the stages have kept of {NIGHT:,} more incidents in a night"
+        " of eight hours without the archive, all taken by learn. One process rebuilds every projection into empty tables, one after"
+        " another, and then compares it with the log. Postgres with fsync. Writers wait while the rows are swapped: all of them are new"
+        " here.",
         columns=("", "events", "rows", "rebuilt in", "compared in", "writers wait"),
     )
     with tempfile.TemporaryDirectory(prefix="mend-bench-") as folder:
@@ -129,13 +145,24 @@ async def _fill(url: str, story: list[Event], incidents: int) -> None:
     async with database.connection() as connection:
         for query in _STORES:
             values: tuple[object, ...] = (action,) if "$1" in query else ()
-            await connection.execute(query.format(workloads=WORKLOADS, incidents=incidents), *values, timeout=600)
+            await connection.execute(query.format(workloads=WORKLOADS, incidents=incidents + NIGHT), *values, timeout=600)
         for place, event in enumerate(story):
             body = _BODY.format(body="$4::text", place=place, workloads=WORKLOADS)
             values = (type(event).__name__, topic_of(event), incidents, encode(event).decode())
             await connection.execute(_LOG.format(place=place, body=body), *values, timeout=600)
+        for stage, cause, places in _TOLD:
+            outputs = " || ',' || ".join(_output(number, place) for number, place in enumerate(places, start=3)) or "''"
+            bodies = [encode(story[place]).decode() for place in places]
+            query = _KEEP.format(stage=stage, cause=cause, outputs=outputs, settled=not places)
+            await connection.execute(query, incidents + NIGHT, NIGHT, *bodies, timeout=600)
         await connection.execute("VACUUM ANALYZE", timeout=600)
     await database.close()
+
+
+def _output(number: int, place: int) -> str:
+    """A kept output in SQL: the event in the parameter of this number."""
+    body = _BODY.format(body=f"${number}::text", place=place, workloads=WORKLOADS)
+    return f"""'{{"event":' || {body} || '}}'"""
 
 
 def _story() -> list[Event]:
