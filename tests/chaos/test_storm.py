@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +32,7 @@ from tests.chaos.storm.judgement import Judgement, judge, missed, overgrown, tol
 from tests.chaos.storm.page import page
 from tests.chaos.storm.people import People
 from tests.chaos.storm.pulse import Pulse
-from tests.chaos.storm.run import Plan, Storm
+from tests.chaos.storm.run import Plan, Storm, until_ended
 from tests.chaos.storm.stores import POSTGRES, REDIS
 from tests.chaos.storm.traffic import tellings
 from tests.integration.scene import RESTART, Scene
@@ -103,6 +104,26 @@ async def test_a_target_that_is_down_fails_its_first_operation_and_draws_are_tho
         await answers("away-1", folder, seed=seed, operations="x" * 16) for folder, seed in (("b", 1), ("c", 1), ("d", 2))
     ]
     assert first == again != other
+
+
+async def test_work_that_loses_a_cancellation_is_cancelled_again() -> None:
+    lost = 0
+
+    async def deaf() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if lost == 2:
+                    raise
+                lost += 1
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await until_ended([task], patience=0.01)
+    assert lost == 2
+    assert task.cancelled()
 
 
 def test_a_storm_in_which_nothing_happened_proves_nothing() -> None:

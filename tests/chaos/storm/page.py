@@ -48,9 +48,8 @@ def page(storm: Storm, found: Judgement, *, command: str) -> str:
     """The page of a storm that was judged."""
     plan = storm.plan
     outcome = "Everything held." if not found.wrong else f"**Not everything held:**\n\n```\n{told(found.wrong)}\n```"
-    minutes = (
-        f"{plan.seconds / 60:.3g} min of blows, about one in {plan.every:.3g} s, then {storm.drained_in:.0f} s until nothing was left to do"
-    )
+    end = "until nothing was left to do" if storm.is_calm else "after which something was left to do"
+    minutes = f"{plan.seconds / 60:.3g} min of blows, about one in {plan.every:.3g} s, then {storm.drained_in:.0f} s {end}"
     facts = "\n".join(f"- {line}" for line in (f"`{command}`, at {commit()}, seed {plan.seed}: {minutes}", *storm.ground))
     parts = [_INTRODUCTION, f"## The newest run\n\n{outcome}\n\n{facts}", _results(storm, found), _blows(storm), _memory(storm)]
     return _PLACE.sub("…", "\n\n".join(part.strip() for part in parts) + "\n")
@@ -106,7 +105,7 @@ seconds on a busy machine."""
 def _memory(storm: Storm) -> str:
     times, more = MOST_GROWTH
     if not storm.plan.is_long:
-        return "## Memory\n\nThe storm was too short to tell."
+        return "## Memory\n\nThe storm was too short to tell: it takes five minutes of blows."
     grown = growth(storm.cast.samples)
     rows: list[Sequence[str]] = []
     for name, share in SPARED.items():

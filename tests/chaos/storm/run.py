@@ -8,7 +8,7 @@ import random
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -317,8 +317,18 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
+        await until_ended(tasks)
+
+
+async def until_ended(tasks: Iterable[asyncio.Task[None]], *, patience: float = 2.0) -> None:
+    """Cancels these until they have ended, for a client in between may lose a cancellation; raises what one of them raised."""
+    left = set(tasks)
+    done: set[asyncio.Task[None]] = set()
+    while left:
+        for task in left:
             task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                raise result
+        now, left = await asyncio.wait(left, timeout=patience)
+        done |= now
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error

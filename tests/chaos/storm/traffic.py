@@ -22,6 +22,7 @@ from tests.chaos.storm.effects import KINDS
 _PROBLEMS = ("KubePodCrashLooping", "KubePodNotReady", "KubeContainerWaiting", "KubeDeploymentReplicasMismatch")
 _WEIGHTS = (48, 14, 10, 5, 3, 9, 5, 5, 6, 3)
 _SEVERITIES, _SEVERE = ("info", "warning", "critical"), (75, 15, 10)
+_LASTING = 100.0
 _NEVER = "0001-01-01T00:00:00Z"
 assert len(_WEIGHTS) == len(KINDS)
 
@@ -39,7 +40,7 @@ class Telling(msgspec.Struct, frozen=True):
 def tellings(chance: random.Random, count: int, seconds: float) -> list[Telling]:
     """`count` alerts over so many seconds, in the order in which they are told.
 
-    The first stories are one of each kind, begin early and have no end of their own, so that each kind has the time to do what it does.
+    The first stories are one of each kind, begin early and last, so that each kind has the time to do what it does.
     """
     told: list[Telling] = []
     number = 0
@@ -70,13 +71,13 @@ def _story(chance: random.Random, name: str, at: float, *, lasting: bool) -> Ite
 def alert_of(chance: random.Random, labels: dict[str, str], at: float, *, lasting: bool = False) -> Iterator[Telling]:
     """One alert, told one to three times, and, mostly, its end, sometimes told twice and sometimes before it was told to have begun.
 
-    One that lasts has no end here.
+    One that lasts has its end `_LASTING` seconds after its beginning.
     """
     mark = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]
     for _ in range(chance.randint(1, 3)):
         yield Telling(at + chance.expovariate(0.5), labels, mark, at, None)
-    if not lasting and chance.random() < 0.8:
-        ends = at + chance.uniform(0.5, 40)
+    if lasting or chance.random() < 0.8:
+        ends = at + (_LASTING if lasting else chance.uniform(0.5, 40))
         for _ in range(chance.choice((1, 1, 2))):
             yield Telling(ends + chance.expovariate(1), labels, mark, at, ends)
 
