@@ -21,13 +21,18 @@ from tests.ports import free_port
 
 REPLICAS = {"gate": 3, "execute": 3}
 """How many processes of a stage there are; of the others there is one."""
-LONG_REPLICAS = REPLICAS | {"learn": 2}
+ALONE = ("ingest", "api")
+"""They have a port, so there is one of each."""
+LONG_REPLICAS = {stage: REPLICAS.get(stage, 2) for stage in PROCESSES if stage not in ALONE}
 """The same in a long storm."""
-SPARED = tuple(f"{stage}-1" for stage in LONG_REPLICAS)
-"""Who lives through a long storm, so that the memory of one and the same process is known early and late."""
+SPARED = {f"{stage}-1": 0.0 for stage in LONG_REPLICAS} | dict.fromkeys(ALONE, 2 / 3)
+"""One of each kind who is not killed in a long storm from this share of it on (0: never), so that the memory of one and the same process
+is known early and late."""
 _ROOT = Path(__file__).parents[3]
-_WARM = 15.0
+WARM = 30.0
 """Seconds after which a process is taken to have loaded what it needs: its memory counts from then on."""
+_ENOUGH = 60.0
+"""Seconds for which memory must have counted to tell anything."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -63,17 +68,23 @@ class Actor:
     async def live(self, pause: Callable[[], float]) -> None:
         """Runs one process after another; `pause` says how many seconds are between them. Ends after `end`."""
         while not self._ending:
-            with self._log.open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self._command, cwd=_ROOT, stdout=log, stderr=log, env=_environment(self.port)
-                )
-            self.started_at = time.monotonic()
-            code = await self._process.wait()
+            code = await (await self._begun()).wait()
             if not self._doomed and not self._ending:
                 self.fell.append(code)
             self._doomed = False
             if not self._ending:
                 await asyncio.sleep(pause())
+
+    async def _begun(self) -> asyncio.subprocess.Process:
+        """The next process; one that came while it was told to end is killed."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, cwd=_ROOT, stdout=log, stderr=log, env=_environment(self.port)
+            )
+        self.started_at = time.monotonic()
+        if self._ending:
+            self._process.kill()
+        return self._process
 
     def kill(self) -> bool:
         """SIGKILL; False where there is nothing to kill at this moment."""
@@ -85,10 +96,10 @@ class Actor:
         return True
 
     def end(self) -> None:
-        """Asks it to end, and lets no other follow."""
+        """Ends it at once, and lets no other follow: after a storm nothing is left that it could lose."""
         self._ending = True
         if self.pid is not None and self._process is not None:
-            self._process.terminate()
+            self._process.kill()
 
 
 def _environment(port: int) -> dict[str, str]:
@@ -101,13 +112,13 @@ class Cast:
     """Everybody who is on stage: every process of `ops.wiring.PROCESSES`, some of them several times."""
 
     def __init__(
-        self, settings: Path, effects: Path, logs: Path, pause: Callable[[], float], replicas: Mapping[str, int] = REPLICAS
+        self, settings: Path, effects: Path, logs: Path, pause: Callable[[], float], replicas: Mapping[str, int] = REPLICAS, seed: int = 0
     ) -> None:
         self.actors = [
             Actor(
                 f"{stage}-{number}" if stage in replicas else stage,
                 stage,
-                [sys.executable, "-m", "tests.chaos.storm.stage_process", str(settings), str(effects), stage],
+                [sys.executable, "-m", "tests.chaos.storm.stage_process", str(settings), str(effects), str(seed), stage],
                 logs / f"{stage}-{number}.log",
             )
             for stage in PROCESSES
@@ -142,17 +153,19 @@ class Cast:
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
-    """The memory of those who are spared, in MB: the median of the first third of the samples of one warm process, and of the last.
+    """The memory of those who are spared, in MB: of the last process of each, once it is warm, the median of the first third of the samples
+    and that of the last third.
 
-    Somebody who was killed after all, and has a second process, is left out.
+    Somebody whose last process is too young is left out.
     """
     found = {}
     for name in SPARED:
         own = [sample for sample in samples if sample.actor == name]
-        warm = [sample.size for sample in own if sample.age >= _WARM]
+        warm = [sample for sample in own if sample.process == own[-1].process and sample.age >= WARM]
         third = len(warm) // 3
-        if third and len({sample.process for sample in own}) == 1:
-            found[name] = (statistics.median(warm[:third]), statistics.median(warm[-third:]))
+        if third and warm[-1].age - warm[0].age >= _ENOUGH:
+            early, late = warm[:third], warm[-third:]
+            found[name] = (statistics.median(one.size for one in early), statistics.median(one.size for one in late))
     return found
 
 

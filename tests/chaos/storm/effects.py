@@ -1,7 +1,8 @@
 """A world that does nothing but write down, for good, what it was asked to do: one file for each target, one line for each effect.
 
 The files are appended to (`O_APPEND`, one write), so they outlive every process and both stores, and every process sees the same world:
-a workload is broken until the first line is in its file. What a target is like is in its name: see `KINDS`.
+a workload is broken until the first line is in its file. What a target is like is in its name: see `KINDS`. Nothing is left to chance:
+what is drawn for a target depends on the seed, its name, and how often it was asked.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ KINDS = {
     "api": "heals by its restart",
     "slow": "as api, and its restart takes a second or two",
     "away": "as api, and often nobody answers: nothing is done",
+    "down": "as api, and nobody answers its first operation, however often that is tried",
+    "unwanted": "as api, is always severe, and people reject whatever is put to them about it",
     "blind": "as slow, and nobody can find out afterwards whether it was restarted",
     "lost": "its restart is done, nobody is told so, and nobody can find out",
     "refused": "lets nobody restart it",
@@ -75,16 +78,26 @@ class Effects:
 
     def everything(self) -> Iterator[Effect]:
         for path in sorted(self._folder.iterdir()):
-            yield from self.of(path.name)
+            if path.is_file():
+                yield from self.of(path.name)
+
+    def tried(self, target: Target, operation: str) -> list[str]:
+        """Writes down that this operation is tried; returns all that were tried on the target, in their order, this one among them."""
+        folder = self._folder / "tried"
+        folder.mkdir(exist_ok=True)
+        with (folder / target.name).open("a+b", buffering=0) as tries:
+            tries.write(operation.encode() + b"\n")
+            tries.seek(0)
+            return tries.read().decode().splitlines()
 
 
 class RecordingWorld:
     """One cluster of Deployments that are broken until they are restarted."""
 
-    def __init__(self, effects: Effects, clock: Callable[[], datetime]) -> None:
+    def __init__(self, effects: Effects, clock: Callable[[], datetime], *, seed: int = 0) -> None:
         self._effects = effects
         self._clock = clock
-        self._random = random.Random()
+        self._seed = seed
 
     async def owner(self, target: Target) -> Target:
         """A pod's Deployment, by the pod's name."""
@@ -93,7 +106,7 @@ class RecordingWorld:
         return msgspec.structs.replace(target, kind=Kind.DEPLOYMENT, name=target.name.rsplit("-", 2)[0])
 
     async def observe(self, target: Target, *, parts: Sequence[str] = ()) -> Snapshot:
-        kind = _kind(target)
+        kind = kind_of(target)
         if kind == "cursed":
             raise RuntimeError("this one has never been seen without a bug")
         well = bool(self._effects.of(target.name)) and kind != "hopeless"
@@ -120,20 +133,22 @@ class RecordingWorld:
     async def apply(self, action: Action, *, operation: str, token: int, uid: str) -> Applied:
         if is_observation(action):
             return Applied(output="looked at")
-        kind = _kind(action.target)
-        await asyncio.sleep(self._random.uniform(0.2, 1.0) if kind in ("slow", "blind") else self._random.uniform(0.0, 0.05))
+        kind, tried = kind_of(action.target), self._effects.tried(action.target, operation)
+        chance = random.Random(f"{self._seed}/{action.target.name}/{len(tried)}")
+        shortest, longest = (0.2, 1.0) if kind in ("slow", "blind") else (0.0, 0.05)
+        await asyncio.sleep(chance.uniform(shortest, longest))
         if kind == "refused":
             raise Refused("blocked by an admission webhook")
-        if kind == "away" and self._random.random() < 0.4:
+        if (kind == "away" and chance.random() < 0.4) or (kind == "down" and operation == tried[0]):
             raise Transient("connection refused")
         self._effects.append(action.target, operation, token)
-        await asyncio.sleep(self._random.uniform(0.2, 1.0) if kind in ("slow", "blind") else self._random.uniform(0.0, 0.05))
+        await asyncio.sleep(chance.uniform(shortest, longest))
         if kind == "lost":
             raise OutcomeUnknown("the connection broke")
         return Applied(output="restarted")
 
     async def find(self, action: Action, *, operation: str, uid: str, token: int = 0) -> bool | None:
-        if _kind(action.target) in ("blind", "lost"):
+        if kind_of(action.target) in ("blind", "lost"):
             return None
         return any(effect.operation == operation for effect in self._effects.of(action.target.name))
 
@@ -141,7 +156,8 @@ class RecordingWorld:
         """Nothing is open."""
 
 
-def _kind(target: Target) -> str:
+def kind_of(target: Target) -> str:
+    """Which of `KINDS` it is."""
     return target.name.split("-", 1)[0]
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from bus.inspect import streams
+from ops.wiring import PROCESSES
 from schemas.action import is_observation
 from schemas.codec import decode
 from schemas.events import ExecutionFinished, PeopleAsked, SignalReceived
-from schemas.words import OperationState
+from schemas.words import OperationState, Outcome
 from sql.database import Database
 from sql.operations import Operation, get_operation
 from sql.projections import NAMES
 from sql.projections.verify import verify
-from tests.chaos.storm.cast import SPARED, growth
+from tests.chaos.storm.cast import SPARED, Sample, growth
 from tests.chaos.storm.plane import CLUSTER
 from tests.chaos.storm.run import Storm
+from tests.chaos.storm.stores import POSTGRES, REDIS
 from tests.chaos.storm.traffic import time_of
 
 MOST_GROWTH = (1.25, 15.0)
@@ -40,6 +42,7 @@ class Judgement(msgspec.Struct, kw_only=True):
     unknown: int = 0
     escalated: int = 0
     dead: int = 0
+    rejected: int = 0
     repairs: int = 0
     outages: int = 0
     redis_size: float = 0.0
@@ -53,7 +56,24 @@ async def judge(storm: Storm) -> Judgement:
     found = Judgement()
     for question in (_ended, _nothing_lost, _outputs_told, _once, _repaired, _outages_told, _rebuilt, _lived, _sized):
         found.wrong += await question(storm, found)
+    found.wrong += missed(found, storm.killed, plane=storm.plane is not None)
     return found
+
+
+def missed(found: Judgement, killed: Mapping[str, int], *, plane: bool) -> list[str]:
+    """What a storm must have in it and had not: where nothing of a kind happened, nothing of that kind is proven."""
+    happened = {
+        "effect": found.effects,
+        "execution that failed": found.executions.get(Outcome.FAILED.value, 0),
+        "repair": found.repairs,
+        "operation of which nobody can tell": found.unknown,
+        "dead letter": found.dead,
+        "approval that people rejected": found.rejected,
+        **{f"blow on {victim}": killed.get(victim, 0) for victim in (*PROCESSES, REDIS, POSTGRES)},
+    }
+    if plane:
+        happened["effect on the control plane"] = found.on_plane
+    return [f"the storm had no {what} in it: it proves nothing about that" for what, times in happened.items() if not times]
 
 
 async def _count(database: Database, query: str, *values: object) -> int:
@@ -64,7 +84,9 @@ async def _ended(storm: Storm, found: Judgement) -> list[str]:
     """Every incident is closed and every group has settled everything."""
     found.incidents = await _count(storm.database, "SELECT count(*) FROM incidents")
     found.dead = await _count(storm.database, "SELECT count(*) FROM event_log WHERE type = 'DeadLettered'")
-    wrong = [
+    found.rejected = await _count(storm.database, "SELECT count(*) FROM approvals WHERE state = 'rejected'")
+    wrong = [] if storm.is_calm else [f"something was left to do after {storm.plan.drain:.0f} s of peace"]
+    wrong += [
         f"{row['count']} incidents are {row['state']}"
         for row in await storm.database.fetch("SELECT state, count(*) FROM incidents WHERE state <> 'CLOSED' GROUP BY state")
     ]
@@ -232,9 +254,12 @@ async def _sized(storm: Storm, found: Judgement) -> list[str]:
     """No process that lived through the storm is much larger late than it was early, where that was long enough to tell."""
     found.redis_size = (await storm.redis.info("memory"))["used_memory"] / 2**20
     found.redis_entries = sum(row.length for row in await streams(storm.bus))
-    if not storm.plan.is_long:
-        return []
-    grown, (times, more) = growth(storm.cast.samples), MOST_GROWTH
+    return overgrown(storm.cast.samples) if storm.plan.is_long else []
+
+
+def overgrown(samples: Sequence[Sample]) -> list[str]:
+    """Who grew too much, and of whom that is not known."""
+    grown, (times, more) = growth(samples), MOST_GROWTH
     return [f"the memory of {name} is not known early and late" for name in SPARED if name not in grown] + [
         f"{name} grew from {early:.0f} to {late:.0f} MB"
         for name, (early, late) in grown.items()

@@ -14,6 +14,7 @@ from sql.approvals import ApprovalRow, list_approvals
 from sql.database import Database
 from sql.errors import StoreError
 from stages.gate.votes import VoteKeys
+from tests.chaos.storm.effects import kind_of
 
 SIGNERS = ("ana", "ben", "cy")
 _LOOK = 0.5  # seconds
@@ -21,7 +22,7 @@ _AT_ONCE = 8
 
 
 class People:
-    """They look at what waits and sign it; every ninth they reject. `votes` counts what they cast."""
+    """They look at what waits and sign it; what is unwanted they reject, and every ninth of all else. `votes` counts what they cast."""
 
     def __init__(self, database: Database, bus: Bus, key: str) -> None:
         self._database = database
@@ -43,7 +44,8 @@ class People:
     async def _vote(self, row: ApprovalRow) -> None:
         async with self._free:
             person = next((name for name in SIGNERS if name not in row.signers), SIGNERS[0])
-            choice = Choice.REJECT if int(row.action_hash[:8], 16) % 9 == 0 else Choice.SIGN
+            unwanted = kind_of(row.action.target) == "unwanted" or int(row.action_hash[:8], 16) % 9 == 0
+            choice = Choice.REJECT if unwanted else Choice.SIGN
             try:
                 await self._ballots.answered(row.id, choice, person=person, origin="cli/chaos", comment="")
                 self.votes += 1

@@ -50,8 +50,8 @@ class Plane:
             await kubectl.close()
 
     def tellings(self, chance: random.Random, seconds: float) -> Iterator[Telling]:
-        """One alert about each of them, once it is broken."""
-        for name in self.names:
+        """One alert about each of them, once it is broken; that of the first one lasts."""
+        for number, name in enumerate(self.names):
             labels = {
                 "alertname": "KubePodNotReady",
                 "severity": "info",
@@ -59,7 +59,9 @@ class Plane:
                 "namespace": self._namespace,
                 "deployment": name,
             }
-            yield from alert_of(chance, labels, chance.uniform(min(_WEDGED, seconds / 2), seconds))
+            lasting = number == 0
+            at = chance.uniform(min(_WEDGED, seconds / 2), seconds * 0.6 if lasting else seconds)
+            yield from (telling for telling in alert_of(chance, labels, at, lasting=lasting) if telling.at <= seconds)
 
     async def effects(self) -> dict[str, int]:
         """How often each was restarted."""

@@ -8,7 +8,7 @@ import random
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +73,7 @@ limit = 5
 hold_down = 1
 [failure_watch]
 idle = 20
+same_cause = 40
 [propose]
 patience = 5
 retry_after = 1
@@ -126,6 +127,7 @@ class Storm:
         self.garbage = 0
         self.notifications = 0
         self.drained_in = 0.0
+        self.is_calm = False
         self.plane: Plane | None = None
         self.ground: list[str] = machine(_PACKAGES)
         self.cast: Cast
@@ -161,7 +163,9 @@ class Storm:
             storm.people = People(storm.database, storm.bus, key)
             storm.pulse = Pulse(storm.redis)
             replicas = LONG_REPLICAS if plan.is_long else REPLICAS
-            storm.cast = Cast(storm._settings(key), folder / "effects", folder / "logs", lambda: storm.chance.uniform(0, 2), replicas)
+            storm.cast = Cast(
+                storm._settings(key), folder / "effects", folder / "logs", lambda: storm.chance.uniform(0, 2), replicas, plan.seed
+            )
             stack.push_async_callback(storm.cast.leave)
             storm.cast.enter()
             await storm.cast.until_ready(storm.http)
@@ -181,15 +185,16 @@ class Storm:
         return file
 
     async def rage(self) -> None:
-        """Alerts and blows, until both are over, and then what comes of them. Raises TimeoutError where it never becomes quiet."""
+        """Alerts and blows, until both are over, and then what comes of them, until nothing is left to do or there is no more time."""
         told = traffic.tellings(random.Random(self.plan.seed), self.plan.alerts, self.plan.seconds)
         if self.plane is not None:
             told = sorted([*told, *self.plane.tellings(random.Random(self.plan.seed), self.plan.seconds)], key=lambda telling: telling.at)
         fate = blows(
             random.Random(self.plan.seed + 1),
-            [actor.name for actor in self.cast.actors if not (self.plan.is_long and actor.name in SPARED)] + [REDIS, POSTGRES],
+            [*(actor.name for actor in self.cast.actors), REDIS, POSTGRES],
             self.plan.seconds,
             self.plan.every,
+            spared={name: share * self.plan.seconds for name, share in SPARED.items()} if self.plan.is_long else None,
         )
         self.began, self.began_at = time.monotonic(), datetime.now(UTC)
         async with _beside(self.people.sign(), self.pulse.feel(), self.cast.weigh()):
@@ -199,7 +204,9 @@ class Storm:
                 together.create_task(self._strike(fate, together))
             calm = time.monotonic()
             await self._send(_ended(told))
-            await until(self.is_over, self.plan.drain, every=0.5)
+            with suppress(TimeoutError):
+                await until(self.is_over, self.plan.drain, every=0.5)
+                self.is_calm = True
             self.drained_in = time.monotonic() - calm
 
     async def _tell(self, told: list[Telling]) -> None:
@@ -310,8 +317,18 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
+        await until_ended(tasks)
+
+
+async def until_ended(tasks: Iterable[asyncio.Task[None]], *, patience: float = 2.0) -> None:
+    """Cancels these until they have ended, for a client in between may lose a cancellation; raises what one of them raised."""
+    left = set(tasks)
+    done: set[asyncio.Task[None]] = set()
+    while left:
+        for task in left:
             task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                raise result
+        now, left = await asyncio.wait(left, timeout=patience)
+        done |= now
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error

@@ -1,6 +1,6 @@
 """A process of Mendstream as it is in production, save that its cluster `default` is the recording world.
 
-`python -m tests.chaos.storm.stage_process SETTINGS EFFECTS STAGE`; the other clusters of the settings are what they are.
+`python -m tests.chaos.storm.stage_process SETTINGS EFFECTS SEED STAGE`; the other clusters of the settings are what they are.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tests.chaos.storm.effects import Effects, RecordingWorld
 
 
 def main() -> int:
-    settings_file, effects, stage = sys.argv[1:]
+    settings_file, effects, seed, stage = sys.argv[1:]
 
     async def open_worlds(settings: Settings, *, sandbox: str = "", clock: Callable[[], datetime] = now) -> Worlds:
-        clusters: dict[str, World] = {"default": RecordingWorld(Effects(Path(effects)), clock)}
+        clusters: dict[str, World] = {"default": RecordingWorld(Effects(Path(effects)), clock, seed=int(seed))}
         for name, cluster in settings.clusters.items():
             if name != "default":
                 from adapters.kubernetes import connect

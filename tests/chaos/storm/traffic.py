@@ -20,8 +20,9 @@ from schemas.words import Disposition, Risk
 from tests.chaos.storm.effects import KINDS
 
 _PROBLEMS = ("KubePodCrashLooping", "KubePodNotReady", "KubeContainerWaiting", "KubeDeploymentReplicasMismatch")
-_WEIGHTS = (48, 14, 10, 9, 5, 5, 6, 3)
+_WEIGHTS = (48, 14, 10, 5, 3, 9, 5, 5, 6, 3)
 _SEVERITIES, _SEVERE = ("info", "warning", "critical"), (75, 15, 10)
+_LASTING = 100.0
 _NEVER = "0001-01-01T00:00:00Z"
 assert len(_WEIGHTS) == len(KINDS)
 
@@ -37,36 +38,46 @@ class Telling(msgspec.Struct, frozen=True):
 
 
 def tellings(chance: random.Random, count: int, seconds: float) -> list[Telling]:
-    """`count` alerts over so many seconds, in the order in which they are told."""
+    """`count` alerts over so many seconds, in the order in which they are told.
+
+    The first stories are one of each kind, begin early and last, so that each kind has the time to do what it does.
+    """
     told: list[Telling] = []
     number = 0
     while len(told) < count:
-        told += _story(chance, number, chance.uniform(0, seconds))
+        first = number < len(KINDS)
+        kind = list(KINDS)[number] if first else chance.choices(list(KINDS), _WEIGHTS)[0]
+        story = _story(chance, f"{kind}-{number}", chance.uniform(0, seconds / 4 if first else seconds), lasting=first)
+        told += [telling for telling in story if telling.at <= seconds]
         number += 1
     return sorted(told[:count], key=lambda telling: telling.at)
 
 
-def _story(chance: random.Random, number: int, at: float) -> Iterator[Telling]:
-    """The alerts about one Deployment: each of its pods fires, and most of them end. The first stories are one of each kind."""
-    kind = list(KINDS)[number] if number < len(KINDS) else chance.choices(list(KINDS), _WEIGHTS)[0]
-    severity = chance.choices(_SEVERITIES, _SEVERE)[0]
+def _story(chance: random.Random, name: str, at: float, *, lasting: bool) -> Iterator[Telling]:
+    """The alerts about one Deployment: each of its pods fires, and most of them end. For what lasts, no signature is needed."""
+    severity = "info" if lasting else chance.choices(_SEVERITIES, _SEVERE)[0]
+    if name.startswith("unwanted-"):
+        severity = "critical"
     for pod in range(chance.randint(1, 4)):
         labels = {
             "alertname": chance.choice(_PROBLEMS),
             "severity": severity,
             "namespace": "shop",
-            "pod": f"{kind}-{number}-7d9c5b6f8-{pod:05x}",
+            "pod": f"{name}-7d9c5b6f8-{pod:05x}",
         }
-        yield from alert_of(chance, labels, at + chance.uniform(0, 3))
+        yield from alert_of(chance, labels, at + chance.uniform(0, 3), lasting=lasting)
 
 
-def alert_of(chance: random.Random, labels: dict[str, str], at: float) -> Iterator[Telling]:
-    """One alert, told one to three times, and, mostly, its end, sometimes told twice and sometimes before it was told to have begun."""
+def alert_of(chance: random.Random, labels: dict[str, str], at: float, *, lasting: bool = False) -> Iterator[Telling]:
+    """One alert, told one to three times, and, mostly, its end, sometimes told twice and sometimes before it was told to have begun.
+
+    One that lasts has its end `_LASTING` seconds after its beginning.
+    """
     mark = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]
     for _ in range(chance.randint(1, 3)):
         yield Telling(at + chance.expovariate(0.5), labels, mark, at, None)
-    if chance.random() < 0.8:
-        ends = at + chance.uniform(0.5, 40)
+    if lasting or chance.random() < 0.8:
+        ends = at + (_LASTING if lasting else chance.uniform(0.5, 40))
         for _ in range(chance.choice((1, 1, 2))):
             yield Telling(ends + chance.expovariate(1), labels, mark, at, ends)
 
