@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ops.errors import EmbeddedStoreFailed, SettingsWrong
 from ops.examination.channels import of_channels
@@ -54,8 +55,11 @@ def of_api(settings: Settings) -> Finding:
     """Who may post alerts."""
     from ops.api.guard import Guard, is_loopback
 
-    where = f"{settings.http.host}:{settings.http.port}"
+    where = f"{settings.http.host}:{settings.http.port or 'a free port'}"
     if not Guard.of(settings.http).is_open:
+        run = running(settings.data.path)
+        if run is not None and run.api:
+            where = urlsplit(run.api).netloc
         return fine("api", f"{where}, guarded by {'a token' if settings.http.token else 'a user name and password'}")
     if is_loopback(settings.http.host):
         return note("api", f"{where}, without credentials, on this machine only", "set http.token before others shall reach it")

@@ -429,6 +429,8 @@ def test_the_doctor_finds_nothing_wrong(mend: Mend) -> None:
     looked_at = {"settings", "mend up", "api", "redis", "groups", "postgres", "migrations", "clusters"}
     assert {finding["about"] for finding in findings} >= looked_at
     assert [finding for finding in findings if finding["level"] == "wrong"] == []
+    (api,) = (finding["said"] for finding in findings if finding["about"] == "api")
+    assert api == f"{mend.run.api.removeprefix('http://')}, guarded by a token", "a port of 0 is nobody's address"
     assert "nothing wrong" in mend.said("doctor")
 
 
