@@ -12,7 +12,7 @@ one of which the outputs came too late to be asked for is found missing, and the
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 
 import msgspec
@@ -20,12 +20,15 @@ import msgspec
 from sql.database import Database
 from sql.projections import named
 from sql.projections.aside import Aside, Table, aside
-from sql.projections.log import EVER, TOLD, UNDECIDED, newly_told, now, nowhere, pages, pages_since
+from sql.projections.log import EVER, TOLD, newly_told, now, nowhere, pages, pages_since
 from sql.projections.projection import LONG
 
 _FEW = 1000  # events: so many are caught up with in the swap itself
 _ROUNDS = 20
 _PAUSE = 1.0  # seconds
+_AWAY = timedelta(days=1)
+"""So long the archive may have been away: what learn took since, and neither the log nor a stage's outputs have, is waited for. An event
+that Redis lost before it was archived is not waited for any longer than that."""
 _REMEMBER = """
 INSERT INTO projection_builds (name, rebuilt_at) VALUES ($1, now()) ON CONFLICT (name) DO UPDATE SET rebuilt_at = excluded.rebuilt_at
 """
@@ -77,7 +80,7 @@ async def rebuild(database: Database, name: str) -> Rebuilt:
             await _take_told(build, EVER)
             await _catch_up(build, since)
             since = following
-            swapped = await _swap(build, since) if await _is_whole(build, since - UNDECIDED) else None
+            swapped = await _swap(build, since) if await _is_whole(build, since - _AWAY) else None
             if swapped is not None:
                 return Rebuilt(name=name, events=events, rows=swapped.rows, changed=swapped.changed, held=swapped.seconds)
             await asyncio.sleep(_PAUSE)
