@@ -37,6 +37,23 @@ async def test_streams_with_their_groups(bus: Bus, ground: RedisGround) -> None:
     await reader.close()
 
 
+@pytest.mark.parametrize(("entries", "lag"), [(10, 4), (1506, 1500)])
+async def test_what_is_not_read_is_counted_where_redis_tells_too_many(bus: Bus, entries: int, lag: int) -> None:
+    """As after a restart, when it does not know how many entries a group has read."""
+    await bus.append(votes(entries))
+    reader = bus.transport("gate", ["decisions"], 0, "host:1:a")
+    await reader.open()
+    await reader.settle((await reader.read(6, 0.1)).deliveries)
+    (info,) = await bus.channel(0).call("XINFO", "GROUPS", "mend:{0}:decisions")
+    last = dict(zip(info[::2], info[1::2], strict=True))[b"last-delivered-id"]
+    for told in (6, 0):
+        await bus.channel(0).call("XGROUP", "SETID", "mend:{0}:decisions", "gate", last, "ENTRIESREAD", told)
+        (backlog,) = await reader.backlog()
+        assert (backlog.length, backlog.pending) == (entries, 0)
+        assert lag <= backlog.lag <= (lag if entries < 1000 or told else entries)
+    await reader.close()
+
+
 async def test_pending_of_a_group_that_does_not_exist(bus: Bus) -> None:
     with pytest.raises(GroupMissing):
         await inspect.pending(bus, "decisions", "nobody")
