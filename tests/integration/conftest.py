@@ -8,6 +8,7 @@ import pytest
 
 from schemas.target import Target
 from sql.database import Database
+from stages.failure_watch.stage import FailureWatch
 from tests.integration.healing import Healing, Unsteady, healing_scene
 
 
@@ -25,3 +26,8 @@ def world(scene: Healing) -> Unsteady:
 @pytest.fixture
 async def target(scene: Healing) -> Target:
     return await scene.deploy("api", "sim/web:ok")
+
+
+@pytest.fixture
+def watch(database: Database) -> FailureWatch:
+    return FailureWatch(database)

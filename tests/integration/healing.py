@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,33 +31,21 @@ from sql.database import Database
 from sql.operations import Operation, get_operation
 from stages.execute.options import ExecuteOptions
 from stages.execute.stage import ExecuteStage
-from tests.integration.scene import Scene
+from tests.integration.scene import Running
 from tests.patience import PATIENCE
 
 E = TypeVar("E", bound=Event)
 CLUSTER, NAMESPACE = "prod", "shop"
 
 
-class Healing(Scene):
-    """A scene whose clock runs, moved on by `later`."""
+class Healing(Running):
+    """A running scene about a simulated cluster."""
 
     def __init__(self, database: Database, sandbox: Sandbox, kubectl: Kubectl, world: World) -> None:
-        self._offset = timedelta()
         super().__init__(database)
         self.sandbox = sandbox
         self.kubectl = kubectl
         self.world = world
-
-    @property
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self._offset
-
-    @now.setter
-    def now(self, _: datetime) -> None:
-        """The clock runs by itself."""
-
-    def later(self, seconds: float) -> None:
-        self._offset += timedelta(seconds=seconds)
 
     async def deploy(self, name: str, image: str, **fields: Any) -> Target:
         """A workload as the incident's target names it."""

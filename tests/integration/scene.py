@@ -294,6 +294,38 @@ class Scene:
         return VerificationFinished(**self.header(finished.incident), verdict=verdict, **(plain | fields))
 
 
+class Running(Scene):
+    """A scene whose clock runs, moved on by `later`."""
+
+    _offset = timedelta()
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._offset
+
+    @now.setter
+    def now(self, _: datetime) -> None:
+        """The clock runs by itself."""
+
+    def later(self, seconds: float) -> None:
+        self._offset += timedelta(seconds=seconds)
+
+
+class Kept:
+    """A channel that keeps what it is given."""
+
+    name = "kept"
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    async def send(self, lines: Sequence[str], *, delivery: str) -> None:
+        self.messages.append(lines[0])
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
 def gate(scene: Scene, options: GateOptions = AUTO) -> Gate:
     return Gate(scene.database, options, KEYS)
 

@@ -33,11 +33,6 @@ def scene(database: Database) -> Scene:
     return Scene(database)
 
 
-@pytest.fixture
-def watch(database: Database) -> FailureWatch:
-    return FailureWatch(database)
-
-
 async def told(scene: Scene, watch: FailureWatch, event: Any) -> tuple[FailureClassified, PeopleAsked]:
     classified, asked = await scene.handle(watch, event)
     assert isinstance(classified, FailureClassified)

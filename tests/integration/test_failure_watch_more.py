@@ -58,11 +58,6 @@ def scene(database: Database) -> Scene:
     return Scene(database)
 
 
-@pytest.fixture
-def watch(database: Database) -> FailureWatch:
-    return FailureWatch(database)
-
-
 async def approved(scene: Scene, *, name: str = "api", **fields: Any) -> ApprovalRow:
     """The row of an action that the gate let run by itself, in an incident of its own."""
     target = deployment(name)

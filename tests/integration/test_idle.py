@@ -28,11 +28,6 @@ def scene(database: Database) -> Scene:
     return Scene(database)
 
 
-@pytest.fixture
-def watch(database: Database) -> FailureWatch:
-    return FailureWatch(database)
-
-
 def asked(outputs: Sequence[Output]) -> list[PeopleAsked]:
     return [output for output in outputs if isinstance(output, PeopleAsked)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -23,27 +22,12 @@ from stages.notify.text import lines_of
 from stages.verify.options import VerifyOptions
 from stages.verify.stage import VerifyStage
 from tests.integration.healing import Healing, executor, restart
-from tests.integration.scene import RESTART, TARGET
+from tests.integration.scene import RESTART, TARGET, Kept
 from tests.patience import PATIENCE
 from tests.unit.snapshots import NOW
 
 _CLAIM = re.compile(r"(?<!NOT )\bHEALED\b|\bhealed\b(?! anything)|repaired|HEALTHY")
 QUICK = VerifyOptions(settle=0.05, interval=0.05, limit=3, hold_down=0)
-
-
-class Kept:
-    """A channel that keeps what it is given."""
-
-    name = "kept"
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    async def send(self, lines: Sequence[str], *, delivery: str) -> None:
-        self.messages.append(lines[0])
-
-    async def close(self) -> None:
-        """There is nothing to close."""
 
 
 async def told(scene: Healing, target: Target, options: VerifyOptions) -> tuple[VerificationFinished, list[str]]:

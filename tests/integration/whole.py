@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from stages.verify.stage import VerifyStage
 from tests.chaos.storm.effects import Effects, RecordingWorld
 from tests.integration.bus.ground import QUICK, running
 from tests.integration.healing import eventually
-from tests.integration.scene import KEYS, Scene, gate
+from tests.integration.scene import KEYS, Kept, Running, gate
 
 STATE = (
     *(
@@ -106,43 +106,16 @@ class Troubled(RecordingWorld):
         return await super().apply(action, operation=operation, token=token, uid=uid)
 
 
-class Kept:
-    """A channel that keeps what it is given."""
-
-    name = "kept"
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    async def send(self, lines: Sequence[str], *, delivery: str) -> None:
-        self.messages.append(lines[0])
-
-    async def close(self) -> None:
-        """There is nothing to close."""
-
-
-class Whole(Scene):
+class Whole(Running):
     """Every stage and the archive, on real stores, about a world that writes down each effect."""
 
     def __init__(self, database: Database, bus: Bus, folder: Path) -> None:
-        self._offset = timedelta()
         super().__init__(database)
         self.began = self.now
         self.bus = bus
         self.effects = Effects(folder)
         self.world = Troubled(self.effects, lambda: self.now, silent=1 + _RETRIES)
         self.kept = Kept()
-
-    @property
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self._offset
-
-    @now.setter
-    def now(self, _: datetime) -> None:
-        """The clock runs by itself."""
-
-    def later(self, seconds: float) -> None:
-        self._offset += timedelta(seconds=seconds)
 
     def stages(self) -> list[Stage]:
         database, world = self.database, self.world
