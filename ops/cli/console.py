@@ -88,6 +88,11 @@ def shown(value: Any, limit: int = _CELL) -> str:
     return " ".join(text.split()) if limit == _CELL else text
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 event`, `2 events`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def one_line(text: str, limit: int = 400) -> str:
     """A line as it is laid out, cleaned: a line feed in somebody's words is a space, for it would look like a line of ours."""
     return clean(text, limit).translate(_BREAKS)

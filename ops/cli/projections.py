@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.console import Json, print_json, print_rows, print_table, shown
+from ops.cli.console import Json, counted, print_json, print_rows, print_table, shown
 from ops.cli.session import Session, run_now, session_of
 
 if TYPE_CHECKING:
@@ -109,16 +109,16 @@ async def _verified(session: Session, names: list[str], most: int) -> list[Verif
 
 
 def _tell(verified: Verified) -> None:
-    left_out = f"; {verified.undecided} newer ones are not taken yet, or change nothing" if verified.undecided else ""
+    left_out = f"; newer ones that are not taken yet, or change nothing: {verified.undecided}" if verified.undecided else ""
     differ = "1 row differs" if verified.differing == 1 else f"{verified.differing} rows differ"
     said = differ if verified.differing else f"all {verified.rows} rows are what the event log says"
-    print(f"{verified.name}: {said} ({verified.events} events{left_out})")
+    print(f"{verified.name}: {said} ({counted(verified.events, 'event')}{left_out})")
     if verified.differing:
         print_table([_cells(one) for one in verified.differences], ("table", "row", "as it is", "as the event log says"))
         more = verified.differing - len(verified.differences)
         said = f"… and {more} more\n" if more else ""
         if verified.overlooked:
-            late = f"{verified.overlooked} event{'s' if verified.overlooked > 1 else ''} older than an hour"
+            late = f"{counted(verified.overlooked, 'event')} older than an hour"
             said += f"learn has not decided about {late}: look at `mend streams ls` before anything is rebuilt\n"
         print(f"{said}`mend projections rebuild {verified.name}` makes it what the event log says")
 
@@ -145,7 +145,7 @@ def rebuild(context: typer.Context, name: Name, as_json: Json = False) -> None:
     if as_json:
         print_json(rebuilt)
     else:
-        told = f"{rebuilt.rows} rows from {rebuilt.events} events, {rebuilt.changed} rows were changed"
+        told = f"{counted(rebuilt.rows, 'row')} from {counted(rebuilt.events, 'event')}; rows changed: {rebuilt.changed}"
         print(f"{rebuilt.name} is rebuilt: {told}; who writes to it waited for {rebuilt.held:.2f} s at most")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ops.cli.console import counted
 from ops.cli.session import Session, session_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def post(api: str, body: bytes, http: HttpSettings) -> str:
     except (OSError, ValueError) as error:
         raise CommandFailed(f"the API at {api} does not answer: {getattr(error, 'reason', error)}; is `mend up` running?") from None
     accepted = told.get("accepted") if isinstance(told, dict) else None
-    return f"{accepted} signals accepted" if accepted is not None else "accepted"
+    return f"{counted(accepted, 'signal')} accepted" if isinstance(accepted, int) else "accepted"
 
 
 def _reason(code: int, body: bytes) -> str:

@@ -55,15 +55,13 @@ def of_api(settings: Settings) -> Finding:
     """Who may post alerts."""
     from ops.api.guard import Guard, is_loopback
 
-    where = f"{settings.http.host}:{settings.http.port or 'a free port'}"
+    set_to, run = f"{settings.http.host}:{settings.http.port or 'a free port'}", running(settings.data.path)
+    where = urlsplit(run.api).netloc if run is not None and run.api else set_to
     if not Guard.of(settings.http).is_open:
-        run = running(settings.data.path)
-        if run is not None and run.api:
-            where = urlsplit(run.api).netloc
         return fine("api", f"{where}, guarded by {'a token' if settings.http.token else 'a user name and password'}")
     if is_loopback(settings.http.host):
         return note("api", f"{where}, without credentials, on this machine only", "set http.token before others shall reach it")
-    return wrong("api", f"{where} would be open to everybody", "set http.token, or http.host to 127.0.0.1")
+    return wrong("api", f"{set_to} would be open to everybody", "set http.token, or http.host to 127.0.0.1")
 
 
 def of_folder(settings: Settings) -> Iterator[Finding]:
