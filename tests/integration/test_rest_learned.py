@@ -46,6 +46,12 @@ async def test_what_was_learned_is_told_with_how_sure_it_is(redis_url: str, data
             assert round(item["interval"]["low"], 3) == 0.208
             assert round(item["rate"], 3) == 0.667
         assert item["reach"] == {"operations": 0, "measured": 0, "farther": 0, "rate": None, "interval": {"low": 0.0, "high": 1.0}}
+
+
+async def test_whose_word_was_right_and_what_reached_farther_is_told(redis_url: str, database: Database) -> None:
+    async with desk(redis_url, database) as api:
+        await api.let_in("vera", Role.VIEWER)
+        scene, learn = api.scene, Learn(database)
         async with database.transaction() as connection:
             await playbooks.add_version(connection, playbook(name="p1"), at=scene.now, by="ana")
         for event in await several(scene):
@@ -63,6 +69,11 @@ async def test_what_was_learned_is_told_with_how_sure_it_is(redis_url: str, data
         problem(await api.get("/v1/learning/sources"), 401)
         (reach,) = (one["reach"] for one in (await api.get("/v1/playbooks", "vera")).json()["items"] if one["name"] == "p1")
         assert (reach["operations"], reach["measured"], reach["farther"], reach["rate"]) == (1, 1, 1, 1.0)
+
+
+async def test_what_nobody_knows_and_what_is_no_question_is_a_problem(redis_url: str, database: Database) -> None:
+    async with desk(redis_url, database) as api:
+        await api.let_in("vera", Role.VIEWER)
         for path in (
             "knowledge/none",
             "knowledge?after=none",
