@@ -21,7 +21,7 @@ from ops.errors import NoCluster, SettingsWrong, StoppedEarly
 from ops.logging import configure_logging, hide_secrets
 from ops.partitions import require_partitions
 from ops.policy import policy_of
-from ops.process import AtOnce, Health, HealthPort, run_process
+from ops.process import AtOnce, Health, HealthPort, run_process, spare_collector
 from ops.runtime import votes_key
 from ops.settings import Loaded, Settings, secrets_in
 from ops.stores import Place, find_place, open_bus, open_database, require_addresses
@@ -147,6 +147,7 @@ class Machine:
         self._announce(api, rest, sandbox)
         beat = asyncio.create_task(self.health.beat(lambda: self._waiting_for() or self._store_away(), self._stopped), name="beat")
         self.stack.callback(beat.cancel)
+        spare_collector()
         await self.tasks.until_stopped()
 
     def _require(self) -> None:

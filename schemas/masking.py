@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 
 from schemas.key_blocks import without_keys
 from schemas.named_secrets import ENDS, MASK, assigned, options, pairs
@@ -16,9 +16,13 @@ from schemas.user_info import without_user_info
 _Rule = tuple[tuple[str, ...], Callable[[str], str]]
 
 
+_compiled = cache(re.compile)
+"""Each pattern once, when a text needs it: all of them take longer than many a command."""
+
+
 def _rule(words: tuple[str, ...], pattern: str, shown: str = MASK, flags: int = 0) -> _Rule:
     """Words of which a folded text must have one for the pattern to be tried: without them it cannot match."""
-    return words, partial(re.compile(pattern, flags).sub, shown)
+    return words, lambda text: _compiled(pattern, flags).sub(shown, text)
 
 
 _I = re.IGNORECASE

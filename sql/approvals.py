@@ -197,9 +197,14 @@ async def get_approval(connection: Connection, id: str, *, lock: bool = False) -
     """The approval, or None; `lock` keeps other writers of the row out until the transaction ends."""
     if lock:
         # A statement of its own: the one that waited for the lock would still see the signatures of before the wait.
-        await connection.execute("SELECT 1 FROM approvals WHERE id = $1 FOR UPDATE", id)
+        await lock_approval(connection, id)
     row = await connection.fetchrow(f"{_READ} WHERE a.id = $1", id)
     return _row(row) if row else None
+
+
+async def lock_approval(connection: Connection, id: str) -> None:  # noqa: A002
+    """Keeps other writers of the approval out until the transaction ends."""
+    await connection.execute("SELECT 1 FROM approvals WHERE id = $1 FOR UPDATE", id)
 
 
 async def get_by_proposal(connection: Connection, proposal: str) -> str | None:

@@ -90,6 +90,7 @@ SELECT (SELECT max(at) FROM incident_timeline WHERE incident = $1) AS at,
            SELECT FROM approvals WHERE incident = $1 AND (state = 'waiting'
                OR (state = 'approved' AND finished_at IS NULL AND expires_at > $2))) AS busy
 """
+_HOLD_OPEN = "SELECT severity FROM incidents WHERE id = $1 AND state IN ('INVESTIGATING', 'MITIGATING') FOR UPDATE"
 _MITIGATING = """
 UPDATE incidents SET state = 'MITIGATING', executed = true, automatic = automatic AND $2, succeeded = NULL
  WHERE id = $1 AND state IN ('INVESTIGATING', 'MITIGATING') RETURNING id
@@ -110,10 +111,14 @@ async def opened_since(connection: Connection, at: datetime) -> int:
     return count
 
 
-async def get_incident(connection: Connection, incident: str, *, lock: bool = False) -> IncidentRow | None:
-    """The incident with this id, or None; `lock` keeps other writers of the row out until the transaction ends."""
-    if lock:
-        await connection.execute("SELECT 1 FROM incidents WHERE id = $1 FOR UPDATE", incident)
+async def hold_open(connection: Connection, incident: str) -> Severity | None:
+    """The severity of an open incident, of which nothing changes until the transaction ends; None where it is not open, or is not."""
+    severity: str | None = await connection.fetchval(_HOLD_OPEN, incident)
+    return None if severity is None else Severity(severity)
+
+
+async def get_incident(connection: Connection, incident: str) -> IncidentRow | None:
+    """The incident with this id, or None."""
     row = await connection.fetchrow(_INCIDENT + "WHERE i.id = $1", incident)
     return None if row is None else _incident(row)
 

@@ -15,7 +15,7 @@ from schemas.event import Delayed, Event, Output
 from schemas.events import AnyEvent
 from sql.database import Connection, Database
 from sql.event_log import archived
-from sql.told import remember
+from sql.told import REMEMBER, columns
 
 
 class AlreadyDone(Exception):
@@ -50,7 +50,7 @@ class Overdue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _OUTPUTS = "SELECT outputs FROM outbox WHERE stage = $1 AND input = $2"
-_KEEP = "INSERT INTO outbox (stage, input, outputs, settled) VALUES ($1, $2, $3, $4)"
+_KEEP = f"WITH told AS ({REMEMBER}) INSERT INTO outbox (stage, input, outputs, settled) VALUES ($4, $5, $6, $7)"
 _OVERDUE = """
 SELECT stage, input, outputs FROM outbox WHERE NOT settled AND check_at <= $1 ORDER BY check_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
@@ -83,8 +83,9 @@ async def once(
             if kept is not None:
                 return [_output(item) for item in _decode(kept)]
             outputs = await decide(connection)
-            await connection.execute(_KEEP, stage, event.id, _encode([_kept(output) for output in outputs]).decode(), not outputs)
-            await remember(connection, stage, [output for output in outputs if isinstance(output, Event)])
+            told = columns(stage, [output for output in outputs if isinstance(output, Event)])
+            body = _encode([_kept(output) for output in outputs]).decode()
+            await connection.execute(_KEEP, *told, stage, event.id, body, not outputs)
             return outputs
     except AlreadyDone:
         return []

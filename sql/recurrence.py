@@ -53,16 +53,20 @@ SELECT DISTINCT a.incident, a.anomaly, i.opened_at FROM unnest($1::text[], $2::t
   JOIN incident_alerts a ON a.incident = told.incident AND a.alert = told.alert JOIN incidents i ON i.id = a.incident
 """
 _ENDED = "SELECT id, disposition FROM incidents WHERE id = ANY($1) AND disposition IS NOT NULL"
+# The problems of what was changed: as they were before the statement, and as they are told by it.
 _KEEP = """
-INSERT INTO recurrence_ledger AS l (incident, kind, about, at, event, word, automatic)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::boolean[])
-ON CONFLICT (incident, kind, about) DO UPDATE
-   SET at = excluded.at, event = excluded.event, word = excluded.word, automatic = excluded.automatic
- WHERE (excluded.at, excluded.event) < (l.at, l.event)
-RETURNING incident
+WITH kept AS (
+    INSERT INTO recurrence_ledger AS l (incident, kind, about, at, event, word, automatic)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::boolean[])
+    ON CONFLICT (incident, kind, about) DO UPDATE
+       SET at = excluded.at, event = excluded.event, word = excluded.word, automatic = excluded.automatic
+     WHERE (excluded.at, excluded.event) < (l.at, l.event)
+    RETURNING incident, kind, about
+)
+SELECT about FROM kept WHERE kind = 'came'
+ UNION SELECT about FROM recurrence_ledger WHERE kind = 'came' AND incident IN (SELECT incident FROM kept)
 """
 _KNOWN = "SELECT EXISTS (SELECT FROM recurrence_ledger WHERE incident = $1 AND kind = $2 AND about = $3)"
-_TOUCHED = "SELECT DISTINCT about FROM recurrence_ledger WHERE kind = 'came' AND incident = ANY($1)"
 _FOLD = """
 WITH ends AS (
     SELECT e.incident, CASE
@@ -73,6 +77,9 @@ WITH ends AS (
                   bool_and(d.automatic) AS automatic
              FROM recurrence_ledger d WHERE d.incident = e.incident AND d.kind IN ('done', 'judged')) AS done
      WHERE e.kind = 'ended' AND e.incident IN (SELECT incident FROM recurrence_ledger WHERE kind = 'came' AND about = ANY($1))
+), emptied AS (
+    DELETE FROM recurrences WHERE anomaly = ANY($1)
+       AND NOT EXISTS (SELECT FROM recurrence_ledger l WHERE l.kind = 'came' AND l.about = anomaly)
 )
 INSERT INTO recurrences (anomaly, count, auto_repaired, human_approved, rejected, self_resolved, last_at)
 SELECT c.about, count(*), count(*) FILTER (WHERE ends.word = 'auto_repaired'), count(*) FILTER (WHERE ends.word = 'human_approved'),
@@ -81,10 +88,6 @@ SELECT c.about, count(*), count(*) FILTER (WHERE ends.word = 'auto_repaired'), c
 ON CONFLICT (anomaly) DO UPDATE
    SET count = excluded.count, auto_repaired = excluded.auto_repaired, human_approved = excluded.human_approved,
        rejected = excluded.rejected, self_resolved = excluded.self_resolved, last_at = excluded.last_at
-"""
-_EMPTY = """
-DELETE FROM recurrences r WHERE r.anomaly = ANY($1)
-   AND NOT EXISTS (SELECT FROM recurrence_ledger l WHERE l.kind = 'came' AND l.about = r.anomaly)
 """
 
 
@@ -96,9 +99,7 @@ async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
         return {}
     await hold_keys(connection, "recurrence_ledger", {entry.incident for entry in first.values()})
     columns = zip(*(msgspec.structs.astuple(entry) for entry in first.values()), strict=True)
-    changed = await connection.fetch(_KEEP, *(list(column) for column in columns))
-    rows = await connection.fetch(_TOUCHED, list({row["incident"] for row in changed}))
-    return {row["about"]: BEGINNING for row in rows}
+    return {row["about"]: BEGINNING for row in await connection.fetch(_KEEP, *(list(column) for column in columns))}
 
 
 async def _came(connection: Connection, events: Iterable[Event]) -> list[_Entry]:
@@ -149,9 +150,8 @@ def _word(event: ExecutionFinished | VerificationFinished) -> str:
 
 
 async def fold_keys(connection: Connection, touched: Touched) -> None:
-    """Folds the ledgers of these problems."""
+    """Folds the ledgers of these problems; where nothing is left of one, it has no row."""
     await hold_keys(connection, "recurrences", touched)
-    await connection.execute(_EMPTY, list(touched))
     await connection.execute(_FOLD, list(touched))
 
 

@@ -51,15 +51,16 @@ ON CONFLICT (operation) DO UPDATE SET verdict = excluded.verdict, verified_at = 
 """
 # The mean is taken in one order, so that it is the same to the last bit whenever it is taken.
 _FOLD = """
-INSERT INTO repairs (anomaly, verb, samples, successes, timed, seconds)
-SELECT anomaly, verb, count(*), count(*) FILTER (WHERE verdict = 'success'), count(seconds), avg(seconds ORDER BY operation)
-  FROM repair_ledger WHERE anomaly = ANY($1) AND (failed OR verdict <> '') GROUP BY anomaly, verb
+WITH folded AS (
+    SELECT anomaly, verb, count(*) AS samples, count(*) FILTER (WHERE verdict = 'success') AS successes, count(seconds) AS timed,
+           avg(seconds ORDER BY operation) AS seconds
+      FROM repair_ledger WHERE anomaly = ANY($1) AND (failed OR verdict <> '') GROUP BY anomaly, verb
+), emptied AS (
+    DELETE FROM repairs r WHERE anomaly = ANY($1) AND NOT EXISTS (SELECT FROM folded f WHERE f.anomaly = r.anomaly AND f.verb = r.verb)
+)
+INSERT INTO repairs (anomaly, verb, samples, successes, timed, seconds) SELECT * FROM folded
 ON CONFLICT (anomaly, verb) DO UPDATE
    SET samples = excluded.samples, successes = excluded.successes, timed = excluded.timed, seconds = excluded.seconds
-"""
-_EMPTY = """
-DELETE FROM repairs r WHERE r.anomaly = ANY($1) AND NOT EXISTS (
-    SELECT FROM repair_ledger l WHERE l.anomaly = r.anomaly AND l.verb = r.verb AND (l.failed OR l.verdict <> ''))
 """
 # What was done for the incident itself is taken off again: it tells nothing about what helped before.
 _REPAIRS = """
@@ -158,7 +159,6 @@ def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
 
 async def fold_keys(connection: Connection, touched: Touched) -> None:
     """Folds the ledgers of these problems; where nothing is left of one, it has no row."""
-    await connection.execute(_EMPTY, list(touched))
     await connection.execute(_FOLD, list(touched))
 
 

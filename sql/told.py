@@ -19,17 +19,18 @@ _TELLERS: dict[type[Event], tuple[str, str]] = {
     IncidentResolved: ("ingest", "incident"),
 }
 """Which stage tells it, and which field says what of it is told once."""
-_REMEMBER = """
+REMEMBER = """
 INSERT INTO told_events (type, about, event) SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING
 """
+"""Keeps for good which events told of ends and decisions, as `columns` has them; of two about the same, the first."""
 _TOLD = "SELECT type, about, event FROM told_events WHERE type = ANY($1) AND about = ANY($2)"
 
 
-async def remember(connection: Connection, stage: str, events: Iterable[Event]) -> None:
-    """Keeps the ids of what a stage tells of ends and decisions, for good; of two about the same, the first."""
-    told = [(*_key(event), event.id) for event in events if type(event) in _TELLERS and _TELLERS[type(event)][0] == stage]
-    if told:
-        await connection.execute(_REMEMBER, *(list(column) for column in zip(*told, strict=True)))
+def columns(stage: str, events: Iterable[Event]) -> tuple[list[str], list[str], list[str]]:
+    """What is to be remembered of the events that a stage tells: their types, what they are about, and their ids."""
+    told = [event for event in events if type(event) in _TELLERS and _TELLERS[type(event)][0] == stage]
+    keys = [_key(event) for event in told]
+    return [kind for kind, _ in keys], [about for _, about in keys], [event.id for event in told]
 
 
 async def without_copies(connection: Connection, events: Sequence[E]) -> list[E]:

@@ -9,9 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.facts.cleaning import VALUE_LIMIT, cleaned
-from schemas.text import clean
-
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The most rows to print.")]
 _BREAKS = str.maketrans("\n\t", "  ")
@@ -22,6 +19,7 @@ def print_json(value: Any, *, indent: int = 2) -> None:
     """One JSON document on stdout; `indent` 0 for one line."""
     import msgspec
 
+    from ops.facts.cleaning import cleaned
     from schemas.secret import secret_shown
 
     body = msgspec.json.encode(cleaned(msgspec.to_builtins(value, enc_hook=secret_shown)))
@@ -58,6 +56,8 @@ def print_table(cells: Sequence[Sequence[str]], titles: Sequence[str]) -> None:
 
 def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:
     """Names and values, one below the other; what is empty is left out."""
+    from ops.facts.cleaning import VALUE_LIMIT
+
     known = [(name, shown(value, VALUE_LIMIT)) for name, value in pairs if value not in (None, "", (), [], {})]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
@@ -69,6 +69,8 @@ def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:
 
 def shown(value: Any, limit: int = _CELL) -> str:
     """A value as a person reads it, cleaned, on one line where `limit` is that of a cell."""
+    from schemas.text import clean
+
     match value:
         case None:
             text = ""
@@ -95,6 +97,8 @@ def counted(number: int, noun: str) -> str:
 
 def one_line(text: str, limit: int = 400) -> str:
     """A line as it is laid out, cleaned: a line feed in somebody's words is a space, for it would look like a line of ours."""
+    from schemas.text import clean
+
     return clean(text, limit).translate(_BREAKS)
 
 

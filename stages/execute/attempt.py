@@ -30,10 +30,10 @@ from schemas.preflight import Check
 from schemas.target import Kind
 from schemas.text import clean
 from schemas.words import CheckResult, Mode, OperationState, Outcome
-from sql.approvals import ApprovalRow, SignatureRow, get_approval, signatures_of
+from sql.approvals import ApprovalRow, SignatureRow, lock_approval, signatures_of
 from sql.database import Connection, Database
 from sql.evidence import store_snapshot
-from sql.incidents import IncidentRow, add_timeline, get_incident, mark_mitigating
+from sql.incidents import IncidentRow, add_timeline, hold_open, mark_mitigating
 from sql.operations import Lease, Operation, start_operation
 from sql.switch import hold
 from stages.execute.authority import is_wanted, outgrown, refusal, rejected_by
@@ -205,12 +205,12 @@ class Attempt:
         async with self._database.transaction() as connection:
             if why := (await hold(connection)).ends(claim.approval.decided_at):
                 return self._stopped(why)
-            await get_approval(connection, claim.approval.id, lock=True)
+            await lock_approval(connection, claim.approval.id)
             if person := rejected_by(await signatures_of(connection, claim.approval.id)):
                 return ended(Outcome.WITHDRAWN, error=f"{person} rejected it")
             if not is_observation(self._action):
-                incident = await get_incident(connection, claim.approval.incident, lock=True)
-                if incident is not None and incident.is_open and (why := claim.approval.outranked(incident.severity)):
+                severity = await hold_open(connection, claim.approval.incident)
+                if severity is not None and (why := claim.approval.outranked(severity)):
                     return ended(Outcome.REFUSED, error=f"{why}: it must be proposed and approved anew")
                 is_open = await mark_mitigating(connection, claim.approval.incident, claim.approval.automatic)
                 if not is_open and not claim.approval.by_person:

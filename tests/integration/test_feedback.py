@@ -216,7 +216,7 @@ async def test_who_rates_waits_for_no_verification(scene: Scene, learn: Learn) -
     """Neither does it hold up one: what both change, they change in one order."""
     incident, operation = await healed(scene, learn)
     async with scene.database.transaction() as connection:
-        await incidents.get_incident(connection, incident, lock=True)
+        assert await incidents.hold_open(connection, incident) is not None
         given = rated(scene, incident, 5, operation)
         async with asyncio.timeout(PATIENCE):
             assert only(await scene.handle(learn, given), FeedbackKept).counts

@@ -36,6 +36,7 @@ class PlaybookSource:
         self._index = Index(())
         self._read_at = -1
         self._reading = asyncio.Lock()
+        self._last: tuple[Case, Matches] | None = None
 
     async def suggest(self, case: Case) -> Suggestion | None:
         """The first step that can be done of the best playbook that fits; None where there is no such."""
@@ -48,8 +49,14 @@ class PlaybookSource:
         return tuple(_near(one, case) for one in (*idle, *matches.near))
 
     async def _matches(self, case: Case) -> Matches:
+        """What fits and nearly fits a case, compared once for both questions about it."""
+        last = self._last
+        if last is not None and last[0] is case:
+            return last[1]
         index = await self._current()
-        return index.match(subject_of(case, self._options), self._options.similarity)
+        matches = index.match(subject_of(case, self._options), self._options.similarity)
+        self._last = case, matches
+        return matches
 
     async def _current(self) -> Index:
         async with self._database.connection() as connection:

@@ -13,6 +13,7 @@ from bus.connect import connect
 from bus.handler import Context
 from bus.loop import StageLoop
 from bus.options import LoopOptions
+from ops.process import spare_collector
 from schemas.event import Event, Output
 from tests.bench.contestants.course import BATCH, GROUP, Course
 
@@ -41,5 +42,6 @@ async def run(course: Course) -> None:
     done = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
     bus = await connect(course.url, name="bench")
+    spare_collector()
     await StageLoop(bus, _Relay(course, done), LoopOptions(batch=BATCH)).run(done)
     await bus.close()
