@@ -18,6 +18,7 @@ from schemas.text import clean
 from schemas.words import Ground, Outcome, Verdict
 from sql.database import Connection, Row
 from sql.judged import Judged, judged
+from sql.proof import Proof
 
 TYPES: tuple[str, ...] = ("VerificationFinished",)
 TABLES: tuple[str, ...] = ("declarations",)
@@ -84,11 +85,11 @@ def declared_in(event: VerificationFinished) -> tuple[Demand, ...]:
     return (Demand(said=clean(describe(event.action), 300), held=held), *(event.demands or ()))
 
 
-async def take(connection: Connection, events: Sequence[Event]) -> None:
+async def take(proof: Proof, events: Sequence[Event]) -> None:
     """Takes verifications that the stores bear out; others tell nothing."""
-    rows = [_values(one) for one in await judged(connection, events)]
+    rows = [_values(one) for one in await judged(proof, events)]
     if rows:
-        await connection.execute(_KEEP, *(list(column) for column in zip(*rows, strict=True)))
+        await proof.connection.execute(_KEEP, *(list(column) for column in zip(*rows, strict=True)))
 
 
 async def declarations_of(connection: Connection, incident: str) -> list[DeclarationRow]:

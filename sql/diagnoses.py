@@ -19,6 +19,7 @@ from schemas.text import clean
 from schemas.words import Bearing, Debate, Ground, Outcome, Verdict
 from sql.database import Connection, Row
 from sql.judged import Judged, judged
+from sql.proof import Proof
 
 TYPES: tuple[str, ...] = ("VerificationFinished",)
 TABLES: tuple[str, ...] = ("diagnoses",)
@@ -102,11 +103,11 @@ def critic_bearing(critic: Debate | None, event: VerificationFinished) -> Bearin
     return Bearing.RIGHT if bad == (critic is Debate.OBJECTED) else Bearing.WRONG
 
 
-async def take(connection: Connection, events: Sequence[Event]) -> None:
+async def take(proof: Proof, events: Sequence[Event]) -> None:
     """Takes verifications that the stores bear out, of actions that Mendstream or a person proposed; others tell nothing."""
-    rows = [_values(one) for one in await judged(connection, events) if one.proven]
+    rows = [_values(one) for one in await judged(proof, events) if one.proven]
     if rows:
-        await connection.execute(_KEEP, *(list(column) for column in zip(*rows, strict=True)))
+        await proof.connection.execute(_KEEP, *(list(column) for column in zip(*rows, strict=True)))
 
 
 async def diagnoses_of(connection: Connection, incident: str) -> list[DiagnosisRow]:

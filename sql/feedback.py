@@ -18,6 +18,7 @@ from schemas.text import clean
 from sql.approvals import fold_name
 from sql.database import Connection, Row
 from sql.keys import BEGINNING, Touched
+from sql.proof import Proof
 from sql.trust import TYPES, LedgerRow, Move, keep_entries, proven_entries
 
 TRUST_TYPES: tuple[str, ...] = (*TYPES, "FeedbackGiven")
@@ -88,9 +89,10 @@ async def feedback_of(connection: Connection, incident: str) -> list[FeedbackRow
     return [FeedbackRow(**dict(row.items()) | {"operations": tuple(row["operations"])}) for row in rows]
 
 
-async def keep_trust(connection: Connection, events: Sequence[Event]) -> Touched:
+async def keep_trust(proof: Proof, events: Sequence[Event]) -> Touched:
     """Takes all that moves trust into its ledger: what the stages told, and what people said."""
-    entries = [*await proven_entries(connection, events), *await trust_entries(connection, events)]
+    connection = proof.connection
+    entries = [*await proven_entries(proof, events), *await trust_entries(connection, events)]
     return await keep_entries(connection, entries, await rated(connection, events))
 
 

@@ -1,4 +1,4 @@
-"""Verified operations with what they were approved on: proven against the stores, many by one query."""
+"""Verified operations with what they were approved on: proven against the stores, many by few queries."""
 
 from __future__ import annotations
 
@@ -11,17 +11,11 @@ from schemas.action import Action, is_observation
 from schemas.event import Event
 from schemas.events import VerificationFinished
 from schemas.preflight import BlastRadius
-from sql.database import Connection
-from sql.told import without_copies
+from sql.proof import Proof
 
 _action = msgspec.json.Decoder(Action)
 _inputs = msgspec.json.Decoder(dict[str, Any])
 _blast = msgspec.json.Decoder(BlastRadius)
-_JUDGED = """
-SELECT o.id, o.incident, o.action, v.verdict, a.inputs, a.blast
-  FROM operations o JOIN verifications v ON v.operation = o.id JOIN approvals a ON a.id = o.approval
- WHERE o.id = ANY ($1)
-"""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,21 +39,23 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         return isinstance(situation, dict) and bool(situation.get("proven"))
 
 
-async def judged(connection: Connection, events: Iterable[Event]) -> list[Judged]:
+async def judged(proof: Proof, events: Iterable[Event]) -> list[Judged]:
     """Those of the events that are verifications of something that was done, and that the stores bear out, the earliest first.
 
     Of two about the same operation the earlier one is taken.
     """
-    genuine = await without_copies(connection, [event for event in events if isinstance(event, VerificationFinished)])
-    told = sorted(genuine, key=lambda one: (one.at, one.id), reverse=True)
-    known = {row["id"]: row for row in await connection.fetch(_JUDGED, [event.operation for event in told])} if told else {}
+    genuine = await proof.without_copies([event for event in events if isinstance(event, VerificationFinished)])
+    told = [event for event in genuine if not is_observation(event.action)]
+    deeds = await proof.deeds(event.operation for event in told)
+    grounds = await proof.grounds(deed.approval for deed in deeds.values())
     found: dict[str, Judged] = {}
-    for event in told:
-        row = known.get(event.operation)
-        if row is None or is_observation(event.action) or (row["incident"], row["verdict"]) != (event.incident, event.verdict):
+    for event in sorted(told, key=lambda one: (one.at, one.id), reverse=True):
+        deed = deeds.get(event.operation)
+        if deed is None or deed.verdict is None or (deed.incident, deed.verdict) != (event.incident, event.verdict):
             continue
-        if _action.decode(row["action"]) != event.action:
+        if _action.decode(deed.action) != event.action or deed.approval not in grounds:
             continue
-        blast = _blast.decode(row["blast"]) if row["blast"] else None
-        found[event.operation] = Judged(event=event, inputs=_inputs.decode(row["inputs"]), blast=blast)
+        approved = grounds[deed.approval]
+        blast = _blast.decode(approved.blast) if approved.blast else None
+        found[event.operation] = Judged(event=event, inputs=_inputs.decode(approved.inputs), blast=blast)
     return sorted(found.values(), key=lambda one: (one.event.at, one.event.id))

@@ -25,8 +25,8 @@ from schemas.text import clean
 from schemas.words import Outcome, Severity, Verdict
 from sql.database import Connection, Row
 from sql.lessons import category_of
+from sql.proof import Deed, Proof
 from sql.segments import indexed
-from sql.told import without_copies
 
 TYPES: tuple[str, ...] = ("ExecutionFinished", "VerificationFinished", "FeedbackGiven")
 """The event types that say something of an execution."""
@@ -82,12 +82,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _said = msgspec.json.Decoder(Said)
-_action = msgspec.json.Decoder(Action)
 _blast = msgspec.json.Decoder(BlastRadius)
-_PROOF = """
-SELECT o.id, o.incident, o.approval, o.action, o.outcome, o.started_at IS NOT NULL AS begun, coalesce(v.verdict, '') AS verdict
-FROM operations o LEFT JOIN verifications v ON v.operation = o.id WHERE o.id = ANY($1)
-"""
 _NOTED = "SELECT event, incident, note, instead, at FROM feedback WHERE event = ANY($1) AND (note <> '' OR instead <> '')"
 _OPEN = "INSERT INTO knowledge_folds (about) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _HOLD = 'SELECT FROM knowledge_folds WHERE about = ANY($1) ORDER BY about COLLATE "C" FOR UPDATE'
@@ -121,19 +116,19 @@ ON CONFLICT (id) DO UPDATE SET ({", ".join(_COLUMNS)}, search) = ROW ({", ".join
 """
 
 
-async def take(connection: Connection, events: Sequence[Event]) -> None:
+async def take(proof: Proof, events: Sequence[Event]) -> None:
     """Takes events into the ledger and the entries: any order, any repetition, the same rows. In a transaction."""
-    await fold_keys(connection, await keep(connection, events))
+    await fold_keys(proof.connection, await keep(proof, events))
 
 
-async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+async def keep(proof: Proof, events: Sequence[Event]) -> Touched:
     """Takes events that the stores bear out into the ledger; returns what there is something new of."""
     told = [event for event in events if isinstance(event, ExecutionFinished | VerificationFinished)]
     given = [event.id for event in events if isinstance(event, FeedbackGiven)]
-    rows = await _borne_out(connection, await without_copies(connection, told)) if told else []
-    noted = await connection.fetch(_NOTED, given) if given else []
+    rows = await _borne_out(proof, told)
+    noted = await proof.connection.fetch(_NOTED, given) if given else []
     rows += [note_row(row["event"], incident=row["incident"], at=row["at"], text=_note(row["note"], row["instead"])) for row in noted]
-    return await keep_rows(connection, rows)
+    return await keep_rows(proof.connection, rows)
 
 
 async def keep_rows(connection: Connection, rows: Sequence[LedgerRow]) -> Touched:
@@ -154,22 +149,17 @@ async def keep_rows(connection: Connection, rows: Sequence[LedgerRow]) -> Touche
     return touched
 
 
-async def _borne_out(connection: Connection, told: Sequence[ExecutionFinished | VerificationFinished]) -> list[LedgerRow]:
+async def _borne_out(proof: Proof, told: Sequence[ExecutionFinished | VerificationFinished]) -> list[LedgerRow]:
     """The ledger rows of those events whose operation has ended, or was verified, with this action and in this way."""
-    operations = list({event.operation for event in told})
-    known = {row["id"]: row for row in await connection.fetch(_PROOF, operations)}
-    return [_row(event, known[event.operation]) for event in told if event.operation in known and _is_so(event, known[event.operation])]
+    proven = await proof.borne_out(told)
+    known = await proof.deeds(event.operation for event in proven)
+    return [_row(event, known[event.operation]) for event in proven]
 
 
-def _is_so(event: ExecutionFinished | VerificationFinished, found: Row) -> bool:
-    word = found["verdict"] == event.verdict if isinstance(event, VerificationFinished) else found["outcome"] == event.outcome
-    return word and bool(found["incident"] == event.incident and _action.decode(found["action"]) == event.action)
-
-
-def _row(event: ExecutionFinished | VerificationFinished, found: Row) -> LedgerRow:
+def _row(event: ExecutionFinished | VerificationFinished, deed: Deed) -> LedgerRow:
     said = Said(
         action=event.action,
-        approval=found["approval"],
+        approval=deed.approval,
         automatic=event.automatic,
         severity=event.severity,
         playbook=clean(event.playbook, _NAME_LIMIT),
@@ -179,7 +169,7 @@ def _row(event: ExecutionFinished | VerificationFinished, found: Row) -> LedgerR
         kind, text, counts = Kind.VERIFICATION, event.summary, event.measured and event.verdict in _JUDGED
         said = msgspec.structs.replace(said, verdict=event.verdict, score=event.score)
     else:
-        kind, text, counts = Kind.EXECUTION, event.error, event.outcome is Outcome.FAILED and found["begun"]
+        kind, text, counts = Kind.EXECUTION, event.error, event.outcome is Outcome.FAILED and deed.begun
         said = msgspec.structs.replace(said, seconds=event.seconds)
     said = msgspec.structs.replace(said, text=clean(text, _TEXT_LIMIT), counts=counts and not is_observation(event.action))
     about = event.incident or event.operation

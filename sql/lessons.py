@@ -6,7 +6,7 @@ times, with the same row in the end. What neither event says comes from the appr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -18,7 +18,7 @@ from schemas.text import clean
 from schemas.words import Outcome, Verdict
 from sql.database import Connection, Row
 from sql.keys import Touched, hold_keys
-from sql.proof import borne_out
+from sql.proof import Grounds, Proof
 
 _CATEGORIES = (
     ("crash", ("crash", "restart", "oom", "backoff")),
@@ -88,7 +88,6 @@ ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = CASE l.execution WHEN '' TH
        verification = excluded.verification
  WHERE l.verification = '' OR (excluded.verified_at, excluded.verification) < (l.verified_at, l.verification)
 """
-_APPROVALS = "SELECT id, risk, blast, inputs FROM approvals WHERE id = ANY($1)"
 _ALERTS = "SELECT DISTINCT ON (incident) incident, alert FROM incident_alerts WHERE incident = ANY($1) ORDER BY incident, place"
 
 
@@ -118,13 +117,15 @@ def category_of(alert: str) -> str:
     return next((category for category, words in _CATEGORIES if any(word in low for word in words)), "other")
 
 
-async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+async def keep(proof: Proof, events: Sequence[Event]) -> Touched:
     """Takes the executions and verifications that the store bears out into their entries; there is nothing to fold afterwards."""
     told = [event for event in events if isinstance(event, ExecutionFinished | VerificationFinished)]
-    proven = await borne_out(connection, told) if told else []
+    proven = await proof.borne_out(told)
     if not proven:
         return {}
-    approvals = await _approvals(connection, {event.approval for event in proven})
+    connection = proof.connection
+    grounds = await proof.grounds(event.approval for event in proven)
+    approvals = {approval: _approval(found) for approval, found in grounds.items()}
     rows = await connection.fetch(_ALERTS, list({event.incident for event in proven}))
     alerts = {row["incident"]: row["alert"] for row in rows}
     await hold_keys(connection, "lessons", {event.operation for event in proven})
@@ -140,26 +141,14 @@ async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
     return {}
 
 
-async def _approvals(connection: Connection, ids: Iterable[str]) -> dict[str, _Approval]:
-    rows = await connection.fetch(_APPROVALS, [one for one in ids if "\0" not in one])
-    return {
-        row["id"]: _Approval(
-            risk=row["risk"],
-            services=_blast.decode(row["blast"]).services if row["blast"] else (),
-            source=_inputs.decode(row["inputs"]).source,
-        )
-        for row in rows
-    }
+def _approval(found: Grounds) -> _Approval:
+    services = _blast.decode(found.blast).services if found.blast else ()
+    return _Approval(risk=found.risk, services=services, source=_inputs.decode(found.inputs).source)
 
 
-async def take(connection: Connection, events: Sequence[Event]) -> None:
+async def take(proof: Proof, events: Sequence[Event]) -> None:
     """Takes events into their entries: any order, any repetition, the same rows. In a transaction."""
-    await keep(connection, events)
-
-
-async def apply(connection: Connection, event: ExecutionFinished | VerificationFinished) -> None:
-    """Takes one event."""
-    await take(connection, [event])
+    await keep(proof, events)
 
 
 def _facts(event: ExecutionFinished | VerificationFinished, approval: _Approval, alert: str) -> tuple[object, ...]:

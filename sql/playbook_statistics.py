@@ -17,7 +17,7 @@ from schemas.words import Debate
 from sql.database import Connection
 from sql.keys import BEGINNING, Touched, hold_keys, touch
 from sql.playbook_signals import TYPES, Kind, Signal, kind_of, weight_of
-from sql.proof import borne_out, deeds
+from sql.proof import Proof
 
 __all__ = ["START", "TABLES", "TYPES", "PlaybookTrust", "count_outcomes", "fold", "fold_keys", "keep", "outcomes", "take"]
 
@@ -93,11 +93,12 @@ def _first(signals: Sequence[Signal]) -> list[Signal]:
     return list({one.about: one for one in ranked}.values())
 
 
-async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+async def keep(proof: Proof, events: Sequence[Event]) -> Touched:
     """Takes what the events say of their playbooks into the ledger, where the store bears them out."""
-    kept = _first(await _signals(connection, events))
+    kept = _first(await _signals(proof, events))
     if not kept:
         return {}
+    connection = proof.connection
     await hold_keys(connection, "playbook_ledger", {one.playbook for one in kept})
     ids, about, at = [one.event for one in kept], [one.about for one in kept], [one.at for one in kept]
     touched: Touched = {}
@@ -110,15 +111,14 @@ async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
     return touched
 
 
-async def _signals(connection: Connection, events: Sequence[Event]) -> list[Signal]:
+async def _signals(proof: Proof, events: Sequence[Event]) -> list[Signal]:
     """What those events say that the store bears out; an execution that never began says nothing."""
     telling = [event for event in events if isinstance(event, VerificationFinished | ExecutionFinished) and kind_of(event) is not None]
-    proven = await borne_out(connection, telling) if telling else []
+    proven = await proof.borne_out(telling)
     if not proven:
         return []
-    executed = [event.operation for event in proven if isinstance(event, ExecutionFinished)]
-    known = await deeds(connection, executed) if executed else {}
-    rows = await connection.fetch(_OBJECTED, list({event.approval for event in proven}), Debate.OBJECTED.value)
+    known = await proof.deeds(event.operation for event in proven if isinstance(event, ExecutionFinished))
+    rows = await proof.connection.fetch(_OBJECTED, list({event.approval for event in proven}), Debate.OBJECTED.value)
     objected = {row["id"] for row in rows}
     signals = []
     for event in proven:
@@ -149,14 +149,14 @@ def _before(known: PlaybookTrust | None, first: datetime) -> PlaybookTrust:
     return known if known is not None and known.last_at is not None and known.last_at < first else PlaybookTrust()
 
 
-async def take(connection: Connection, events: Sequence[Event]) -> bool:
+async def take(proof: Proof, events: Sequence[Event]) -> bool:
     """Takes events into the ledger and the trust of their playbooks: any order, any repetition, the same rows. In a transaction.
 
     False where they say nothing new.
     """
-    touched = await keep(connection, events)
+    touched = await keep(proof, events)
     if touched:
-        await fold_keys(connection, touched)
+        await fold_keys(proof.connection, touched)
     return bool(touched)
 
 

@@ -5,7 +5,7 @@ Many events are proven by few queries, whatever they are about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -15,15 +15,17 @@ from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, VerificationFinished
 from schemas.words import ApprovalState
 from sql.database import Connection
-from sql.told import without_copies
+from sql.told import Told, tellings, told_of
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 class Deed(msgspec.Struct, frozen=True):
     """What the ledger of operations says of one: its action as JSON, how it ended and was judged, and if it was begun."""
 
     incident: str
+    approval: str
     action: str
     outcome: str
     verdict: str | None
@@ -38,34 +40,89 @@ class Decision(msgspec.Struct, frozen=True):
     automatic: bool
 
 
+class Grounds(msgspec.Struct, frozen=True):
+    """What an action was approved on: its risk, and as JSON what the gate had before it and the blast radius that was foreseen."""
+
+    risk: str
+    inputs: str
+    blast: str | None
+
+
 _action = msgspec.json.Decoder(Action)
 _encode = msgspec.json.Encoder().encode
 _DEEDS = """
-SELECT o.id, o.incident, o.action, o.outcome, v.verdict, o.started_at IS NOT NULL AS begun
+SELECT o.id, o.incident, o.approval, o.action, o.outcome, v.verdict, o.started_at IS NOT NULL AS begun
   FROM operations o LEFT JOIN verifications v ON v.operation = o.id WHERE o.id = ANY($1)
 """
 _DECISIONS = "SELECT id, action, state, automatic FROM approvals WHERE id = ANY($1)"
+_GROUNDS = "SELECT id, risk, inputs, blast FROM approvals WHERE id = ANY($1)"
 
 
-async def deeds(connection: Connection, operations: Iterable[str]) -> dict[str, Deed]:
-    """What is known of these operations, by their ids; those that there are not are left out."""
-    rows = await connection.fetch(_DEEDS, _known_form(operations))
-    return {row["id"]: Deed(row["incident"], row["action"], row["outcome"], row["verdict"], row["begun"]) for row in rows}
+class Proof:
+    """What the stores say of events, within one transaction: each fact is asked for once, by however many projections."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._told: dict[Told, str] = {}
+        self._deeds: dict[str, Deed | None] = {}
+        self._decisions: dict[str, Decision | None] = {}
+        self._grounds: dict[str, Grounds | None] = {}
+
+    async def without_copies(self, events: Sequence[E]) -> list[E]:
+        """These events without those in whose place a stage has told another. Of what was told before ids were kept, all stay.
+
+        What is about an id with a NUL is about nothing: none of ours has one.
+        """
+        keys = {id(event): told_of(event) for event in events}
+        missing = {key for key in keys.values() if key is not None and key not in self._told and "\0" not in key[1]}
+        if missing:
+            self._told |= dict.fromkeys(missing, "") | await tellings(self.connection, missing)
+        genuine = []
+        for event in events:
+            key = keys[id(event)]
+            if key is None or ("\0" not in key[1] and self._told[key] in ("", event.id)):
+                genuine.append(event)
+        return genuine
+
+    async def deeds(self, operations: Iterable[str]) -> dict[str, Deed]:
+        """What is known of these operations, by their ids; those that there are not are left out."""
+        return await _remembered(self._deeds, operations, self._ask_deeds)
+
+    async def grounds(self, approvals: Iterable[str]) -> dict[str, Grounds]:
+        """What these approvals rest on, by their ids; those that there are not are left out."""
+        return await _remembered(self._grounds, approvals, self._ask_grounds)
+
+    async def borne_out(self, events: Sequence[E]) -> list[E]:
+        """Of these events the ones that the stores bear out: this very action was verified so, ended so, or was decided so by people.
+
+        An event of another type is never among them, nor a copy of one that a stage is known to have told.
+        """
+        events = await self.without_copies(events)
+        done = await self.deeds(event.operation for event in events if isinstance(event, VerificationFinished | ExecutionFinished))
+        decided = (event.approval for event in events if isinstance(event, ActionRejected | ActionApproved))
+        decisions = await _remembered(self._decisions, decided, self._ask_decisions)
+        return [event for event in events if _is_borne_out(event, done, decisions)]
+
+    async def _ask_deeds(self, operations: list[str]) -> dict[str, Deed]:
+        rows = await self.connection.fetch(_DEEDS, operations)
+        return {row["id"]: Deed(*list(row.values())[1:]) for row in rows}
+
+    async def _ask_decisions(self, approvals: list[str]) -> dict[str, Decision]:
+        rows = await self.connection.fetch(_DECISIONS, approvals)
+        return {row["id"]: Decision(*list(row.values())[1:]) for row in rows}
+
+    async def _ask_grounds(self, approvals: list[str]) -> dict[str, Grounds]:
+        rows = await self.connection.fetch(_GROUNDS, approvals)
+        return {row["id"]: Grounds(*list(row.values())[1:]) for row in rows}
 
 
-async def borne_out(connection: Connection, events: Sequence[E]) -> list[E]:
-    """Of these events the ones that the stores bear out: this very action was verified so, ended so, or was decided so by people.
-
-    An event of another type is never among them, nor a copy of one that a stage is known to have told.
-    """
-    events = await without_copies(connection, events)
-    told = [event.operation for event in events if isinstance(event, VerificationFinished | ExecutionFinished)]
-    decided = [event.approval for event in events if isinstance(event, ActionRejected | ActionApproved)]
-    done = await deeds(connection, told) if told else {}
-    decisions: dict[str, Decision] = {}
-    for row in await connection.fetch(_DECISIONS, _known_form(decided)) if decided else []:
-        decisions[row["id"]] = Decision(row["action"], row["state"], row["automatic"])
-    return [event for event in events if _is_borne_out(event, done, decisions)]
+async def _remembered(known: dict[str, T | None], ids: Iterable[str], ask: Callable[[list[str]], Awaitable[dict[str, T]]]) -> dict[str, T]:
+    """What is known by these ids, asked for where it was not yet. Postgres has no id with a NUL."""
+    ids = [one for one in dict.fromkeys(ids) if "\0" not in one]
+    missing = [one for one in ids if one not in known]
+    if missing:
+        known |= dict.fromkeys(missing) | await ask(missing)
+    return {one: found for one in ids if (found := known[one]) is not None}
 
 
 def _is_borne_out(event: Event, done: dict[str, Deed], decisions: dict[str, Decision]) -> bool:
@@ -91,8 +148,3 @@ def _is_borne_out(event: Event, done: dict[str, Deed], decisions: dict[str, Deci
 def _same(kept: str, action: Action) -> bool:
     """Whether the row has this very action; one that another version wrote may be spelled otherwise."""
     return kept.encode() == _encode(action) or bool(_action.decode(kept) == action)
-
-
-def _known_form(ids: Iterable[str]) -> list[str]:
-    """Those ids that Postgres can hold: none of its own has a NUL."""
-    return [one for one in dict.fromkeys(ids) if "\0" not in one]

@@ -18,8 +18,7 @@ from schemas.events import ExecutionFinished, IncidentOpened, IncidentResolved, 
 from schemas.words import UNKNOWN_GROUNDS, Disposition, Outcome, SignalStatus, Verdict
 from sql.database import Connection
 from sql.keys import BEGINNING, Touched, hold_keys
-from sql.proof import borne_out, deeds
-from sql.told import without_copies
+from sql.proof import Proof
 
 TYPES: tuple[str, ...] = ("IncidentOpened", "IncidentUpdated", "IncidentResolved", "ExecutionFinished", "VerificationFinished")
 TABLES: tuple[str, ...] = ("recurrence_ledger", "recurrences")
@@ -91,15 +90,19 @@ ON CONFLICT (anomaly) DO UPDATE
 """
 
 
-async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+async def keep(proof: Proof, events: Sequence[Event]) -> Touched:
     """Takes what the stores bear out of these events into the ledger; of two that say the same, the earlier one counts."""
-    entries = [*await _came(connection, events), *await _ended(connection, events), *await _done(connection, events)]
+    connection, entries = proof.connection, await _said(proof, events)
     first = {(one.incident, one.kind, one.about): one for one in sorted(entries, key=lambda entry: (entry.at, entry.event), reverse=True)}
     if not first:
         return {}
     await hold_keys(connection, "recurrence_ledger", {entry.incident for entry in first.values()})
     columns = zip(*(msgspec.structs.astuple(entry) for entry in first.values()), strict=True)
     return {row["about"]: BEGINNING for row in await connection.fetch(_KEEP, *(list(column) for column in columns))}
+
+
+async def _said(proof: Proof, events: Sequence[Event]) -> list[_Entry]:
+    return [*await _came(proof.connection, events), *await _ended(proof, events), *await _done(proof, events)]
 
 
 async def _came(connection: Connection, events: Iterable[Event]) -> list[_Entry]:
@@ -114,10 +117,10 @@ async def _came(connection: Connection, events: Iterable[Event]) -> list[_Entry]
     return [_Entry(row["incident"], "came", row["anomaly"], row["opened_at"], "", "", None) for row in rows]
 
 
-async def _ended(connection: Connection, events: Iterable[Event]) -> list[_Entry]:
+async def _ended(proof: Proof, events: Iterable[Event]) -> list[_Entry]:
     """How incidents ended, as was known then: a repair that is known by now was not known yet, or the row says just that."""
-    told = await without_copies(connection, [event for event in events if isinstance(event, IncidentResolved)])
-    rows = await connection.fetch(_ENDED, [event.incident for event in told]) if told else []
+    told = await proof.without_copies([event for event in events if isinstance(event, IncidentResolved)])
+    rows = await proof.connection.fetch(_ENDED, [event.incident for event in told]) if told else []
     known = {row["id"]: row["disposition"] for row in rows}
     return [
         _Entry(event.incident, "ended", "", event.at, event.id, event.disposition.value, None)
@@ -126,11 +129,11 @@ async def _ended(connection: Connection, events: Iterable[Event]) -> list[_Entry
     ]
 
 
-async def _done(connection: Connection, events: Iterable[Event]) -> list[_Entry]:
+async def _done(proof: Proof, events: Iterable[Event]) -> list[_Entry]:
     """What was done for incidents, once it had begun, and how it was judged; looking is not doing."""
     told = [one for one in events if isinstance(one, ExecutionFinished | VerificationFinished) and not is_observation(one.action)]
-    proven = await borne_out(connection, told) if told else []
-    known = await deeds(connection, (event.operation for event in proven)) if proven else {}
+    proven = await proof.borne_out(told)
+    known = await proof.deeds(event.operation for event in proven)
     return [
         _Entry(event.incident, _KINDS[type(event)], event.operation, event.at, event.id, _word(event), event.automatic)
         for event in proven
@@ -155,18 +158,18 @@ async def fold_keys(connection: Connection, touched: Touched) -> None:
     await connection.execute(_FOLD, list(touched))
 
 
-async def has_taken(connection: Connection, event: Event) -> bool:
+async def has_taken(proof: Proof, event: Event) -> bool:
     """Whether the ledger says already what this event says, and the stores bear it out."""
-    said = [*await _came(connection, [event]), *await _ended(connection, [event]), *await _done(connection, [event])]
-    known = [await connection.fetchval(_KNOWN, one.incident, one.kind, one.about) for one in said]
+    said = await _said(proof, [event])
+    known = [await proof.connection.fetchval(_KNOWN, one.incident, one.kind, one.about) for one in said]
     return bool(known) and all(known)
 
 
-async def take(connection: Connection, events: Sequence[Event]) -> None:
+async def take(proof: Proof, events: Sequence[Event]) -> None:
     """Takes events into the ledger and the counts: any order, any repetition, the same rows. In a transaction."""
-    touched = await keep(connection, events)
+    touched = await keep(proof, events)
     if touched:
-        await fold_keys(connection, touched)
+        await fold_keys(proof.connection, touched)
 
 
 async def get_recurrence(connection: Connection, anomaly: str) -> RecurrenceRow | None:

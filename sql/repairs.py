@@ -19,7 +19,7 @@ from schemas.intervals import Rate, rate_of
 from schemas.words import Outcome, Verdict
 from sql.database import Connection
 from sql.keys import BEGINNING, Touched, hold_keys
-from sql.proof import Deed, borne_out, deeds
+from sql.proof import Deed, Proof
 
 TYPES: tuple[str, ...] = ("ExecutionFinished", "VerificationFinished")
 TABLES: tuple[str, ...] = ("repair_ledger", "repairs")
@@ -117,17 +117,18 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     tried: int = 0
 
 
-async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+async def keep(proof: Proof, events: Sequence[Event]) -> Touched:
     """Takes the executions and verifications that the store bears out into the ledger; of two alike the earlier one counts."""
     told = [one for one in events if isinstance(one, ExecutionFinished | VerificationFinished) and not is_observation(one.action)]
-    proven = sorted(await borne_out(connection, told), key=lambda event: (event.at, event.id), reverse=True) if told else []
+    proven = sorted(await proof.borne_out(told), key=lambda event: (event.at, event.id), reverse=True)
     if not proven:
         return {}
+    connection = proof.connection
     rows = await connection.fetch(_ANOMALIES, list({event.incident for event in proven}))
     anomalies = {row["incident"]: row["anomaly"] for row in rows}
     executed = {one.operation: one for one in proven if isinstance(one, ExecutionFinished) and one.incident in anomalies}
     verified = {one.operation: one for one in proven if isinstance(one, VerificationFinished) and one.incident in anomalies}
-    known = await deeds(connection, executed) if executed else {}
+    known = await proof.deeds(executed)
     touched = {anomalies[one.incident]: BEGINNING for one in (*executed.values(), *verified.values())}
     await hold_keys(connection, "repair_ledger", touched)
     if executed:
@@ -162,11 +163,11 @@ async def fold_keys(connection: Connection, touched: Touched) -> None:
     await connection.execute(_FOLD, list(touched))
 
 
-async def take(connection: Connection, events: Sequence[Event]) -> None:
+async def take(proof: Proof, events: Sequence[Event]) -> None:
     """Takes events into the ledger and the statistics: any order, any repetition, the same rows. In a transaction."""
-    touched = await keep(connection, events)
+    touched = await keep(proof, events)
     if touched:
-        await fold_keys(connection, touched)
+        await fold_keys(proof.connection, touched)
 
 
 async def repairs_of(connection: Connection, incident: str) -> list[Repair]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable
 
 from schemas.event import Event
 from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, IncidentResolved, VerificationFinished
 from sql.database import Connection
 
-E = TypeVar("E", bound=Event)
+Told = tuple[str, str]
+"""An end or a decision: the type of the event that tells it, and the id of what it is about."""
 
 _TELLERS: dict[type[Event], tuple[str, str]] = {
     ExecutionFinished: ("execute", "operation"),
@@ -33,19 +33,17 @@ def columns(stage: str, events: Iterable[Event]) -> tuple[list[str], list[str], 
     return [kind for kind, _ in keys], [about for _, about in keys], [event.id for event in told]
 
 
-async def without_copies(connection: Connection, events: Sequence[E]) -> list[E]:
-    """These events without those in whose place a stage has told another. Of what was told before ids were kept, all stay.
-
-    What is about an id with a NUL is about nothing: none of ours has one.
-    """
-    events = [event for event in events if type(event) not in _TELLERS or "\0" not in _key(event)[1]]
-    keys = {_key(event) for event in events if type(event) in _TELLERS}
-    known: dict[tuple[str, str], str] = {}
-    if keys:
-        types, about = {kind for kind, _ in keys}, {about for _, about in keys}
-        known = {(row["type"], row["about"]): row["event"] for row in await connection.fetch(_TOLD, list(types), list(about))}
-    return [event for event in events if type(event) not in _TELLERS or known.get(_key(event), event.id) == event.id]
+def told_of(event: Event) -> Told | None:
+    """What of it is told once, by its type and what it is about; None for an event that is told any number of times."""
+    return _key(event) if type(event) in _TELLERS else None
 
 
-def _key(event: Event) -> tuple[str, str]:
+async def tellings(connection: Connection, keys: Iterable[Told]) -> dict[Told, str]:
+    """The ids of the events that told these, as far as they were kept."""
+    wanted = set(keys)
+    rows = await connection.fetch(_TOLD, list({kind for kind, _ in wanted}), list({about for _, about in wanted}))
+    return {key: row["event"] for row in rows if (key := (row["type"], row["about"])) in wanted}
+
+
+def _key(event: Event) -> Told:
     return type(event).__name__, str(getattr(event, _TELLERS[type(event)][1]))

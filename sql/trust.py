@@ -21,7 +21,7 @@ from schemas.events import ActionApproved, ActionRejected, ExecutionFinished, Ve
 from schemas.words import Outcome, Verdict
 from sql.database import Connection, Row
 from sql.keys import BEGINNING, Since, Touched, hold_keys, touch
-from sql.proof import borne_out, deeds
+from sql.proof import Proof
 
 
 class Move(StrEnum):
@@ -222,26 +222,20 @@ async def ledger(connection: Connection, pattern: str) -> list[LedgerRow]:
     return [_entry(row) for row in rows]
 
 
-async def is_borne_out(connection: Connection, event: Event) -> bool:
-    """Whether the store bears out what moves trust: this very action was verified so, failed so, or was decided so by people."""
-    return bool(await borne_out(connection, [event]))
-
-
-async def proven_entries(connection: Connection, events: Sequence[Event]) -> list[LedgerRow]:
+async def proven_entries(proof: Proof, events: Sequence[Event]) -> list[LedgerRow]:
     """The ledger rows of those events that move trust and that the store bears out.
 
     An execution that failed before the action began, such as for want of credentials, says nothing of the action: none either.
     """
     moving = {id(event): entry for event in events if (entry := entry_of(event)) is not None}
-    proven = await borne_out(connection, [event for event in events if id(event) in moving]) if moving else []
-    failed = [event.operation for event in proven if isinstance(event, ExecutionFinished)]
-    known = await deeds(connection, failed) if failed else {}
+    proven = await proof.borne_out([event for event in events if id(event) in moving])
+    known = await proof.deeds(event.operation for event in proven if isinstance(event, ExecutionFinished))
     return [moving[id(event)] for event in proven if not isinstance(event, ExecutionFinished) or known[event.operation].begun]
 
 
-async def keep(connection: Connection, events: Sequence[Event]) -> Touched:
+async def keep(proof: Proof, events: Sequence[Event]) -> Touched:
     """Takes the events that move trust and that the store bears out into the ledger."""
-    return await keep_entries(connection, await proven_entries(connection, events))
+    return await keep_entries(proof.connection, await proven_entries(proof, events))
 
 
 async def keep_entries(connection: Connection, entries: Sequence[LedgerRow], rated: Touched | None = None) -> Touched:
@@ -301,10 +295,10 @@ def _place(trust: TrustRow) -> Since:
     return (trust.last_at, trust.last_event) if trust.last_at else BEGINNING
 
 
-async def take(connection: Connection, events: Sequence[Event]) -> list[TrustMove]:
+async def take(proof: Proof, events: Sequence[Event]) -> list[TrustMove]:
     """Takes events into the ledger and the fold: any order, any repetition, the same rows. In a transaction; what moved."""
-    touched = await keep(connection, events)
-    return await fold_keys(connection, touched) if touched else []
+    touched = await keep(proof, events)
+    return await fold_keys(proof.connection, touched) if touched else []
 
 
 async def take_entries(connection: Connection, entries: Sequence[LedgerRow], rated: Touched | None = None) -> list[TrustMove]:
@@ -313,9 +307,9 @@ async def take_entries(connection: Connection, entries: Sequence[LedgerRow], rat
     return await fold_keys(connection, touched) if touched else []
 
 
-async def apply(connection: Connection, event: Event) -> TrustMove | None:
+async def apply(proof: Proof, event: Event) -> TrustMove | None:
     """Takes one event; None when it moves nothing, was taken before, or is not borne out by the store."""
-    moves = await take(connection, [event])
+    moves = await take(proof, [event])
     entry = entry_of(event)
     if entry is None:
         return None

@@ -9,6 +9,7 @@ import msgspec
 from schemas.event import Event
 from sql.database import Connection
 from sql.keys import Touched, merge
+from sql.proof import Proof
 
 LONG = 3600.0
 """Seconds that one statement over a whole projection may take."""
@@ -28,7 +29,7 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     types: tuple[str, ...]
     tables: tuple[str, ...]
-    keep: Callable[[Connection, Sequence[Event]], Awaitable[Touched | None]]
+    keep: Callable[[Proof, Sequence[Event]], Awaitable[Touched | None]]
     fold: Callable[[Connection, Touched], Awaitable[object]] | None = None
     newest: str = ""
     stage: str = "learn"
@@ -36,7 +37,7 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     async def take(self, connection: Connection, events: Sequence[Event]) -> None:
         """Takes a batch of events in one transaction."""
         async with connection.transaction():
-            await self.fold_all(connection, await self.keep(connection, events) or {})
+            await self.fold_all(connection, await self.keep(Proof(connection), events) or {})
 
     async def fold_all(self, connection: Connection, touched: Touched) -> None:
         """Folds these keys, so many at a time that memory stays bounded."""
@@ -62,7 +63,7 @@ class Build:
     async def add(self, events: Sequence[Event]) -> None:
         self.events += len(events)
         async with self._connection.transaction():
-            merge(self._touched, await self._projection.keep(self._connection, events) or {})
+            merge(self._touched, await self._projection.keep(Proof(self._connection), events) or {})
         if len(self._touched) >= _TOUCHED_AT_ONCE:
             await self.finish()
 

@@ -13,6 +13,7 @@ from sql import feedback, incidents, knowledge, playbooks, trust
 from sql.approvals import fold_name, take_lock
 from sql.database import Connection
 from sql.playbook_confidence import rated_playbooks
+from sql.proof import Proof
 from stages.learn.standing import judge_playbooks
 from stages.learn.telling import note, trust_moved
 from stages.proofs import ProofKeys
@@ -34,7 +35,7 @@ async def take_feedback(event: FeedbackGiven, context: Context, connection: Conn
     entries, rated = await feedback.trust_entries(connection, [event]), await feedback.rated(connection, [event])
     for move in await trust.take_entries(connection, entries, rated):
         outputs += await trust_moved(move, f"{event.person} rated it {event.rating} of 5", context, connection)
-    await knowledge.take(connection, [event])
+    await knowledge.take(Proof(connection), [event])
     if counts:
         outputs += await _rate_playbooks(event, context, connection)
     effects = tuple(said for one in outputs if (said := _effect(one)))

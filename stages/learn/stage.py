@@ -26,6 +26,7 @@ from schemas.words import Outcome, Verdict
 from sql import declarations, diagnoses, incidents, knowledge, lessons, playbook_statistics, recurrence, repairs, trust
 from sql.database import Connection, Database
 from sql.outbox import AlreadyDone, once
+from sql.proof import Proof
 from stages.genuine import require_told
 from stages.learn.drafting import draft_playbook
 from stages.learn.feedback import take_feedback
@@ -47,7 +48,7 @@ _TELLERS: dict[type[Event], str] = {
 }
 """Which stage tells what is learned from: its kept outputs prove an event."""
 
-Learning = Callable[[Connection], Awaitable[Sequence[Output]]]
+Learning = Callable[[Proof], Awaitable[Sequence[Output]]]
 
 
 class Learn:
@@ -78,90 +79,92 @@ class Learn:
         """What an event teaches, or None for one that teaches nothing."""
         match event:
             case VerificationFinished():
-                return lambda connection: _from_verification(event, context, connection)
+                return lambda proof: _from_verification(event, context, proof)
             case ExecutionFinished():
-                return lambda connection: _from_execution(event, context, connection)
+                return lambda proof: _from_execution(event, context, proof)
             case ActionRejected():
-                return lambda connection: _move_trust(event, f"{event.person} rejected it", context, connection)
+                return lambda proof: _move_trust(event, f"{event.person} rejected it", context, proof)
             case ActionApproved(automatic=False):
-                return lambda connection: _move_trust(event, "signed", context, connection)
+                return lambda proof: _move_trust(event, "signed", context, proof)
             case IncidentOpened() | IncidentUpdated() | IncidentResolved():
-                return lambda connection: _from_incident(event, connection)
+                return lambda proof: _from_incident(event, proof)
             case _:
                 return None
 
 
 async def _from_genuine(event: Event, learn: Learning, connection: Connection) -> Sequence[Output]:
     """What an event teaches that the stage really told. Raises Reject for any other: nothing is learned from it."""
+    proof = Proof(connection)
     try:
         await require_told(connection, _TELLERS[type(event)], event)
     except Reject:
-        if await _has_learned(event, connection):
+        if await _has_learned(event, proof):
             raise AlreadyDone from None  # learned, and so long ago that nothing proves it any more
         raise
-    return await learn(connection)
+    return await learn(proof)
 
 
-async def _has_learned(event: Event, connection: Connection) -> bool:
-    taken = (trust.has_taken(connection, event.id), lessons.has_taken(connection, event), recurrence.has_taken(connection, event))
+async def _has_learned(event: Event, proof: Proof) -> bool:
+    connection = proof.connection
+    taken = (trust.has_taken(connection, event.id), lessons.has_taken(connection, event), recurrence.has_taken(proof, event))
     return any([await one for one in taken])
 
 
-async def _from_incident(event: Event, connection: Connection) -> Sequence[Output]:
+async def _from_incident(event: Event, proof: Proof) -> Sequence[Output]:
     """What came, and how it ended, is counted for its problem."""
-    await recurrence.take(connection, [event])
+    await recurrence.take(proof, [event])
     return []
 
 
-async def _take(event: ExecutionFinished | VerificationFinished, connection: Connection) -> None:
+async def _take(event: ExecutionFinished | VerificationFinished, proof: Proof) -> None:
     """Into every projection but trust, which comes before, and the statistics of playbooks, which come after: their moves are told.
 
     All who learn take the locks in this order, and feedback, too, which takes those of trust, of knowledge and of playbooks.
     """
     for projection in (lessons, knowledge, repairs, recurrence):
-        await projection.take(connection, [event])
+        await projection.take(proof, [event])
 
 
-async def _from_verification(event: VerificationFinished, context: Context, connection: Connection) -> Sequence[Output]:
-    outputs = await _move_trust(event, f"verified as {event.verdict.value}", context, connection)
-    await _take(event, connection)
+async def _from_verification(event: VerificationFinished, context: Context, proof: Proof) -> Sequence[Output]:
+    outputs = await _move_trust(event, f"verified as {event.verdict.value}", context, proof)
+    await _take(event, proof)
     if is_observation(event.action):
         return [*outputs, _lesson(event, context, event.verdict, event.summary)]
-    await diagnoses.take(connection, [event])
-    await declarations.take(connection, [event])
+    await diagnoses.take(proof, [event])
+    await declarations.take(proof, [event])
     effectiveness = effectiveness_of(event)
     if effectiveness is not None:
         succeeded = event.verdict is Verdict.SUCCESS
         notes = notes_of(event)
-        await incidents.record_outcome(connection, event.incident, succeeded=succeeded, effectiveness=effectiveness, notes=notes)
-    outputs += await _tell_playbook(event, context, connection)
-    outputs += await draft_playbook(event, effectiveness, context, connection)
+        await incidents.record_outcome(proof.connection, event.incident, succeeded=succeeded, effectiveness=effectiveness, notes=notes)
+    outputs += await _tell_playbook(event, context, proof)
+    outputs += await draft_playbook(event, effectiveness, context, proof.connection)
     return [*outputs, _lesson(event, context, event.verdict, event.summary)]
 
 
-async def _from_execution(event: ExecutionFinished, context: Context, connection: Connection) -> Sequence[Output]:
+async def _from_execution(event: ExecutionFinished, context: Context, proof: Proof) -> Sequence[Output]:
     """Every execution leaves an entry; the verdict on a failed one is known at once."""
     failed = event.outcome is Outcome.FAILED and not is_observation(event.action)
-    outputs = await _move_trust(event, "its execution failed", context, connection) if failed else []
-    await _take(event, connection)
+    outputs = await _move_trust(event, "its execution failed", context, proof) if failed else []
+    await _take(event, proof)
     if not failed:
         return []
     notes = f"failed: {event.error}"
-    await incidents.record_outcome(connection, event.incident, succeeded=False, effectiveness=1, notes=notes)
-    outputs += await _tell_playbook(event, context, connection)
+    await incidents.record_outcome(proof.connection, event.incident, succeeded=False, effectiveness=1, notes=notes)
+    outputs += await _tell_playbook(event, context, proof)
     return [*outputs, _lesson(event, context, Verdict.FAILED, event.error)]
 
 
-async def _move_trust(event: Event, reason: str, context: Context, connection: Connection) -> list[Output]:
+async def _move_trust(event: Event, reason: str, context: Context, proof: Proof) -> list[Output]:
     """The change of trust as an event, where the score changed."""
-    move = await trust.apply(connection, event)
-    return [] if move is None else await trust_moved(move, reason, context, connection)
+    move = await trust.apply(proof, event)
+    return [] if move is None else await trust_moved(move, reason, context, proof.connection)
 
 
-async def _tell_playbook(event: ExecutionFinished | VerificationFinished, context: Context, connection: Connection) -> list[Output]:
+async def _tell_playbook(event: ExecutionFinished | VerificationFinished, context: Context, proof: Proof) -> list[Output]:
     """What an event says of its playbook, and what the rules make of that; also of what a rebuild has taken before."""
-    await playbook_statistics.take(connection, [event])
-    return await judge_playbooks([event.playbook], context, connection) if event.playbook else []
+    await playbook_statistics.take(proof, [event])
+    return await judge_playbooks([event.playbook], context, proof.connection) if event.playbook else []
 
 
 def _lesson(event: ExecutionFinished | VerificationFinished, context: Context, verdict: Verdict, summary: str) -> Output:

@@ -22,6 +22,7 @@ from sql.approvals import ApprovalRow
 from sql.card_facts import CardFacts, card_facts, note_news
 from sql.database import Database
 from sql.evidence import store_snapshot
+from sql.proof import Proof
 from sql.repairs import Repair, recommend
 from stages.gate.options import GateOptions
 from stages.notify.card import card_of
@@ -234,7 +235,7 @@ async def noted(scene: Scene, *events: Event) -> None:
     for event in events:
         await scene.back(event)
     async with scene.database.transaction() as connection:
-        await lessons.take(connection, events)
+        await lessons.take(Proof(connection), events)
 
 
 async def test_what_happened_the_last_times_is_told(scene: Scene) -> None:
@@ -244,7 +245,7 @@ async def test_what_happened_the_last_times_is_told(scene: Scene) -> None:
     await noted(scene, done, scene.verified(done, Verdict.FAILED))
     came = [await opened(scene, first.incident), await resolved(scene, first.incident)]
     async with scene.database.transaction() as connection:
-        await recurrence.take(connection, came)
+        await recurrence.take(Proof(connection), came)
     scene.later(60)
     second = await requested(scene, severity=Severity.P2)
     told = shown(await card(scene, second.incident), "Last times")

@@ -21,6 +21,7 @@ from sql.database import Database
 from sql.declarations import Reach, reach_of
 from sql.diagnoses import DebateRecord, Record, record_of_critics, record_of_sources
 from sql.playbook_confidence import rated_playbooks
+from sql.proof import Proof
 from stages.gate.options import GateOptions
 from stages.gate.stage import Gate
 from stages.learn.stage import Learn
@@ -73,11 +74,11 @@ async def test_any_order_and_repetition_gives_the_same_record(scene: Scene) -> N
     for number, order in enumerate(itertools.islice(itertools.permutations(told), 0, 5040, 700)):
         async with scene.database.transaction() as connection:
             if number % 2:
-                await diagnoses.take(connection, order)
-                await declarations.take(connection, order)
+                await diagnoses.take(Proof(connection), order)
+                await declarations.take(Proof(connection), order)
             for event in (*order, order[0]):
-                await diagnoses.take(connection, [event])
-                await declarations.take(connection, [event])
+                await diagnoses.take(Proof(connection), [event])
+                await declarations.take(Proof(connection), [event])
             tables = [await connection.fetch(f"SELECT * FROM {table} ORDER BY operation") for table in ("diagnoses", "declarations")]
             found.append([[dict(row.items()) for row in rows] for rows in tables])
             await connection.execute("TRUNCATE diagnoses, declarations")

@@ -19,6 +19,7 @@ from schemas.target import Kind, Target
 from schemas.words import OperationState, Outcome
 from sql import trust
 from sql.approvals import ApprovalRow
+from sql.proof import Proof
 from stages.execute.options import ExecuteOptions
 from stages.execute.stage import ExecuteStage
 from tests.integration.healing import Healing, Unsteady, executor, only, restart
@@ -81,7 +82,7 @@ async def test_after_two_retries_it_has_failed(scene: Healing, world: Unsteady, 
     assert "attempt 3 of 3" in finished.error
     assert only(await scene.handle(stage, second), ExecutionFinished) == finished
     async with scene.database.transaction() as connection:
-        move = await trust.apply(connection, finished)
+        move = await trust.apply(Proof(connection), finished)
     assert (move is not None) is (call == "apply")
 
 

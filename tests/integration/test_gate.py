@@ -34,6 +34,7 @@ from sql.database import Database
 from sql.errors import StoreUnavailable
 from sql.evidence import store_snapshot
 from sql.migrate import migrate
+from sql.proof import Proof
 from stages.gate.options import Cooldown, GateOptions
 from stages.gate.windows import FreezeWindow
 from tests.integration.scene import TARGET, Scene, crowded, deployment, gate, only, requested, row
@@ -329,7 +330,7 @@ async def test_aged_trust_lowers_no_risk_any_more(scene: Scene) -> None:
         verified = scene.verified(scene.finished())
         await scene.back(verified)
         async with scene.database.transaction() as connection:
-            await trust.apply(connection, verified)
+            await trust.apply(Proof(connection), verified)
     event = scene.proposal(await scene.incident(), severity=Severity.P2)
     approved = only(await scene.handle(gate(scene), event), ActionApproved)
     assert (approved.automatic, approved.risk) == (True, Risk.LOW)

@@ -15,6 +15,7 @@ from schemas.identity import new_id
 from schemas.words import Disposition, IncidentState, Severity, SignalStatus
 from sql import incidents, recurrence
 from sql.database import Database
+from sql.proof import Proof
 from sql.recurrence import RecurrenceRow
 from tests.integration.ingest_scene import API, API_TARGET, START, Scene, opened, resolved, updated
 
@@ -126,7 +127,7 @@ async def test_a_refire_opens_a_new_incident_and_is_counted(scene: Scene) -> Non
 async def recurrence_after(scene: Scene, first: IncidentOpened, *events: Event) -> RecurrenceRow:
     """How often the problem of the first event came, once these are taken."""
     async with scene.database.transaction() as connection:
-        await recurrence.take(connection, [first, *events])
+        await recurrence.take(Proof(connection), [first, *events])
         found = await recurrence.get_recurrence(connection, first.anomaly)
     assert found is not None
     return found

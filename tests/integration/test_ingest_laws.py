@@ -14,6 +14,7 @@ from sql import recurrence
 from sql.database import Database
 from sql.outbox import unsettled
 from sql.projections.log import EVER
+from sql.proof import Proof
 from tests.integration.ingest_scene import API, Scene
 
 WEB = API | {"deployment": "web", "severity": "critical"}
@@ -39,7 +40,7 @@ async def check_counts(database: Database) -> None:
     assert wrong == []
     async with database.transaction() as connection:
         async for told in unsettled(connection, EVER):
-            await recurrence.take(connection, told)
+            await recurrence.take(Proof(connection), told)
     recurrences = await database.fetch(
         "SELECT anomaly FROM recurrences r WHERE count <> (SELECT count(*) FROM incident_alerts a WHERE a.anomaly = r.anomaly)"
         " OR auto_repaired + human_approved + rejected + self_resolved <> (SELECT count(*) FROM incident_alerts a"

@@ -22,6 +22,7 @@ from sql.database import Database
 from sql.errors import QueryTooLong
 from sql.knowledge import LedgerRow, note_row
 from sql.knowledge_search import Found, get_entry, search
+from sql.proof import Proof
 from tests.integration.scene import TARGET, Scene, deployment
 
 SCALE = ScaleWorkload(target=TARGET, replicas=3)
@@ -57,7 +58,7 @@ async def rows(database: Database) -> list[list[tuple[Any, ...]]]:
 
 async def take(database: Database, part: Sequence[Event | LedgerRow]) -> None:
     async with database.transaction() as connection:
-        await knowledge.take(connection, [item for item in part if isinstance(item, Event)])
+        await knowledge.take(Proof(connection), [item for item in part if isinstance(item, Event)])
     async with database.transaction() as connection:
         await knowledge.fold_keys(connection, await knowledge.keep_rows(connection, [item for item in part if isinstance(item, LedgerRow)]))
 

@@ -17,12 +17,25 @@ from schemas.learning import PlaybookChanged
 from schemas.playbook_file import read_playbook, write_playbook
 from schemas.preflight import BlastRadius
 from schemas.words import UNKNOWN_GROUNDS, Debate, Ground, Mode, Outcome, Risk, Severity, Tier, Verdict
-from sql import approvals, incidents, lessons, playbook_statistics, playbooks, trust
+from sql import (
+    approvals,
+    declarations,
+    diagnoses,
+    incidents,
+    knowledge,
+    lessons,
+    playbook_statistics,
+    playbooks,
+    recurrence,
+    repairs,
+    trust,
+)
 from sql.database import Database
 from sql.knowledge_search import search
 from sql.lessons import LessonRow, category_of
 from sql.playbooks import PlaybookStatus
 from sql.projections.rebuild import rebuild
+from sql.proof import Proof
 from stages.gate.options import GateOptions
 from stages.gate.stage import Gate
 from stages.learn.stage import Learn
@@ -307,3 +320,18 @@ async def test_the_timeline_tells_the_change_of_trust(scene: Scene, learn: Learn
     async with scene.database.connection() as connection:
         lines = [line.what for line in await incidents.timeline(connection, incident)]
     assert f"trust of {PATTERN} 0 → 1: verified as success" in lines
+
+
+async def test_what_proves_an_event_is_asked_for_once_for_all_projections(scene: Scene, learn: Learn) -> None:
+    finished = scene.finished(incident=await scene.incident())
+    event = scene.verified(msgspec.structs.replace(finished, approval=finished.operation))
+    asked: list[str] = []
+    await scene.handle(learn, event)
+    async with scene.database.transaction() as connection:
+        proof = Proof(connection)
+        with connection.query_logger(lambda query: asked.append(query.query)):
+            for projection in (trust, lessons, knowledge, repairs, recurrence, diagnoses, declarations, playbook_statistics):
+                await projection.take(proof, [event])
+        assert await proof.borne_out([event]) == [event]
+    for store in ("FROM told_events", "FROM operations", "inputs, blast FROM approvals"):
+        assert sum(store in query for query in asked) == 1, store

@@ -13,6 +13,7 @@ from schemas.words import Disposition, Ground, Outcome, Severity, SignalStatus, 
 from sql import recurrence
 from sql.database import Database
 from sql.past import recurrence_of
+from sql.proof import Proof
 from stages.learn.stage import Learn
 from tests.integration.histories import opened, resolved
 from tests.integration.scene import TARGET, Scene
@@ -87,7 +88,7 @@ async def test_what_ingest_did_not_note_is_not_counted(scene: Scene) -> None:
         IncidentUpdated(**scene.header(incident), alert="Made up", **fields),
     ]
     async with scene.database.transaction() as connection:
-        await recurrence.take(connection, [await opened(scene, incident), *forged])
+        await recurrence.take(Proof(connection), [await opened(scene, incident), *forged])
     assert await ends(scene) == {}
     assert len(await scene.database.fetch("SELECT FROM recurrences")) == 1
 

@@ -18,6 +18,7 @@ from sql import lessons, playbook_statistics, trust
 from sql.database import Database
 from sql.projections import UnknownProjection
 from sql.projections.rebuild import rebuild
+from sql.proof import Proof
 from tests.integration.scene import RESTART, Crowd, Scene, deployment
 
 PATTERN = "restart:prod/shop/api"
@@ -49,7 +50,7 @@ async def rows(database: Database) -> tuple[list[trust.TrustRow], list[trust.Led
 async def take(scene: Scene, event: Event) -> trust.TrustMove | None:
     await scene.back(event)
     async with scene.database.transaction() as connection:
-        return await trust.apply(connection, event)
+        return await trust.apply(Proof(connection), event)
 
 
 async def test_every_order_and_repetition_gives_the_same_rows(scene: Scene) -> None:
@@ -135,7 +136,7 @@ async def test_a_success_that_the_store_does_not_bear_out_raises_no_trust(scene:
         msgspec.structs.replace(unheard, id=new_id(scene.now), action=other),
     ]
     async with scene.database.transaction() as connection:
-        assert [await trust.apply(connection, event) for event in forged] == [None] * len(forged)
+        assert [await trust.apply(Proof(connection), event) for event in forged] == [None] * len(forged)
     await scene.archive(genuine, failed, *forged)
     assert (await rebuild(scene.database, "trust")).rows == 1
     found, _ = await rows(scene.database)
@@ -159,7 +160,7 @@ async def test_a_setback_that_the_store_does_not_bear_out_takes_no_trust(scene: 
         msgspec.structs.replace(rejected, id=new_id(scene.now), approval="b"),
     ]
     async with scene.database.transaction() as connection:
-        assert [await trust.apply(connection, event) for event in forged] == [None] * len(forged)
+        assert [await trust.apply(Proof(connection), event) for event in forged] == [None] * len(forged)
     await scene.archive(genuine, rejected, *forged)
     await rebuild(scene.database, "trust")
     found, _ = await rows(scene.database)
@@ -199,7 +200,7 @@ async def test_readers_see_the_live_rows_while_a_rebuild_runs_and_writers_lose_n
     await scene.back(late)
     holder = await Database(postgres_url, size=1).open()
     async with holder.transaction() as connection:
-        await trust.apply(connection, late)
+        await trust.apply(Proof(connection), late)
         rebuilding = asyncio.create_task(rebuild(scene.database, "trust"))
         await Crowd(connection).wait_for(1)
         assert (await rows(scene.database))[0][0].score == 2
@@ -218,8 +219,8 @@ async def test_lessons_and_playbooks_are_rebuilt_too(scene: Scene) -> None:
         await scene.database.fetch("TRUNCATE lessons, playbook_ledger, playbook_trust")
         async with scene.database.transaction() as connection:
             for event in order:
-                await lessons.apply(connection, event)
-            await playbook_statistics.take(connection, [judged])
+                await lessons.take(Proof(connection), [event])
+            await playbook_statistics.take(Proof(connection), [judged])
         live = await contents(scene)
         await scene.archive(done)
         await rebuild(scene.database, "lessons")
