@@ -54,11 +54,11 @@ class Exporter:
             await server.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        body = "".join(f"{name} {value!r}\n" for name, value in self.series.items()).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
-        with suppress(ConnectionError):
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # a Prometheus that is stopped hangs up whenever it is
+            await reader.readuntil(b"\r\n\r\n")
+            body = "".join(f"{name} {value!r}\n" for name, value in self.series.items()).encode()
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode() + body)
             await writer.drain()
         writer.close()
 
