@@ -97,9 +97,9 @@ class ProposeStage:
             return []
         if (outputs := await kept(self._database, self.name, event.id)) is not None:
             return outputs
-        incident = await self._accepted(event)
+        latest, incident = await self._accepted(event)
         if incident is None:
-            return await self._take_back(event, context)
+            return await self._take_back(event, latest, context)
         answer = await self._answer(incident, context)
         if isinstance(event, VerificationFinished) and not (answer.suggestion and isinstance(answer.suggestion.action, EvictPod)):
             return []
@@ -114,22 +114,25 @@ class ProposeStage:
             tell=lambda answer, incident, connection: _tell(event, answer, incident, context, connection),
         )
 
-    async def _accepted(self, event: Event) -> IncidentRow | None:
-        """The incident, when it is open and this event is a reason to answer it. Raises Retry while Mendstream is stopped."""
+    async def _accepted(self, event: Event) -> tuple[ProposalRow | None, IncidentRow | None]:
+        """The newest answer to the incident, and the incident, when it is open and this event is a reason to answer it.
+
+        Raises Retry while Mendstream is stopped.
+        """
         async with self._database.connection() as connection:
             latest = await latest_proposal(connection, event.incident)
             if not _may_want_answer(event, latest):
-                return None
+                return latest, None
             incident = await get_incident(connection, event.incident)
             if incident is not None and not incident.is_open:
-                return None
+                return latest, None
             await require_told(connection, _TELLERS[type(event)], event)
             if incident is None:
                 raise Reject(f"no incident {event.incident!r} is in the store: the event tells of nothing that is known here")
             if not await self._wants_answer(event, latest, incident, connection):
-                return None
+                return latest, None
             await wait_while_stopped(connection)
-            return incident
+            return latest, incident
 
     async def _wants_answer(self, event: Event, latest: ProposalRow | None, incident: IncidentRow, connection: Connection) -> bool:
         """Whether it has no answer yet, or one that may be out of date; or the event asks for a next step.
@@ -152,17 +155,16 @@ class ProposeStage:
         waited = event.at - latest.at >= timedelta(seconds=self._options.look_again)
         return latest.kind in ("observation", "withdrawn") and event.status is SignalStatus.FIRING and waited
 
-    async def _take_back(self, event: Event, context: Context) -> Sequence[Output]:
+    async def _take_back(self, event: Event, latest: ProposalRow | None, context: Context) -> Sequence[Output]:
         """Tells that what waits for signatures is not what was put forward any more, where its target was changed since.
 
         That is looked at while news of the incident come in; after that it is looked at anew, and that answer is told whatever it is.
         """
-        if not isinstance(event, IncidentUpdated):
+        if not isinstance(event, IncidentUpdated) or latest is None or latest.kind != "action":
+            return []
+        if event.at - latest.at < timedelta(seconds=self._options.look_again):
             return []
         async with self._database.connection() as connection:
-            latest = await latest_proposal(connection, event.incident)
-            if latest is None or latest.kind != "action" or event.at - latest.at < timedelta(seconds=self._options.look_again):
-                return []
             waiting = await list_approvals(connection, states=[ApprovalState.WAITING], incident=event.incident)
             if not waiting and await _is_over(event, connection):
                 return []
