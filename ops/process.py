@@ -29,17 +29,12 @@ _log = logging.getLogger("mend.process")
 _BEAT = 1.0  # seconds
 _STALLED = 15.0  # seconds without a beat after which the event loop counts as stuck
 _SLOW_CLIENT = 5.0  # seconds
-_NEW_OBJECTS = 20_000  # containers more than were freed, before the collector looks for cycles among them
 
 
 def spare_collector() -> None:
-    """Once everything is loaded: it stays as long as the process, so the collector of cycles need not go through it again and again.
-
-    What an event makes is freed with it, without the collector: looking every 700 objects, as by default, finds what is still in hand.
-    """
+    """Once everything is loaded: it stays as long as the process, so the collector of cycles need not go through it again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS, 10, 10)
 
 
 class Health:
