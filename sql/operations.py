@@ -19,10 +19,9 @@ from sql.database import Connection, Row
 _OUTPUT_LIMIT = 8_000  # characters
 _ERROR_LIMIT = 2_000
 
-# An update that changes nothing locks the row that there is, and returns it.
 _OPEN = """
 INSERT INTO operations (id, approval, incident, target, action, uid, state, awaits, opened_at)
-VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8) ON CONFLICT (approval) DO UPDATE SET approval = excluded.approval RETURNING *
+VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8) ON CONFLICT DO NOTHING
 """
 _LEASE = """
 INSERT INTO leases (target, operation, holder, token, expires_at)
@@ -116,7 +115,8 @@ async def open_operation(
 ) -> Operation:
     """The operation of an approval, made as `pending` where there is none; its row is locked until the transaction ends."""
     body = msgspec.json.encode(action).decode()
-    row = await connection.fetchrow(_OPEN, id, approval, incident, action.target.key, body, uid, awaits, at)
+    await connection.execute(_OPEN, id, approval, incident, action.target.key, body, uid, awaits, at)
+    row = await connection.fetchrow("SELECT * FROM operations WHERE approval = $1 FOR UPDATE", approval)
     assert row is not None
     return _operation(row)
 

@@ -62,6 +62,12 @@ async def test_an_approval_has_one_operation_whoever_opens_it(database: Database
         assert await list_operations(connection, incident="other") == []
 
 
+async def test_who_opens_the_same_operation_at_the_same_moment_gets_it(database: Database) -> None:
+    for number in range(40):
+        found = await asyncio.gather(*(opened(database, id=f"op-{number}", approval=f"a-{number}") for _ in range(4)))
+        assert {operation.id for operation in found} == {f"op-{number}"}
+
+
 async def test_a_target_has_one_holder(database: Database) -> None:
     found = await asyncio.gather(*(taken(database, holder=str(number)) for number in range(4)))
     assert len([lease for lease in found if isinstance(lease, Lease)]) == 1
