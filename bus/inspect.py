@@ -10,6 +10,7 @@ import msgspec
 from bus import names
 from bus.channel import Channel
 from bus.connect import Bus
+from bus.options import SIGN_OF_LIFE
 from bus.scripts import script
 from schemas.codec import decode, peek
 from schemas.errors import SchemaError
@@ -22,7 +23,10 @@ _BLOCK = 1.0
 
 
 class GroupRow(msgspec.Struct, frozen=True):
-    """A consumer group on one stream: `lag` not yet delivered, `pending` not yet settled, `oldest` of both in seconds."""
+    """A consumer group on one stream: `lag` not yet delivered, `pending` not yet settled, `oldest` of both in seconds.
+
+    `consumers` are those that have asked for entries within the last 30 seconds.
+    """
 
     name: str
     lag: int
@@ -90,8 +94,14 @@ async def _groups(channel: Channel, key: bytes) -> tuple[GroupRow, ...]:
     for flat in await channel.call("XINFO", "GROUPS", key):
         group = dict(zip(flat[::2], flat[1::2], strict=True))
         [(_, lag, pending, oldest)] = await channel.run(script("backlog"), [key], [group[b"name"]])
-        groups.append(GroupRow(group[b"name"].decode(), lag, pending, oldest / 1000, group[b"consumers"]))
+        groups.append(GroupRow(group[b"name"].decode(), lag, pending, oldest / 1000, await _reading(channel, key, group[b"name"])))
     return tuple(groups)
+
+
+async def _reading(channel: Channel, key: bytes, group: bytes) -> int:
+    """How many consumers have given a sign of life of late: Redis keeps those of processes that were killed, too."""
+    rows = await channel.call("XINFO", "CONSUMERS", key, group)
+    return sum(dict(zip(flat[::2], flat[1::2], strict=True))[b"idle"] < SIGN_OF_LIFE * 1000 for flat in rows)
 
 
 async def pending(bus: Bus, topic: str, group: str, limit: int = 100) -> list[PendingRow]:

@@ -342,6 +342,10 @@ class MemoryTransport:
             group.consumers.pop(self._consumer, None)
         return len(mine)
 
+    async def present(self) -> None:
+        for topic in self._topics:
+            self._found(topic).consumers[self._consumer] = monotonic()
+
     async def prune(self, topic: str, idle: float) -> int:
         group = self._found(topic)
         busy = {row.consumer for row in group.pending.values()}

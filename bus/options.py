@@ -12,6 +12,9 @@ from schemas.numbers import Positive, Seconds, Several, SignsOfLife, Wait
 DEAD_AGE = timedelta(days=30)
 """Dead letters are kept until they are replayed or dropped, and at most so long."""
 
+SIGN_OF_LIFE = 30.0
+"""Seconds without a sign of life after which a consumer does not count as one that reads; a loop gives three within that time."""
+
 
 class LoopOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The numbers of a stage loop. The defaults suit handlers of a few milliseconds and of a few seconds alike.

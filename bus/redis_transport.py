@@ -92,6 +92,9 @@ class RedisTransport:
             return 0
         return released
 
+    async def present(self) -> None:
+        await self._commands.run(script("present"), list(self._topics), [self._group, self._consumer])
+
     async def prune(self, topic: str, idle: float) -> int:
         deleted: int = await self._commands.run(script("prune"), [self._streams[topic]], [self._group, int(idle * 1000)])
         return deleted

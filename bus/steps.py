@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from bus.errors import BusError, BusUnavailable, GroupMissing
+from bus.options import SIGN_OF_LIFE
 from bus.state import Lane, LoopState, log
 from bus.transport import PARKED, QUEUED, SUSPECT, Delivery
 
@@ -122,7 +123,7 @@ async def keep(state: LoopState, lane: Lane) -> None:
         try:
             # the heartbeat first: after a stall, what is in hand looks abandoned even to its own consumer
             if clock() >= beat_at:
-                beat_at = clock() + options.idle_limit / 3
+                beat_at = clock() + min(options.idle_limit / 3, SIGN_OF_LIFE / 3)
                 await _beat(state, lane)
             if not state.stopping:
                 await _claim(state, lane, cursors)
@@ -134,6 +135,8 @@ async def keep(state: LoopState, lane: Lane) -> None:
 
 
 async def _beat(state: LoopState, lane: Lane) -> None:
+    if not state.stopping:
+        await lane.transport.present()
     for topic, held in lane.held.items():
         entries = list(held)
         for start in range(0, len(entries), _PAGE):

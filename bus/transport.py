@@ -109,6 +109,10 @@ class Transport(Protocol):
         """Lets go of all that is pending for this consumer, as if idle for `idle` seconds; returns how many."""
         ...
 
+    async def present(self) -> None:
+        """Says that this consumer is there and asks for entries, of every topic; who counts consumers, or prunes them, goes by it."""
+        ...
+
     async def prune(self, topic: str, idle: float) -> int:
         """Deletes consumers that were away for `idle` seconds and have nothing pending; returns how many."""
         ...

@@ -31,7 +31,7 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 def cluster_names(settings: Settings, *, sandbox: bool = False) -> tuple[str, ...]:
     """The names of the Kubernetes clusters that targets may be in."""
     if sandbox:
-        return tuple(dict.fromkeys((settings.default_cluster or UNNAMED, "sandbox")))
+        return (default_cluster(settings) or UNNAMED,)
     if settings.clusters:
         return tuple(settings.clusters)
     return (settings.default_cluster or UNNAMED,) if _way_to_unnamed() is not None else ()
@@ -85,9 +85,9 @@ async def open_worlds(settings: Settings, *, sandbox: str = "", clock: Callable[
     from adapters.worlds import Worlds
 
     if sandbox:
-        names = cluster_names(settings, sandbox=True)
+        (name,) = cluster_names(settings, sandbox=True)
         world = await _cluster("sandbox", ClusterSettings(server=sandbox), clock)
-        return Worlds(clusters=dict.fromkeys(names, world), groups={}, cluster=names[0])
+        return Worlds(clusters={name: world}, groups={}, cluster=name)
     ways = require_something_to_heal(settings)
     clusters = await _clusters(ways, clock)
     return Worlds(clusters=clusters, groups=_host_groups(settings, clock), cluster=default_cluster(settings) if clusters else "")

@@ -54,7 +54,6 @@ class Alert:
         self.labels = {
             "alertname": name,
             "severity": severity,
-            "cluster": "sandbox",
             "namespace": target.namespace,
             "deployment": target.name,
         }

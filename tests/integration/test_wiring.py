@@ -185,13 +185,15 @@ async def test_the_only_cluster_is_the_default_and_of_several_none_is_guessed() 
     await two.close()
 
 
-async def test_a_sandbox_stands_in_for_every_cluster_and_no_real_one_is_touched() -> None:
+async def test_a_sandbox_stands_in_for_the_default_cluster_and_no_real_one_is_touched() -> None:
     settings = msgspec.structs.replace(one_cluster(prod="http://127.0.0.1:1"), default_cluster="prod")
     worlds = await open_worlds(settings, sandbox="http://127.0.0.1:2")
-    assert cluster_names(settings, sandbox=True) == ("prod", "sandbox")
-    assert worlds.world_of(Target(cluster="prod", kind=Kind.POD, name="x", namespace="y")) is worlds.world_of(
-        Target(cluster="sandbox", kind=Kind.POD, name="x", namespace="y")
-    )
+    named = Target(cluster="prod", kind=Kind.POD, name="x", namespace="y")
+    assert cluster_names(settings, sandbox=True) == ("prod",)
+    assert worlds.settled(msgspec.structs.replace(named, cluster="")) == worlds.settled(named), "one cluster, and one name for it"
+    with pytest.raises(UnknownCluster):
+        worlds.world_of(msgspec.structs.replace(named, cluster="other"))
+    assert cluster_names(one_cluster(prod="http://127.0.0.1:1"), sandbox=True) == ("prod",), "as ingest names it for an alert"
     await worlds.close()
 
 

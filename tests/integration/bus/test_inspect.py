@@ -37,6 +37,33 @@ async def test_streams_with_their_groups(bus: Bus, ground: RedisGround) -> None:
     await reader.close()
 
 
+async def test_who_reads_counts_though_nothing_has_come_yet_and_who_was_killed_counts_no_more(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reading() -> int:
+        (row,) = await inspect.streams(bus)
+        return row.groups[0].consumers
+
+    async with running(bus, Desk()):
+        await until(reading)
+        assert await reading() == 1
+    assert await reading() == 0
+    killed = bus.transport("gate", ["decisions"], 0, "killed")
+    await killed.present()
+    assert await reading() == 1
+    monkeypatch.setattr(inspect, "SIGN_OF_LIFE", 0.1)
+    await asyncio.sleep(0.2)
+    assert await reading() == 0
+    assert await killed.read(10, 0.05)
+    assert await reading() == 0, "a read in vain is no sign of life before Redis 7.2"
+    await bus.append(votes(3))
+    await killed.present()
+    assert await reading() == 1
+    (row,) = await inspect.streams(bus)
+    assert (row.groups[0].lag, row.groups[0].pending) == (3, 0), "it takes nothing in hand"
+    await killed.close()
+
+
 @pytest.mark.parametrize(("entries", "lag"), [(10, 4), (1506, 1500)])
 async def test_what_is_not_read_is_counted_where_redis_tells_too_many(bus: Bus, entries: int, lag: int) -> None:
     """As after a restart, when it does not know how many entries a group has read."""
