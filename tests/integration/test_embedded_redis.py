@@ -1,4 +1,4 @@
-"""The embedded Redis: which redis-server it is, and whose data it opens."""
+"""The embedded Redis: which redis-server it is, whose data it opens, and what `mend up` and the doctor say of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from redis.asyncio import Redis
 
 from ops.embedded import EmbeddedRedis, redis_binary, redis_version
 from ops.errors import EmbeddedStoreFailed
+from tests.integration.mend_process import Mend, end, installation, until
 
 SCRIPTS = sysconfig.get_path("scripts")
 
@@ -51,6 +53,12 @@ def old(shipped: Path, tmp_path: Path) -> str:
     (tmp_path / "scripts" / "redis-server").write_bytes(shipped.read_bytes())
     (tmp_path / "scripts" / "redis-server").chmod(0o755)
     return str(tmp_path / "scripts")
+
+
+@pytest.fixture
+def mend() -> Iterator[Mend]:
+    with installation() as mend:
+        yield mend
 
 
 async def keep(folder: Path, *names: str) -> set[str]:
@@ -117,3 +125,33 @@ def test_what_is_no_redis_server_is_told(tmp_path: Path) -> None:
         redis_version(tmp_path / "redis-server")
     with pytest.raises(EmbeddedStoreFailed, match="cannot be run"):
         redis_version(tmp_path / "absent")
+
+
+async def test_mend_up_and_the_doctor_say_that_the_server_is_too_old_for_the_data(mend: Mend, system: str, old: str) -> None:
+    mend.data.mkdir(mode=0o700)
+    await keep(mend.data / "redis", "accepted")
+    said = f"the data in {mend.data / 'redis'} was written by Redis 7 or later"
+    told = mend("up", "--sandbox", code=1, PATH=old).stderr.splitlines()
+    assert told[-1].startswith(f"mend: {said}")
+    assert "Traceback" not in "".join(told)
+    (found,) = [one for one in mend.json("doctor", code=1, PATH=old) if one["about"] == "embedded Redis"]
+    assert found["level"] == "wrong"
+    assert found["said"].startswith(said)
+    assert "Redis 7 or later" in found["mend"]
+    until(lambda: not mend.left_over())
+
+
+@pytest.mark.slow
+def test_the_doctor_tells_the_server_that_runs_and_not_the_one_on_its_own_path(
+    mend: Mend, newer: Path, system: str, shipped: Path, old: str
+) -> None:
+    def told(about: str, path: str) -> list[str]:
+        return [finding["said"] for finding in mend.json("doctor", PATH=path) if finding["about"] == about]
+
+    assert told("embedded Redis", old) == [f"{shipped}, version {redis_version(shipped)}"]
+    process = mend.up("--sandbox", PATH=system)
+    for path in (system, old):
+        (redis,) = told("redis", path)
+        assert f", version {redis_version(newer)}, " in redis
+        assert told("embedded Redis", path) == []
+    assert end(process) == 0
