@@ -93,6 +93,10 @@ class Bus:
         for channel in self._channels:
             await channel.call("PING")
 
+    async def server_version(self) -> str:
+        """The version of Redis that the first partition's server answers, such as `7.0.15`. Raises BusUnavailable."""
+        return await _version(self.channel(0))
+
     async def close(self) -> None:
         """Closes the shared connections; transports close their own."""
         for channel in self._channels:
@@ -131,15 +135,16 @@ def _client_name(name: str) -> str:
 
 async def _inspect(channel: Channel) -> None:
     """Refuses a server that is too old or may evict; raises UnsupportedServer, WrongEvictionPolicy, BusUnavailable."""
-    server = fields(await channel.call("INFO", "server"))
-    version = tuple(int(part) for part in server.get("redis_version", "0").split(".")[:2] if part.isdigit())
-    if version < _OLDEST:
-        raise UnsupportedServer(
-            f"this server is version {server.get('redis_version', 'unknown')}: Redis 6.2 or later, or Valkey, is needed"
-        )
+    version = await _version(channel)
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
+        raise UnsupportedServer(f"this server is version {version}: Redis 6.2 or later, or Valkey, is needed")
     policy = await _policy(channel)
     if policy != "noeviction":
         raise WrongEvictionPolicy(policy)
+
+
+async def _version(channel: Channel) -> str:
+    return fields(await channel.call("INFO", "server")).get("redis_version", "unknown")
 
 
 async def _policy(channel: Channel) -> str:

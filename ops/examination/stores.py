@@ -35,7 +35,8 @@ async def of_redis(run: RunFile, *, own: bool) -> AsyncIterator[Finding]:
         yield failed("redis", error, _OWN if own else "start it, or correct redis.url")
         return
     try:
-        yield fine("redis", f"{run.redis}, {run.partitions} partition{'s' if run.partitions > 1 else ''}, noeviction")
+        partitions = f"{run.partitions} partition{'s' if run.partitions > 1 else ''}"
+        yield fine("redis", f"{run.redis}, version {await bus.server_version()}, {partitions}, noeviction")
         for finding in of_groups(await streams(bus)):
             yield finding
         yield await _of_dead(bus)

@@ -21,7 +21,7 @@ from typing import TypeVar
 import psutil
 from redis.asyncio import Redis
 
-from ops.embedded import EmbeddedRedis, redis_binary
+from ops.embedded import EmbeddedRedis, redis_binary, redis_version
 
 _PACKAGES = ("redis", "hiredis", "msgspec", "asyncpg", "litestar", "uvicorn", "faststream")
 Found = TypeVar("Found")
@@ -139,7 +139,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def machine(packages: Sequence[str] = _PACKAGES) -> list[str]:
     """What was measured on, a line for each thing worth knowing."""
-    redis = subprocess.check_output([redis_binary(), "--version"], text=True).split("v=")[-1].split()[0]
+    redis = redis_version(redis_binary())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in packages)
     return [
