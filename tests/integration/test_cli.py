@@ -313,6 +313,7 @@ def test_a_person_rates_what_was_done_and_is_told_what_that_moved(mend: Mend, in
 def test_an_alert_that_is_no_alert_is_refused_with_its_reason(mend: Mend) -> None:
     assert "the API answered 400" in mend.wrong("send-alert", "-", stdin='{"version": "4"}')
     assert "the API answered 401" in mend.wrong("send-alert", "-", stdin="{}", MEND_HTTP_TOKEN="another token altogether")
+    assert "the settings at hand have no http.token" in mend.wrong("send-alert", "-", stdin="{}", MEND_HTTP_TOKEN="")
     assert "absent.json cannot be read" in mend.wrong("send-alert", "absent.json")
     assert "does not answer" in mend.wrong("send-alert", "-", "--url", "http://127.0.0.1:1", stdin="{}")
     assert "is no http URL" in mend.wrong("send-alert", "-", "--url", "file:///etc/passwd", stdin="{}")
