@@ -142,6 +142,7 @@ def test_incidents_are_listed_and_shown(mend: Mend, incident: str) -> None:
     assert re.search(r"^opened_at +[-\d]+ [:\d]+Z$", text, re.MULTILINE)
     assert "there is no incident nothing" in mend.wrong("incidents", "show", "nothing")
     assert "'open' is none of INVESTIGATING" in mend.wrong("incidents", "ls", "--state", "open")
+    assert mend.json("incidents", "ls", "--state", "ALL") == mend.json("incidents", "ls")
 
 
 def test_streams_say_how_far_each_group_is(mend: Mend) -> None:
@@ -475,6 +476,11 @@ def test_on_a_terminal_a_listing_is_a_table_and_still_safe(mend: Mend, incident:
     assert ("─" in text) == (columns > 80)
     assert "\x1b]0;" not in text
     assert "\x07" not in text
+
+
+@pytest.mark.parametrize(("listing", "option"), [("approvals", "--state"), ("incidents", "--state"), ("playbooks", "--status")])
+def test_a_state_that_is_none_is_told_all_that_may_be_asked_for(mend: Mend, listing: str, option: str) -> None:
+    assert re.search(r"'foo' is none of \w+, .*, all$", mend.wrong(listing, "ls", option, "foo"))
 
 
 @pytest.mark.parametrize("columns", [80, 120, 200])
