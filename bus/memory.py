@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -15,7 +15,7 @@ from bus.errors import GroupMissing
 from bus.handler import Clock, Stage
 from bus.loop import StageLoop
 from bus.options import LoopOptions
-from bus.transport import SUSPECT, Backlog, Delivery, Taken
+from bus.transport import SUSPECT, Backlog, Delivery, Taken, whole
 from schemas.codec import decode, encode
 from schemas.event import Event
 
@@ -23,12 +23,13 @@ from schemas.event import Event
 class _Stored:
     """One entry of a stream."""
 
-    __slots__ = ("body", "id", "only")
+    __slots__ = ("body", "foreign", "id", "only")
 
-    def __init__(self, entry: bytes, body: bytes, only: str) -> None:
+    def __init__(self, entry: bytes, body: bytes, only: str, *, foreign: bool) -> None:
         self.id = entry
         self.body = body
         self.only = only
+        self.foreign = foreign
 
 
 class _Pending:
@@ -107,11 +108,15 @@ class MemoryBus:
     async def close(self) -> None:
         """Nothing to close."""
 
-    def add(self, partition: int, topic: str, body: bytes, only: str = "") -> bytes:
+    def add_foreign(self, partition: int, topic: str, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Appends an entry with other names and values than ours, and no field `e`; returns its id."""
+        return self.add(partition, topic, whole(fields), foreign=True)
+
+    def add(self, partition: int, topic: str, body: bytes, only: str = "", *, foreign: bool = False) -> bytes:
         """Appends bytes as they are; returns the entry id."""
         self._number += 1
         entry = b"%d-%d" % (int(self.clock().timestamp() * 1000), self._number)
-        self.stream(partition, topic).add(_Stored(entry, body, only))
+        self.stream(partition, topic).add(_Stored(entry, body, only, foreign=foreign))
         self._history.append(body)
         self.tell()
         return entry
@@ -253,7 +258,7 @@ class MemoryTransport:
         return taken
 
     def _delivery(self, topic: str, stored: _Stored, count: int) -> Delivery:
-        return Delivery(self.partition, topic, stored.id, stored.body, stored.only, count)
+        return Delivery(self.partition, topic, stored.id, stored.body, stored.only, count, foreign=stored.foreign)
 
     async def recover(self, topic: str, cursor: bytes, count: int) -> Taken:  # noqa: ARG002 - all in one page
         taken = Taken([], [])

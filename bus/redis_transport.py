@@ -10,7 +10,7 @@ from bus.channel import Channel
 from bus.errors import GroupMissing
 from bus.route import Route
 from bus.scripts import Script, script
-from bus.transport import SUSPECT, Backlog, Delivery, Taken
+from bus.transport import SUSPECT, Backlog, Delivery, Taken, whole
 
 
 class RedisTransport:
@@ -112,11 +112,12 @@ class RedisTransport:
 
 
 def _delivery(partition: int, topic: str, entry: bytes, fields: list[bytes] | None, count: int) -> Delivery:
-    """An entry's body is its field `e`; a foreign entry without one keeps all it has, and will not decode."""
+    """An entry's body is its field `e`; a foreign entry without one keeps all it has."""
     if fields is not None and len(fields) == 2 and fields[0] == b"e":
         return Delivery(partition, topic, entry, fields[1], "", count)
-    named = dict(zip(fields[::2], fields[1::2], strict=False)) if fields else {}
-    body = named.get(b"e")
-    if body is None:
-        body = b"\n".join(name + b": " + value for name, value in named.items())
-    return Delivery(partition, topic, entry, body, named.get(b"g", b"").decode(errors="replace"), count)
+    pairs = list(zip(fields[::2], fields[1::2], strict=False)) if fields else []
+    named = dict(pairs)
+    only = named.get(b"g", b"").decode(errors="replace")
+    if b"e" not in named:
+        return Delivery(partition, topic, entry, whole(pairs), only, count, foreign=True)
+    return Delivery(partition, topic, entry, named[b"e"], only, count)

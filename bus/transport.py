@@ -5,7 +5,7 @@ The loop is written against this, so the very same loop code runs in a stage pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -29,7 +29,7 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
 
     `only` names the one group that a replayed entry is for, or is empty; `deliveries` is Redis' count, this one included;
     `counts` is 1 if the next delivery counts as an attempt; `waits` are how often in a row its store was away. `event` is what was
-    decoded, kept from attempt to attempt.
+    decoded, kept from attempt to attempt. `foreign` says that the entry has no field `e`, and that its body is all that it has.
     """
 
     partition: int
@@ -43,6 +43,12 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
     phase: int = QUEUED
     counts: int = 1
     waits: int = 0
+    foreign: bool = False
+
+
+def whole(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The body of an entry without the field `e`: each name and value that it has, on a line of their own."""
+    return b"\n".join(name + b": " + value for name, value in fields)
 
 
 SUSPECT = 2

@@ -15,6 +15,7 @@ from schemas.errors import UndecodableEvent, UnknownEventType
 from schemas.event import Delayed, Event, Output
 from schemas.words import DeadReason
 
+_NO_FIELD = "not an event: the entry has no field `e`: write the event into it as JSON, as docs/producers.md says"
 _TURN = 32
 """Handlers that never suspend give way to the rest of the loop after so many events."""
 
@@ -69,6 +70,9 @@ async def _deliver(state: LoopState, delivery: Delivery) -> None:
 
 def _decoded(state: LoopState, delivery: Delivery) -> Event | None:
     """The event inside, kept for further attempts; None when there is none and the delivery is dead."""
+    if delivery.foreign:
+        state.bury(delivery, DeadReason.UNDECODABLE, _NO_FIELD)
+        return None
     try:
         delivery.event = decode(delivery.body)
     except UnknownEventType as error:

@@ -49,7 +49,7 @@ def _reason(data: bytes, error: Exception) -> UndecodableEvent | UnknownEventTyp
     name, _, _ = peek(data)
     if name and name not in EVENT_TYPES:
         return UnknownEventType(f"the event type {name[:64]!r} is not known to this process: upgrade it, then replay")
-    return UndecodableEvent(f"not an event: {error}")
+    return UndecodableEvent(f"not an event: {error}: write it as docs/producers.md and `mend schemas export` say")
 
 
 def peek(data: bytes) -> tuple[str, str, str]:

@@ -15,7 +15,10 @@ class InvalidIdentifier(SchemaError):
 
 
 class UndecodableEvent(SchemaError):
-    """The bytes are no event: not JSON, or a field is missing or of the wrong type. The message names the field."""
+    """The bytes are no event: not JSON, or a field is missing or of the wrong type. The message names the field.
+
+    Write it as docs/producers.md and `mend schemas export` say.
+    """
 
 
 class UnknownEventType(SchemaError):

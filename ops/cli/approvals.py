@@ -34,10 +34,10 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Lists approvals, those that wait unless told otherwise."""
-    from ops.cli.words import choice_of
+    from ops.cli.words import choices_of
     from schemas.words import ApprovalState
 
-    states = () if state == "all" else (choice_of(ApprovalState, state),)
+    states = choices_of(ApprovalState, state)
     rows = run_now(_listed(session_of(context), states, limit))
     print_rows([line_of(row) for row in rows], _COLUMNS, as_json=as_json, empty="Nothing waits for a signature.")
 

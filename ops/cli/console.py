@@ -13,6 +13,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The most rows to print.")]
 _BREAKS = str.maketrans("\n\t", "  ")
 _CELL = 200
+_NARROWEST = 12  # characters: a column of text is not folded into less
+_APART = 2  # spaces between two columns
 
 
 def print_json(value: Any, *, indent: int = 2) -> None:
@@ -37,21 +39,39 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_
 
 
 def print_table(cells: Sequence[Sequence[str]], titles: Sequence[str]) -> None:
-    """A ruled table on a terminal, else columns two spaces apart, each row on one line."""
-    if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(*titles, box=box.SIMPLE_HEAD)
-        for row in cells:
-            table.add_row(*(Text(cell, overflow="fold") for cell in row))
-        Console().print(table)
+    """A ruled table on a terminal that is wide enough for one, else columns two spaces apart, each row on one line."""
+    if sys.stdout.isatty() and _ruled(cells, titles):
         return
     widths = [max(len(title), *(len(row[place]) for row in cells)) for place, title in enumerate(titles)]
     for row in ([title.upper() for title in titles], *cells):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print((" " * _APART).join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _ruled(cells: Sequence[Sequence[str]], titles: Sequence[str]) -> bool:
+    """Prints a ruled table; False, and nothing is printed, where the terminal is too narrow.
+
+    What people copy, such as an id or a name, is one word: a column without a cell of several words is never broken.
+    """
+    from rich import box
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, _APART - 1, 0, 0), show_edge=False, pad_edge=False)
+    least = _APART * (len(titles) - 1)
+    for title, *column in zip(titles, *cells, strict=True):
+        whole = all(len(cell.split()) <= 1 for cell in column)
+        width = max(cell_len(text) for text in (title, *column))
+        least += width if whole else min(width, _NARROWEST)
+        table.add_column(title, no_wrap=whole)
+    if least > console.width:
+        return False
+    for row in cells:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    console.print(table)
+    return True
 
 
 def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:

@@ -34,10 +34,10 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Lists incidents, newest first."""
-    from ops.cli.words import choice_of
+    from ops.cli.words import choices_of
     from schemas.words import IncidentState
 
-    states = () if state == "all" else (choice_of(IncidentState, state),)
+    states = choices_of(IncidentState, state)
     rows = run_now(_listed(session_of(context), states, limit))
     empty = f"No incident is {states[0].value.lower()}." if states else "No incident has been opened."
     print_rows([_line(row) for row in rows], _COLUMNS, as_json=as_json, empty=empty)

@@ -36,10 +36,10 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Lists playbooks by their newest version, the most trusted first."""
-    from ops.cli.words import choice_of
+    from ops.cli.words import choices_of
     from sql.playbooks import PlaybookStatus
 
-    statuses = () if status == "all" else (choice_of(PlaybookStatus, status),)
+    statuses = choices_of(PlaybookStatus, status)
     rows = run_now(_listed(session_of(context), statuses, limit))
     print_rows(
         [line_of(row, as_text=not as_json) for row in rows],

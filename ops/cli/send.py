@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ops.settings.model import HttpSettings
 
 _TIMEOUT = 10.0  # seconds
+_NO_CREDENTIAL = (
+    "the settings at hand have no http.token, nor http.username: run this where the mend.toml of the running Mendstream is,"
+    " or with `mend --config FILE send-alert`"
+)
 
 
 def add_to(application: typer.Typer) -> None:
@@ -58,6 +62,7 @@ def post(api: str, body: bytes, http: HttpSettings) -> str:
     import json
     import urllib.error
     import urllib.request
+    from http import HTTPStatus
 
     from ops.errors import CommandFailed
 
@@ -82,7 +87,9 @@ def post(api: str, body: bytes, http: HttpSettings) -> str:
             told = json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         with error:
-            raise CommandFailed(_reason(error.code, error.read())) from None
+            reason = _reason(error.code, error.read())
+            alone = error.code == HTTPStatus.UNAUTHORIZED and not (http.token or http.username)
+            raise CommandFailed(f"{reason}; {_NO_CREDENTIAL}" if alone else reason) from None
     except (OSError, ValueError) as error:
         raise CommandFailed(f"the API at {api} does not answer: {getattr(error, 'reason', error)}; is `mend up` running?") from None
     accepted = told.get("accepted") if isinstance(told, dict) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import TypeVar
@@ -9,14 +10,20 @@ from typing import TypeVar
 from ops.errors import CommandFailed
 
 W = TypeVar("W", bound=StrEnum)
+_ALL = "all"
 
 
-def choice_of(kind: type[W], word: str) -> W:
-    """The member of `kind` with this value, in any case; raises CommandFailed."""
+def choice_of(kind: type[W], word: str, also: Sequence[str] = ()) -> W:
+    """The member of `kind` with this value, in any case; raises CommandFailed, which names `also` among what may be said."""
     for member in kind:
         if member.value.lower() == word.lower():
             return member
-    raise CommandFailed(unknown_word(word, [member.value for member in kind]))
+    raise CommandFailed(unknown_word(word, [*(member.value for member in kind), *also]))
+
+
+def choices_of(kind: type[W], word: str) -> tuple[W, ...]:
+    """The one member of `kind` with this value, or none for `all`, which leaves nothing out; raises CommandFailed."""
+    return () if word.lower() == _ALL else (choice_of(kind, word, also=(_ALL,)),)
 
 
 def known_word(word: str, words: list[str], what: str) -> str:

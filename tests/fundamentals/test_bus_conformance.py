@@ -192,7 +192,21 @@ async def test_bytes_that_are_no_event_are_kept_as_they_are(ground: Ground) -> N
     async with running(ground.bus, desk):
         letter = await the_letter(ground)
     assert (letter.reason, letter.original, desk.seen) == (DeadReason.UNDECODABLE, body, [])
+    assert "write it as docs/producers.md and `mend schemas export` say" in letter.error
     assert is_identifier(letter.id)
+
+
+@pytest.mark.parametrize("fields", [[(b"x", b"{}"), (b"y", b"\xff"), (b"y", b"")], [(b'{"type"', b'"VoteRefused"}')]])
+async def test_an_entry_without_the_field_of_an_event_is_kept_with_all_its_fields(
+    ground: Ground, fields: list[tuple[bytes, bytes]]
+) -> None:
+    await ground.put_foreign("decisions", fields)
+    desk = Desk()
+    async with running(ground.bus, desk):
+        letter = await the_letter(ground)
+    assert (letter.reason, desk.seen) == (DeadReason.UNDECODABLE, [])
+    assert letter.error == "not an event: the entry has no field `e`: write the event into it as JSON, as docs/producers.md says"
+    assert letter.original == b"\n".join(name + b": " + value for name, value in fields)
 
 
 @pytest.mark.parametrize("change", [{"type": "FromTheFuture"}, {"v": 99}])

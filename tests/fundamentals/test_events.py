@@ -149,6 +149,8 @@ def test_an_unknown_type_and_a_newer_version_are_told_apart_from_garbage() -> No
         decode(msgspec.json.encode({**body, "type": "FromTheFuture"}))
     with pytest.raises(UndecodableEvent, match="fingerprint"):
         decode(msgspec.json.encode({key: value for key, value in body.items() if key != "fingerprint"}))
+    with pytest.raises(UndecodableEvent, match=r"docs/producers\.md and `mend schemas export`"):
+        decode(b"{}")
     for garbage in (b"", b"\xff\xfe", b"[]", b'{"type": 7}', b"{" * 2000):
         with pytest.raises(UndecodableEvent):
             decode(garbage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import re
@@ -141,6 +142,7 @@ def test_incidents_are_listed_and_shown(mend: Mend, incident: str) -> None:
     assert re.search(r"^opened_at +[-\d]+ [:\d]+Z$", text, re.MULTILINE)
     assert "there is no incident nothing" in mend.wrong("incidents", "show", "nothing")
     assert "'open' is none of INVESTIGATING" in mend.wrong("incidents", "ls", "--state", "open")
+    assert mend.json("incidents", "ls", "--state", "ALL") == mend.json("incidents", "ls")
 
 
 def test_streams_say_how_far_each_group_is(mend: Mend) -> None:
@@ -312,6 +314,7 @@ def test_a_person_rates_what_was_done_and_is_told_what_that_moved(mend: Mend, in
 def test_an_alert_that_is_no_alert_is_refused_with_its_reason(mend: Mend) -> None:
     assert "the API answered 400" in mend.wrong("send-alert", "-", stdin='{"version": "4"}')
     assert "the API answered 401" in mend.wrong("send-alert", "-", stdin="{}", MEND_HTTP_TOKEN="another token altogether")
+    assert "the settings at hand have no http.token" in mend.wrong("send-alert", "-", stdin="{}", MEND_HTTP_TOKEN="")
     assert "absent.json cannot be read" in mend.wrong("send-alert", "absent.json")
     assert "does not answer" in mend.wrong("send-alert", "-", "--url", "http://127.0.0.1:1", stdin="{}")
     assert "is no http URL" in mend.wrong("send-alert", "-", "--url", "file:///etc/passwd", stdin="{}")
@@ -446,26 +449,58 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(mend: Mend) -> None:
     assert "chmod 600" in said["settings", "warning"]
 
 
-def test_on_a_terminal_a_listing_is_a_table_and_still_safe(mend: Mend, incident: str) -> None:
+def on_a_terminal(mend: Mend, columns: int, *arguments: str) -> str:
+    """What a command prints on a terminal of this width."""
     leader, follower = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "ops.cli", "incidents", "ls"],
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ops.cli", *arguments],
         cwd=mend.folder,
-        env=mend.environment(COLUMNS="200", TERM="xterm"),
+        env=mend.environment(COLUMNS=str(columns), TERM="xterm"),
         stdin=follower,
         stdout=follower,
-        stderr=subprocess.PIPE,
-        check=False,
-        timeout=60,
     )
     os.close(follower)
-    text = os.read(leader, 65536).decode()
+    said = b""
+    with contextlib.suppress(OSError):  # a terminal that nobody writes to any more
+        while part := os.read(leader, 65536):
+            said += part
     os.close(leader)
-    assert done.returncode == 0
-    assert incident in text
-    assert "─" in text
+    assert process.wait(60) == 0
+    return said.decode()
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_on_a_terminal_a_listing_is_a_table_and_still_safe(mend: Mend, incident: str, columns: int) -> None:
+    text = on_a_terminal(mend, columns, "incidents", "ls")
+    assert any(incident in line and "P0" in line for line in text.splitlines())
+    assert ("─" in text) == (columns > 80)
     assert "\x1b]0;" not in text
     assert "\x07" not in text
+
+
+@pytest.mark.parametrize(("listing", "option"), [("approvals", "--state"), ("incidents", "--state"), ("playbooks", "--status")])
+def test_a_state_that_is_none_is_told_all_that_may_be_asked_for(mend: Mend, listing: str, option: str) -> None:
+    assert re.search(r"'foo' is none of \w+, .*, all$", mend.wrong(listing, "ls", option, "foo"))
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+@pytest.mark.parametrize(
+    ("words", "copied"),
+    [
+        ("approvals ls --state all", ("id", "incident")),
+        ("dead ls", ("id", "type")),
+        ("playbooks ls", ("name", "status")),
+    ],
+)
+def test_on_a_terminal_what_people_copy_stands_whole_in_a_line(mend: Mend, columns: int, words: str, copied: tuple[str, ...]) -> None:
+    if words == "dead ls":
+        _append_bytes(mend, b"no event")
+    if words == "playbooks ls":
+        mend("playbooks", "import", "--builtin", "--as", "ana", MEND_PERSON_TOKEN=ANA)
+    rows = until(lambda: mend.json(*words.split()), mend.log)
+    lines = on_a_terminal(mend, columns, *words.split()).splitlines()
+    for row in rows:
+        assert any(all(row[name] in line for name in copied) for line in lines), row
 
 
 @pytest.mark.parametrize("words", ["streams tail signals -n 100", "config show", "--help"])

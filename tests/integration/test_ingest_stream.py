@@ -109,6 +109,7 @@ def signal(**change: Any) -> dict[str, Any]:
     ("change", "reason", "word"),
     [
         ({"fingerprint": None}, DeadReason.UNDECODABLE, "fingerprint"),
+        ({"fingerprint": None}, DeadReason.UNDECODABLE, "write it as docs/producers.md and `mend schemas export` say"),
         ({"labels": {"a": 1}}, DeadReason.UNDECODABLE, "labels"),
         ({"fingerprint": ""}, DeadReason.REJECTED, "fingerprint"),
         ({"fingerprint": "\x00"}, DeadReason.REJECTED, "fingerprint"),
@@ -129,6 +130,21 @@ async def test_a_wrong_signal_is_dead_lettered_with_a_sentence(
     assert isinstance(dead, DeadLettered)
     assert (dead.reason, dead.original) == (reason, body)
     assert word in dead.error
+    (opened,) = await told(redis_url, "incidents", 1)
+    assert isinstance(opened, IncidentOpened)
+    assert opened.alert == "Fine"
+
+
+async def test_a_signal_in_another_field_is_dead_lettered_with_a_sentence(bus: Bus, running: None, redis_url: str) -> None:
+    body = json.dumps(signal()).encode()
+    async with Redis.from_url(redis_url) as client:
+        await client.xadd("mend:{0}:signals", {"x": body, "y": "one"})
+        await client.xadd("mend:{0}:signals", {"e": json.dumps(signal(labels={"alertname": "Fine"})).encode()})
+    (dead,) = await told(redis_url, "dead", 1)
+    assert isinstance(dead, DeadLettered)
+    assert (dead.reason, dead.original) == (DeadReason.UNDECODABLE, b"x: " + body + b"\ny: one")
+    assert "no field `e`" in dead.error
+    assert "docs/producers.md" in dead.error
     (opened,) = await told(redis_url, "incidents", 1)
     assert isinstance(opened, IncidentOpened)
     assert opened.alert == "Fine"

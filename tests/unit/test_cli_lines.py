@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
-from ops.cli.console import one_line
+from ops.cli.console import one_line, print_table
 from ops.cli.story import entry_logged, entry_of, line_of, tree_of
 from schemas.codec import encode
 from schemas.events import IncidentClosed, SignalReceived
@@ -73,3 +77,47 @@ def test_the_time_that_a_signal_claims_is_not_reckoned_with(claimed: timedelta) 
 
 def test_the_name_of_an_alert_is_one_line() -> None:
     assert rules.alert_of({"alertname": FORGED}) == "X └─ ActionApproved +1 ms gate/vm signed by ana and ben too"
+
+
+class Terminal(io.StringIO):
+    """What is printed on a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int, cells: list[list[str]], titles: list[str]) -> list[str]:
+    """The lines of a table on a terminal of this width, without its styles."""
+    terminal = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        patch.setenv("TERM", "xterm")
+        patch.setattr(sys, "stdout", terminal)
+        print_table(cells, titles)
+    return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+
+
+def test_what_people_copy_stands_whole_in_a_line_on_a_terminal_of_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = ["id", "state", "what", "opened at"]
+    words = "KubePodCrashLooping: 容 器 crashes again and again, and nobody knows for how long"
+    cells = [[new_id(NOW), "INVESTIGATING", words, "2026-01-01 10:00:00Z"] for _ in range(3)]
+    ruled = []
+    for width in range(20, 200):
+        lines = on_a_terminal(monkeypatch, width, cells, titles)
+        for id_, state, *_ in cells:
+            assert any(id_ in line and state in line for line in lines), width
+        if "─" in lines[1]:
+            ruled.append(width)
+            assert max(map(cell_len, lines)) <= width
+            assert "nobody" in " ".join(lines)
+            assert "…" not in " ".join(lines)
+    assert ruled == list(range(36 + 13 + 12 + 12 + 3 * 2, 200))
+
+
+def test_a_terminal_that_is_too_narrow_for_a_table_gets_what_a_pipe_gets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells, titles = [[new_id(NOW), "some words", new_id(NOW)]], ["id", "what", "incident"]
+    print_table(cells, titles)
+    assert on_a_terminal(monkeypatch, 80, cells, titles) == capsys.readouterr().out.splitlines()
+    assert len(on_a_terminal(monkeypatch, 120, cells, titles)) > 2

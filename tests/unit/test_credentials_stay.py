@@ -22,7 +22,7 @@ from adapters.prometheus.options import PrometheusOptions
 from ops.cli.send import post
 from ops.errors import CommandFailed
 from ops.settings.model import HttpSettings
-from schemas.secret import Secret, SecretUrl, Token
+from schemas.secret import Password, Secret, SecretUrl, Token
 
 KEY = "a-credential-of-the-test"
 Ask = Callable[[str, Path], Awaitable[object]]
@@ -144,6 +144,17 @@ async def test_a_redirect_is_an_error_that_says_so(ask: Ask, status: int, tmp_pa
         assert elsewhere.heads == []
         assert len(server.heads) == 1
     assert KEY not in str(raised.value)
+
+
+async def test_who_has_no_credential_for_the_api_is_told_where_it_is() -> None:
+    async with listening("401 Unauthorized") as server:
+        with pytest.raises(CommandFailed, match=r"the settings at hand have no http\.token, .*: run this where the mend\.toml .*--config"):
+            await asyncio.to_thread(post, server.url, b"{}", HttpSettings())
+        for given in (HttpSettings(token=Token(KEY)), HttpSettings(username="ana", password=Password(KEY))):
+            with pytest.raises(CommandFailed, match="the API answered 401") as raised:
+                await asyncio.to_thread(post, server.url, b"{}", given)
+            assert "settings" not in str(raised.value)
+            assert KEY not in str(raised.value)
 
 
 async def test_who_posts_an_alert_is_told_where_to_go(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ class Ground(Protocol):
     bus: Any
 
     async def put(self, topic: str, body: bytes, only: str = "") -> str: ...
+    async def put_foreign(self, topic: str, fields: Sequence[tuple[bytes, bytes]]) -> str: ...
     async def entries(self, topic: str) -> list[Entry]: ...
     async def delete(self, topic: str, entry: str) -> None: ...
     async def pending(self, topic: str, group: str) -> dict[str, int]: ...
@@ -129,6 +130,11 @@ class RedisGround:
 
     async def put(self, topic: str, body: bytes, only: str = "") -> str:
         words: tuple[bytes | str, ...] = ("e", body, *(("g", only) if only else ()))
+        entry = await self.bus.channel(0).call("XADD", names.stream(0, topic), "*", *words)
+        return str(entry.decode())
+
+    async def put_foreign(self, topic: str, fields: Sequence[tuple[bytes, bytes]]) -> str:
+        words = [word for pair in fields for word in pair]
         entry = await self.bus.channel(0).call("XADD", names.stream(0, topic), "*", *words)
         return str(entry.decode())
 
@@ -155,6 +161,9 @@ class MemoryGround:
 
     async def put(self, topic: str, body: bytes, only: str = "") -> str:
         return self.bus.add(0, topic, body, only).decode()
+
+    async def put_foreign(self, topic: str, fields: Sequence[tuple[bytes, bytes]]) -> str:
+        return self.bus.add_foreign(0, topic, fields).decode()
 
     async def entries(self, topic: str) -> list[Entry]:
         return [Entry(stored.id.decode(), stored.body) for stored in self.bus.stream(0, topic).entries.values()]
