@@ -5,7 +5,7 @@ Many events are proven by few queries, whatever they are about.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -18,7 +18,7 @@ from sql.database import Connection
 from sql.told import Told, tellings, told_of
 
 E = TypeVar("E", bound=Event)
-T = TypeVar("T")
+F = TypeVar("F", bound=msgspec.Struct)
 
 
 class Deed(msgspec.Struct, frozen=True):
@@ -86,11 +86,11 @@ class Proof:
 
     async def deeds(self, operations: Iterable[str]) -> dict[str, Deed]:
         """What is known of these operations, by their ids; those that there are not are left out."""
-        return await _remembered(self._deeds, operations, self._ask_deeds)
+        return await self._asked(self._deeds, Deed, _DEEDS, operations)
 
     async def grounds(self, approvals: Iterable[str]) -> dict[str, Grounds]:
         """What these approvals rest on, by their ids; those that there are not are left out."""
-        return await _remembered(self._grounds, approvals, self._ask_grounds)
+        return await self._asked(self._grounds, Grounds, _GROUNDS, approvals)
 
     async def borne_out(self, events: Sequence[E]) -> list[E]:
         """Of these events the ones that the stores bear out: this very action was verified so, ended so, or was decided so by people.
@@ -100,29 +100,17 @@ class Proof:
         events = await self.without_copies(events)
         done = await self.deeds(event.operation for event in events if isinstance(event, VerificationFinished | ExecutionFinished))
         decided = (event.approval for event in events if isinstance(event, ActionRejected | ActionApproved))
-        decisions = await _remembered(self._decisions, decided, self._ask_decisions)
+        decisions = await self._asked(self._decisions, Decision, _DECISIONS, decided)
         return [event for event in events if _is_borne_out(event, done, decisions)]
 
-    async def _ask_deeds(self, operations: list[str]) -> dict[str, Deed]:
-        rows = await self.connection.fetch(_DEEDS, operations)
-        return {row["id"]: Deed(*list(row.values())[1:]) for row in rows}
-
-    async def _ask_decisions(self, approvals: list[str]) -> dict[str, Decision]:
-        rows = await self.connection.fetch(_DECISIONS, approvals)
-        return {row["id"]: Decision(*list(row.values())[1:]) for row in rows}
-
-    async def _ask_grounds(self, approvals: list[str]) -> dict[str, Grounds]:
-        rows = await self.connection.fetch(_GROUNDS, approvals)
-        return {row["id"]: Grounds(*list(row.values())[1:]) for row in rows}
-
-
-async def _remembered(known: dict[str, T | None], ids: Iterable[str], ask: Callable[[list[str]], Awaitable[dict[str, T]]]) -> dict[str, T]:
-    """What is known by these ids, asked for where it was not yet. Postgres has no id with a NUL."""
-    ids = [one for one in dict.fromkeys(ids) if "\0" not in one]
-    missing = [one for one in ids if one not in known]
-    if missing:
-        known |= dict.fromkeys(missing) | await ask(missing)
-    return {one: found for one in ids if (found := known[one]) is not None}
+    async def _asked(self, known: dict[str, F | None], kind: type[F], query: str, ids: Iterable[str]) -> dict[str, F]:
+        """The facts of these ids, asked for where they are not known yet. Postgres has no id with a NUL."""
+        ids = [one for one in dict.fromkeys(ids) if "\0" not in one]
+        missing = [one for one in ids if one not in known]
+        if missing:
+            rows = await self.connection.fetch(query, missing)
+            known |= dict.fromkeys(missing) | {row["id"]: kind(*list(row.values())[1:]) for row in rows}
+        return {one: found for one in ids if (found := known[one]) is not None}
 
 
 def _is_borne_out(event: Event, done: dict[str, Deed], decisions: dict[str, Decision]) -> bool:
