@@ -37,7 +37,7 @@ class Reject(Exception):
         self.reason = reason
 
 
-class Context(msgspec.Struct, kw_only=True, eq=False):
+class Context(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """One delivery of one event to one handler: makes outputs whose ids are the same however often it is delivered.
 
     `attempt` counts from 1; `position` is that of the next id.

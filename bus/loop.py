@@ -18,6 +18,7 @@ import random
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from bus.state import Lane, LoopState, log
 from bus.transport import FINISHED, QUEUED, RUNNING, Carrier
 from bus.work import work
 
+_now = partial(datetime.now, UTC)
 _LAST_WORDS = 5.0
 """Seconds that cancelled handlers get to clean up."""
 
@@ -54,7 +56,7 @@ class StageLoop:
         bus: Carrier,
         stage: Stage,
         options: LoopOptions | None = None,
-        clock: Clock = lambda: datetime.now(UTC),
+        clock: Clock = _now,
         transient: tuple[type[Exception], ...] = (),
         *,
         chance: Callable[[], float] = random.random,

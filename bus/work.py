@@ -44,7 +44,7 @@ async def _deliver(state: LoopState, delivery: Delivery) -> None:
         return
     try:
         context = Context(stage=state.name, by=state.by, clock=state.clock, input=event, attempt=delivery.deliveries)
-        delivery.outputs = [_emit(output) for output in await state.stage.handle(event, context)]
+        delivery.outputs = list(map(_emit, await state.stage.handle(event, context)))
     except Retry as later:
         _postpone(state, delivery, later.after, later.reason)
     except Reject as rejection:
