@@ -135,8 +135,6 @@ async def keep(state: LoopState, lane: Lane) -> None:
 
 
 async def _beat(state: LoopState, lane: Lane) -> None:
-    if not state.stopping:
-        await lane.transport.present()
     for topic, held in lane.held.items():
         entries = list(held)
         for start in range(0, len(entries), _PAGE):
@@ -144,6 +142,8 @@ async def _beat(state: LoopState, lane: Lane) -> None:
                 delivery = held.get(entry)
                 if delivery is not None and delivery.phase in {QUEUED, PARKED}:
                     state.forget(lane, delivery)
+    if not state.stopping:
+        await lane.transport.present()
 
 
 async def _claim(state: LoopState, lane: Lane, cursors: dict[str, bytes]) -> None:
